@@ -1,0 +1,27 @@
+"""Argument checks shared by the whole library: one wording for one mistake."""
+
+import difflib
+
+
+def check_choice(argument, value, allowed):
+    """Refuses a `value` that is not one of `allowed`, and suggests the nearest."""
+    allowed = list(allowed)
+    if value in allowed:
+        return value
+    nearest = difflib.get_close_matches(str(value), map(str, allowed), n=1)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    raise ValueError(
+        f"Argument `{argument}` must be one of {allowed}.{hint} "
+        f"Received: {argument}={value!r}"
+    )
+
+
+def check_positive_int(argument, value, minimum=1, hint=""):
+    """Refuses anything but an integer of at least `minimum`."""
+    is_int = hasattr(value, "__index__") and not isinstance(value, bool)
+    if is_int and int(value) >= minimum:
+        return int(value)
+    raise ValueError(
+        f"Argument `{argument}` must be an integer of at least {minimum}. "
+        f"Received: {argument}={value!r}.{' ' + hint if hint else ''}"
+    )

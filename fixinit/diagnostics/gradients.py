@@ -1,0 +1,93 @@
+"""How large the gradient of the loss is in every trainable variable."""
+
+import numpy as np
+from keras import ops
+
+from fixinit import backend
+from fixinit.diagnostics.blocks import check_inputs
+
+
+class GradientNorms:
+    """Measures the norm of the loss gradient in every trainable variable.
+
+    Made and compiled once per model, it can be called again and again as weights
+    change.
+
+    Example:
+
+    >>> model = fixinit.models.ResidualMLP(num_blocks=3, units=16, seed=0)
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> measure = fixinit.diagnostics.GradientNorms(model, loss)
+    >>> value, norms = measure(np.ones((8, 40), "float32"), np.zeros(8, "int32"))
+    >>> round(value, 4) == round(np.log(10), 4)  # Fixup's head starts at zero
+    True
+
+    Args:
+        model: Built `keras.Model`.
+        loss: Keras loss of `(y_true, y_pred)`.
+    """
+
+    def __init__(self, model, loss):
+        self.model = model
+        self.paths = [v.path for v in model.trainable_variables]
+        self._evaluate = loss_and_gradients(model, loss)
+
+    def __call__(self, x, y, training=False):
+        """Measures on one batch.
+
+        Args:
+            x: Array, a batch of inputs.
+            y: Array, their targets.
+            training: bool. Whether the model runs in training mode. Its state
+                stays as it is.
+
+        Returns:
+            `(loss, norms)`: a float, and a dict from the path of every trainable
+            variable to the Euclidean norm of its gradient.
+        """
+        value, gradients = self._evaluate(x, y, training)
+        norms = [
+            float(ops.convert_to_numpy(ops.sqrt(ops.sum(ops.square(g)))))
+            for g in gradients
+        ]
+        return float(ops.convert_to_numpy(value)), dict(
+            zip(self.paths, norms, strict=True)
+        )
+
+
+def gradient_norms(model, loss, x, y, training=False):
+    """`GradientNorms(model, loss)(x, y, training)`, for a single measurement."""
+    return GradientNorms(model, loss)(x, y, training)
+
+
+def loss_and_gradients(model, loss):
+    """Compiles `(x, y, training) -> (loss, gradients)` for a built model.
+
+    The gradients are in the order of `model.trainable_variables`. Nothing that
+    the model holds changes.
+    """
+    compiled = {}
+
+    def evaluate(x, y, training=False):
+        if training not in compiled:
+
+            def value(trainable, non_trainable, x, y):
+                outputs, _ = model.stateless_call(
+                    trainable, non_trainable, x, training=training
+                )
+                return loss(y, outputs)
+
+            compiled[training] = backend.value_and_gradients(value)
+        return compiled[training](
+            [v.value for v in model.trainable_variables],
+            [v.value for v in model.non_trainable_variables],
+            ops.convert_to_tensor(check_inputs(x)),
+            ops.convert_to_tensor(np.asarray(y)),
+        )
+
+    return evaluate
+
+
+def global_norm(norms):
+    """The norm of the whole gradient, from the norms of its parts."""
+    return float(np.sqrt(np.sum(np.square(list(norms.values())))))

@@ -1,0 +1,6 @@
+"""Keras initializers for residual branches, usable in any Keras layer."""
+
+from fixinit.initializers.fixup import Fixup
+from fixinit.initializers.scaled_residual import ScaledResidual, residual_scale
+
+__all__ = ["Fixup", "ScaledResidual", "residual_scale"]

@@ -1,0 +1,115 @@
+import keras
+
+
+class _Scalar(keras.layers.Layer):
+    """A layer with one trainable scalar, in the place of a vector of them."""
+
+    weight_name = None
+
+    def __init__(self, initializer, **kwargs):
+        super().__init__(**kwargs)
+        self.initializer = keras.initializers.get(initializer)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        self.scalar = self.add_weight(
+            name=self.weight_name, shape=(), initializer=self.initializer
+        )
+        self.built = True
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        initializer = keras.initializers.serialize(self.initializer)
+        return {**super().get_config(), "initializer": initializer}
+
+
+def _check_float(layer, inputs):
+    dtype = keras.backend.standardize_dtype(inputs.dtype)
+    if "float" not in dtype:
+        raise ValueError(
+            f"Layer `{layer.name}` takes floating-point inputs. Received: {dtype}. "
+            "Convert and scale them first, for images "
+            "`x = x.astype('float32') / 255`."
+        )
+
+
+@keras.saving.register_keras_serializable("fixinit")
+class ScalarBias(_Scalar):
+    """Adds one trainable scalar to every element of the input.
+
+    `outputs = inputs + bias`, where `bias` has shape `()`. Fixup puts one in
+    front of every weight layer and activation of a branch (rule 3).
+
+    Example:
+
+    >>> layer = fixinit.layers.ScalarBias(initializer="ones")
+    >>> x = keras.ops.zeros((2, 3))
+    >>> float(keras.ops.mean(layer(x)))
+    1.0
+
+    Args:
+        initializer: Initializer of the scalar, `"zeros"` by default.
+        **kwargs: The arguments of `keras.layers.Layer`.
+
+    Input and output shape: any, and the same.
+
+    Raises:
+        ValueError: If the inputs are not floating-point.
+
+    Reference:
+
+    - [Zhang, Dauphin and Ma, 2019](https://arxiv.org/abs/1901.09321), section 3.
+    """
+
+    # The name tells `fixinit.optimizers` which variables are scalars.
+    weight_name = "scalar_bias"
+
+    def __init__(self, initializer="zeros", **kwargs):
+        super().__init__(initializer, **kwargs)
+
+    def call(self, inputs):
+        _check_float(self, inputs)
+        return inputs + self.scalar
+
+
+@keras.saving.register_keras_serializable("fixinit")
+class ScalarMultiplier(_Scalar):
+    """Multiplies every element of the input by one trainable scalar.
+
+    `outputs = multiplier * inputs`, where `multiplier` has shape `()`: at the
+    end of a branch it is Fixup's multiplier (started at 1), SkipInit's and
+    ReZero's (started at 0).
+
+    Example:
+
+    >>> layer = fixinit.layers.ScalarMultiplier(initializer="zeros")
+    >>> x = keras.ops.ones((2, 3))
+    >>> float(keras.ops.mean(layer(x)))
+    0.0
+
+    Args:
+        initializer: Initializer of the scalar, `"ones"` by default.
+        **kwargs: The arguments of `keras.layers.Layer`.
+
+    Input and output shape: any, and the same.
+
+    Raises:
+        ValueError: If the inputs are not floating-point.
+
+    References:
+
+    - [Zhang, Dauphin and Ma, 2019](https://arxiv.org/abs/1901.09321) (Fixup)
+    - [De and Smith, 2020](https://arxiv.org/abs/2002.10444) (SkipInit)
+    - [Bachlechner et al., 2021](https://arxiv.org/abs/2003.04887) (ReZero)
+    """
+
+    weight_name = "scalar_multiplier"
+
+    def __init__(self, initializer="ones", **kwargs):
+        super().__init__(initializer, **kwargs)
+
+    def call(self, inputs):
+        _check_float(self, inputs)
+        return inputs * self.scalar

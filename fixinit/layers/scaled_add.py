@@ -1,0 +1,60 @@
+import keras
+
+
+@keras.saving.register_keras_serializable("fixinit")
+class ScaledAdd(keras.layers.Layer):
+    """Adds a residual branch to its shortcut with fixed factors.
+
+    `outputs = shortcut_scale * shortcut + branch_scale * branch`
+
+    Example:
+
+    >>> merge = fixinit.layers.ScaledAdd(branch_scale=0.5)
+    >>> x = keras.ops.ones((1, 2))
+    >>> float(keras.ops.mean(merge([x, x])))
+    1.5
+
+    Args:
+        shortcut_scale: float, 1 by default.
+        branch_scale: float, 1 by default.
+        **kwargs: The arguments of `keras.layers.Layer`.
+
+    Input shape: a list `[shortcut, branch]` of two tensors of one shape, which
+        is also the output shape.
+
+    Raises:
+        ValueError: If the inputs are not two tensors of one shape.
+    """
+
+    def __init__(self, shortcut_scale=1.0, branch_scale=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.shortcut_scale = float(shortcut_scale)
+        self.branch_scale = float(branch_scale)
+
+    def build(self, input_shape):
+        if len(input_shape) != 2 or tuple(input_shape[0]) != tuple(input_shape[1]):
+            raise ValueError(
+                f"Layer `{self.name}` adds a shortcut and a branch of one shape. "
+                f"Received shapes: {input_shape}. Where a block changes the shape, "
+                "its shortcut needs a ZeroPaddingShortcut or a ProjectionShortcut."
+            )
+        self.built = True
+
+    def call(self, inputs):
+        shortcut, branch = inputs
+        # Factors of 1 would cost a pass over the activations each.
+        if self.shortcut_scale != 1.0:
+            shortcut = shortcut * self.shortcut_scale
+        if self.branch_scale != 1.0:
+            branch = branch * self.branch_scale
+        return shortcut + branch
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape[0])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "shortcut_scale": self.shortcut_scale,
+            "branch_scale": self.branch_scale,
+        }

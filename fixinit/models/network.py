@@ -1,0 +1,287 @@
+"""Assembles a residual network: the one place where a scheme is asked.
+
+A network is stem, residual blocks, head. The families in this package plan the
+blocks; `Network` turns the plan and a scheme's answers into Keras layers.
+"""
+
+import dataclasses
+import itertools
+import random
+import re
+
+import keras
+import numpy as np
+
+from fixinit import layers
+from fixinit._validation import check_choice
+from fixinit.layers.shortcuts import convolution_class
+from fixinit.schemes import Site
+
+SHORTCUTS = ("A", "B", "C")
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockPlan:
+    """The shape of one residual block: one entry per weight layer."""
+
+    name: str
+    filters: tuple
+    kernel_sizes: tuple
+    strides: tuple
+
+
+class Network:
+    """What all blocks of one network have in common.
+
+    Args:
+        scheme: `fixinit.schemes.Scheme`.
+        num_branches: int. Number of residual branches.
+        input_shape: Shape of one sample, channels last. Without spatial axes the
+            weight layers are `Dense`, with one to three of them convolutions.
+        preactivation: bool. Order of activation and weight layer in a branch.
+        shortcut: `"A"`, `"B"` or `"C"`, the options of He et al. 2016: append
+            zero channels, project where the shape changes, project everywhere.
+        activation: Keras activation.
+        dropout_rate: float. Dropout in front of every weight layer of a branch
+            but the first.
+        plain: bool. Leave the shortcuts out.
+        seed: int or `None`. The draws of the weight layers, in order from the
+            input, are seeded with consecutive integers from a start that `seed`
+            determines, so that no two of them are alike.
+    """
+
+    def __init__(
+        self,
+        scheme,
+        num_branches,
+        input_shape,
+        preactivation,
+        shortcut="B",
+        activation="relu",
+        dropout_rate=0.0,
+        plain=False,
+        seed=None,
+    ):
+        if plain and scheme.starts_at_identity:
+            raise ValueError(
+                f"Argument `plain=True` needs a scheme whose branches are not zero "
+                f"at initialization: without shortcuts, the network would output "
+                f"zeros and never train. Received: scheme={scheme!r}. Use "
+                "'unnormalized', 'batch_norm' or 'scaled_residual'."
+            )
+        self.scheme = scheme
+        self.num_branches = num_branches
+        self.input_shape = tuple(input_shape)
+        self.rank = len(self.input_shape) - 1
+        self.preactivation = preactivation
+        self.shortcut = check_choice("shortcut", shortcut, SHORTCUTS)
+        self.activation = activation
+        self.dropout_rate = dropout_rate
+        self.plain = plain
+        self.seeds = itertools.count(_first_seed(seed))
+
+    def model(self, stem, channels, plans, classes, classifier_activation, name):
+        """The Keras model: stem (layers that end in `channels`), blocks, head."""
+        inputs = keras.Input(self.input_shape)
+        body = [*stem]
+        for branch, plan in enumerate(plans):
+            body.append(self.block(branch, plan, channels))
+            channels = plan.filters[-1]
+        outputs = inputs
+        for layer in body + self.head(classes, classifier_activation):
+            outputs = layer(outputs)
+        try:
+            return keras.Model(inputs, outputs, name=name)
+        except RecursionError:
+            raise RecursionError(
+                f"Keras cannot build a functional graph of {len(plans)} blocks in a "
+                "row: it recurses once per block and Python's limit is reached. "
+                "Build a shallower network."
+            ) from None
+
+    def stem(self, filters, kernel_size, strides=1):
+        """The first weight layer and, in post-activation order, its activation."""
+        site = Site(0, self.num_branches, branch_depth=1, role="stem")
+        built = _named(self.scheme.before_weight(site), "stem_weight")
+        built += self.weight(site, filters, kernel_size, strides, "stem")
+        if not self.preactivation:
+            built += self.activated(site, "stem_activation")
+        return built
+
+    def imagenet_stem(self, filters):
+        """A 7-wide convolution and max pooling, each of stride 2."""
+        padding, pooling = (
+            getattr(keras.layers, f"{kind}{self.rank}D")
+            for kind in ("ZeroPadding", "MaxPooling")
+        )
+        return [
+            *self.stem(filters, kernel_size=7, strides=2),
+            padding(1, data_format="channels_last", name="stem_pool_padding"),
+            pooling(3, strides=2, data_format="channels_last", name="stem_pool"),
+        ]
+
+    def block(self, branch, plan, channels):
+        """One residual block on inputs with `channels` channels."""
+        depth = len(plan.filters)
+        sites = [
+            Site(branch, self.num_branches, layer, depth, self.preactivation)
+            for layer in range(depth)
+        ]
+        stride = int(np.prod(plan.strides))
+        shortcut, shared_layers = self.shortcut_layers(
+            sites[0], plan.filters[-1], stride, channels
+        )
+        return layers.ResidualBlock(
+            branch=self.branch_layers(sites, plan),
+            shortcut=shortcut,
+            merge=self.scheme.merge(sites[-1]),
+            activation=None if self.preactivation else self.activation,
+            shared_layers=shared_layers,
+            plain=self.plain,
+            name=plan.name,
+        )
+
+    def branch_layers(self, sites, plan):
+        """Weight layers with activations before (pre) or between (post) them."""
+        built = []
+        for site in sites:
+            index = site.layer + 1
+            if self.preactivation:
+                built += self.activated(site, f"activation{index}")
+            if self.dropout_rate and site.layer > 0:
+                built.append(
+                    keras.layers.Dropout(
+                        self.dropout_rate, seed=next(self.seeds), name=f"dropout{index}"
+                    )
+                )
+            built += _named(self.scheme.before_weight(site), f"weight{index}")
+            built += self.weight(
+                site,
+                plan.filters[site.layer],
+                plan.kernel_sizes[site.layer],
+                plan.strides[site.layer],
+                f"weight{index}",
+            )
+            if not self.preactivation and not site.is_last:
+                built += self.activated(site, f"activation{index}")
+        return built + _named(self.scheme.after_branch(sites[-1]), "branch")
+
+    def shortcut_layers(self, site, filters, stride, channels):
+        """The shortcut's layers, and how many of the branch's it reads through."""
+        changes = stride > 1 or filters != channels
+        if self.plain or not (changes or self.shortcut == "C"):
+            return [], 0
+        if self.preactivation:
+            first = self.scheme.before_activation(site)
+        else:
+            first = self.scheme.before_weight(site)
+        shared_layers = len(first) if self.scheme.shifts_projection else 0
+        if self.shortcut == "A":
+            shortcut = layers.ZeroPaddingShortcut(filters, stride, name="shortcut")
+            return [shortcut], shared_layers
+        if self.preactivation:
+            # The projection reads the activated input (He et al. 2016b).
+            shared_layers = len(first) + 1
+        site = dataclasses.replace(site, role="projection")
+        projection = layers.ProjectionShortcut(
+            filters,
+            stride,
+            kernel_initializer=self.seeded(self.scheme.kernel_initializer(site)),
+            use_bias=self.scheme.use_bias,
+            name="shortcut",
+        )
+        after = _named(self.scheme.after_projection(site), "shortcut")
+        return [projection, *after], shared_layers
+
+    def head(self, classes, classifier_activation):
+        """From the last block to the class scores."""
+        site = Site(
+            self.num_branches - 1,
+            self.num_branches,
+            branch_depth=1,
+            preactivation=self.preactivation,
+            role="head",
+        )
+        built = self.activated(site, "head_activation") if self.preactivation else []
+        if self.rank:
+            pooling = getattr(keras.layers, f"GlobalAveragePooling{self.rank}D")
+            built.append(pooling(data_format="channels_last", name="pool"))
+        built += _named(self.scheme.before_weight(site), "head_weight")
+        initializer = self.seeded(self.scheme.head_initializer())
+        built.append(
+            keras.layers.Dense(classes, kernel_initializer=initializer, name="head")
+        )
+        # Losses in half precision are inexact: scores leave in float32.
+        half = built[-1].compute_dtype in ("float16", "bfloat16")
+        built.append(
+            keras.layers.Activation(
+                classifier_activation,
+                dtype="float32" if half else None,
+                name="predictions",
+            )
+        )
+        return built
+
+    def activated(self, site, name):
+        """The activation at `site`, with what the scheme puts in front of it."""
+        before = _named(self.scheme.before_activation(site), name)
+        return [*before, keras.layers.Activation(self.activation, name=name)]
+
+    def weight(self, site, filters, kernel_size, strides, name):
+        """The weight layer at `site`: `Dense` or convolution."""
+        options = {
+            "use_bias": self.scheme.use_bias,
+            "kernel_initializer": self.seeded(self.scheme.kernel_initializer(site)),
+            "name": name,
+        }
+        if self.rank == 0:
+            return [keras.layers.Dense(filters, **options)]
+        built, padding = [], "same"
+        if strides > 1 and kernel_size > 1:
+            # The published networks pad strided convolutions alike on every
+            # side. Keras's "same" pads even inputs at the end only.
+            zero_padding = getattr(keras.layers, f"ZeroPadding{self.rank}D")
+            built.append(
+                zero_padding(
+                    kernel_size // 2,
+                    data_format="channels_last",
+                    name=f"{name}_padding",
+                )
+            )
+            padding = "valid"
+        convolution = convolution_class(self.rank)(
+            filters,
+            kernel_size,
+            strides=strides,
+            padding=padding,
+            data_format="channels_last",
+            **options,
+        )
+        return [*built, convolution]
+
+    def seeded(self, initializer):
+        """The same initializer with this network's next seed."""
+        seed = next(self.seeds)
+        config = initializer.get_config()
+        if "seed" not in config:
+            return initializer
+        return type(initializer).from_config({**config, "seed": seed})
+
+
+def _named(built, prefix):
+    """The layers, named by their place in the block and by what they are."""
+    named = []
+    for layer in built:
+        # Without the counter that Keras appends to automatic names.
+        kind = re.sub(r"_\d+$", "", layer.name)
+        config = {**layer.get_config(), "name": f"{prefix}_{kind}"}
+        named.append(type(layer).from_config(config))
+    return named
+
+
+def _first_seed(seed):
+    # Python's generator is what keras.utils.set_random_seed makes reproducible.
+    entropy = random.getrandbits(32) if seed is None else seed
+    first = np.random.SeedSequence(entropy).generate_state(1)[0]
+    # Room for consecutive seeds below 2^31, which every backend accepts.
+    return int(first) % 2**30

@@ -1,0 +1,92 @@
+from fixinit import schemes
+from fixinit._validation import check_positive_int
+from fixinit.models.network import BlockPlan, Network
+
+
+def ResidualMLP(
+    num_blocks=20,
+    units=256,
+    branch_depth=2,
+    scheme="fixup",
+    preactivation=True,
+    activation="relu",
+    dropout_rate=0.0,
+    plain=False,
+    input_shape=(40,),
+    classes=10,
+    classifier_activation=None,
+    seed=None,
+    name=None,
+):
+    """A residual network of dense layers, all of one width.
+
+    A dense stem, `num_blocks` residual blocks of `branch_depth` dense layers
+    each, and the classification layer.
+
+    Example:
+
+    >>> model = fixinit.models.ResidualMLP(num_blocks=20, units=64, seed=0)
+    >>> model.output_shape
+    (None, 10)
+
+    Args:
+        num_blocks: int. Number of residual blocks (L).
+        units: int. Width of every block.
+        branch_depth: int. Number of dense layers in a branch (m).
+        scheme: Name, config or instance: see `fixinit.schemes.get`.
+        preactivation: bool. `True` (default): activations stand in front of the
+            weight layers of a branch, and the sum passes none.
+        activation: Keras activation. The schemes are derived for `"relu"`.
+        dropout_rate: float in `[0, 1)`. Dropout in front of every weight layer
+            of a branch but the first.
+        plain: bool. `True` leaves every shortcut out.
+        input_shape: Tuple `(features,)`.
+        classes: int. Number of classes.
+        classifier_activation: Activation of the class scores. By default none:
+            the model returns logits.
+        seed: int. The same seed gives the same weights, bit for bit.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model`.
+
+    Raises:
+        ValueError: If an argument is outside its range.
+    """
+    scheme = schemes.get(scheme)
+    check_positive_int("num_blocks", num_blocks)
+    check_positive_int("units", units)
+    check_positive_int("branch_depth", branch_depth)
+    check_positive_int("classes", classes)
+    if len(input_shape) != 1 or input_shape[0] is None:
+        raise ValueError(
+            "Argument `input_shape` of ResidualMLP must be (features,). Received: "
+            f"input_shape={tuple(input_shape)}. Flatten the data or use a ResNet."
+        )
+    network = Network(
+        scheme,
+        num_branches=num_blocks,
+        input_shape=input_shape,
+        preactivation=preactivation,
+        activation=activation,
+        dropout_rate=dropout_rate,
+        plain=plain,
+        seed=seed,
+    )
+    plans = [
+        BlockPlan(
+            f"block{index + 1}",
+            filters=(units,) * branch_depth,
+            kernel_sizes=(1,) * branch_depth,
+            strides=(1,) * branch_depth,
+        )
+        for index in range(num_blocks)
+    ]
+    return network.model(
+        network.stem(units, kernel_size=1),
+        units,
+        plans,
+        classes,
+        classifier_activation,
+        name or f"residual_mlp_{scheme.name}",
+    )

@@ -1,0 +1,175 @@
+import math
+
+from fixinit import schemes
+from fixinit._validation import check_choice, check_positive_int
+from fixinit.models.network import BlockPlan, Network
+
+BLOCKS = ("basic", "bottleneck")
+STEMS = ("cifar", "imagenet")
+BOTTLENECK_EXPANSION = 4
+
+
+def ResNet(
+    stages=(2, 2, 1),
+    filters=(16, 32, 64),
+    block="basic",
+    scheme="fixup",
+    preactivation=False,
+    shortcut="A",
+    stem="cifar",
+    stem_filters=None,
+    kernel_size=3,
+    activation="relu",
+    dropout_rate=0.0,
+    plain=False,
+    input_shape=(32, 32, 3),
+    classes=10,
+    classifier_activation=None,
+    seed=None,
+    name=None,
+):
+    """A convolutional residual network of any stages, in one to three dimensions.
+
+    The families `CifarResNet`, `ImageNetResNet`, `WideResNet` and `ResNet1D` are
+    special cases. The first block of every stage but the first halves the
+    resolution. Data is channels last.
+
+    Example:
+
+    >>> model = fixinit.models.ResNet(stages=(2, 2, 1), scheme="fixup", seed=0)
+    >>> model.output_shape
+    (None, 10)
+
+    Args:
+        stages: Tuple of ints. Number of residual blocks in each stage.
+        filters: Tuple of ints, one per stage: width of its convolutions. A
+            bottleneck block puts out four times as many channels.
+        block: `"basic"` (two convolutions) or `"bottleneck"` (1x1, k x k, 1x1).
+        scheme: Name, config or instance: see `fixinit.schemes.get`.
+        preactivation: bool. `False` (default) for the order of He et al. 2016a,
+            `True` for that of 2016b.
+        shortcut: Where a block changes the shape, `"A"` subsamples and appends
+            zero channels, `"B"` projects with a 1x1 convolution. `"C"` projects
+            in every block.
+        stem: `"cifar"`, one convolution of `kernel_size`, or `"imagenet"`, a
+            convolution of size 7 and stride 2 and max pooling of stride 2.
+        stem_filters: int. Channels of the stem, `filters[0]` by default.
+        kernel_size: int, odd. Size of the blocks' convolutions.
+        activation: Keras activation. The schemes are derived for `"relu"`.
+        dropout_rate: float in `[0, 1)`. Dropout in front of every weight layer
+            of a branch but the first.
+        plain: bool. `True` leaves every shortcut out.
+        input_shape: Tuple `(*space, channels)` with one to three spatial axes,
+            each at least the network's total stride, or `None`. Inputs are
+            floating-point and standardized: Keras casts integers silently and
+            does not scale them.
+        classes: int. Number of classes.
+        classifier_activation: Activation of the class scores. By default none:
+            the model returns logits.
+        seed: int. The same seed gives the same weights, bit for bit. By default
+            a random one, which `keras.utils.set_random_seed` determines.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model`.
+
+    Raises:
+        ValueError: If an argument is outside its range.
+
+    References:
+
+    - [He et al., 2016a](https://arxiv.org/abs/1512.03385)
+    - [He et al., 2016b](https://arxiv.org/abs/1603.05027)
+    """
+    scheme = schemes.get(scheme)
+    stages, filters = _check_stages(stages, filters)
+    check_choice("block", block, BLOCKS)
+    check_choice("stem", stem, STEMS)
+    check_positive_int("classes", classes)
+    check_positive_int("kernel_size", kernel_size)
+    if kernel_size % 2 == 0:
+        raise ValueError(
+            "Argument `kernel_size` must be odd, so that a convolution has a "
+            f"centre. Received: kernel_size={kernel_size}"
+        )
+    if not 0 <= dropout_rate < 1:
+        raise ValueError(
+            "Argument `dropout_rate` must be in [0, 1). "
+            f"Received: dropout_rate={dropout_rate}"
+        )
+    _check_input_shape(input_shape, len(stages), stem)
+    network = Network(
+        scheme,
+        num_branches=sum(stages),
+        input_shape=input_shape,
+        preactivation=preactivation,
+        shortcut=shortcut,
+        activation=activation,
+        dropout_rate=dropout_rate,
+        plain=plain,
+        seed=seed,
+    )
+    channels = stem_filters or filters[0]
+    if stem == "imagenet":
+        stem_layers = network.imagenet_stem(channels)
+    else:
+        stem_layers = network.stem(channels, kernel_size)
+    plans = _plans(stages, filters, block, kernel_size)
+    return network.model(
+        stem_layers,
+        channels,
+        plans,
+        classes,
+        classifier_activation,
+        name or f"resnet_{scheme.name}",
+    )
+
+
+def _plans(stages, filters, block, kernel_size):
+    plans = []
+    for stage, (num_blocks, width) in enumerate(zip(stages, filters, strict=True)):
+        for index in range(num_blocks):
+            stride = 2 if stage > 0 and index == 0 else 1
+            name = f"stage{stage + 1}_block{index + 1}"
+            if block == "basic":
+                sizes = (kernel_size, kernel_size)
+                plan = BlockPlan(name, (width, width), sizes, (stride, 1))
+            else:
+                # The stride sits in the middle convolution, as in the Fixup
+                # authors' code and in every current implementation.
+                widths = (width, width, BOTTLENECK_EXPANSION * width)
+                plan = BlockPlan(name, widths, (1, kernel_size, 1), (1, stride, 1))
+            plans.append(plan)
+    return plans
+
+
+def _check_stages(stages, filters):
+    stages, filters = tuple(stages), tuple(filters)
+    if not stages or len(stages) != len(filters):
+        raise ValueError(
+            "Arguments `stages` and `filters` need one entry per stage, and at "
+            f"least one stage. Received: stages={stages}, filters={filters}"
+        )
+    for num_blocks, width in zip(stages, filters, strict=True):
+        check_positive_int("stages", num_blocks)
+        check_positive_int("filters", width)
+    return stages, filters
+
+
+def _check_input_shape(input_shape, num_stages, stem):
+    input_shape = tuple(input_shape)
+    if not 2 <= len(input_shape) <= 4 or input_shape[-1] is None:
+        raise ValueError(
+            "Argument `input_shape` must be (*space, channels) with one to three "
+            "spatial axes and a fixed number of channels, such as (32, 32, 3). "
+            f"Received: input_shape={input_shape}. Data without spatial axes "
+            "goes into a ResidualMLP."
+        )
+    total_stride = 2 ** (num_stages - 1) * (4 if stem == "imagenet" else 1)
+    smallest = min((n for n in input_shape[:-1] if n is not None), default=math.inf)
+    if smallest < total_stride:
+        raise ValueError(
+            f"Argument `input_shape`: every spatial axis must be at least "
+            f"{total_stride}, the network's total stride. Received: "
+            f"input_shape={input_shape}. Use larger inputs or fewer stages."
+        )

@@ -1,0 +1,81 @@
+import dataclasses
+
+import keras
+import numpy as np
+
+from fixinit._validation import check_positive_int
+from fixinit.schemes.scheme import Scheme
+
+
+@keras.saving.register_keras_serializable("fixinit")
+@dataclasses.dataclass(frozen=True)
+class BatchNorm(Scheme):
+    """Batch normalization: the standard that the other schemes do without.
+
+    Normalizes before every activation and, in post-activation order, at the end
+    of every branch and projection. In pre-activation order each branch adds one
+    unit of variance, so that it grows linearly: after block l it is that of the
+    input plus l.
+
+    Example:
+
+    >>> fixinit.schemes.BatchNorm().predicted_variance(4).tolist()
+    [1.0, 2.0, 3.0, 4.0, 5.0]
+
+    Args:
+        zero_gamma: bool. Start the last scale of every branch at 0, so that
+            blocks start as the identity (Goyal et al.). Only in post-activation
+            order: in pre-activation order the scale stands before the ReLU,
+            which would pass no gradient at 0.
+        momentum: float. Momentum of the running averages. The default 0.9 is
+            what the papers' code used (PyTorch calls it 0.1); Keras's 0.99
+            needs hundreds of steps to settle.
+        epsilon: float. Added to the variance before its square root.
+
+    References:
+
+    - [Ioffe and Szegedy, 2015](https://arxiv.org/abs/1502.03167)
+    - [He et al., 2016](https://arxiv.org/abs/1603.05027) (pre-activation)
+    - [Goyal et al., 2017](https://arxiv.org/abs/1706.02677) (`zero_gamma`)
+    """
+
+    zero_gamma: bool = False
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    name = "batch_norm"
+    # The normalization's own shift takes the place of a bias.
+    use_bias = False
+
+    @property
+    def starts_at_identity(self):
+        return self.zero_gamma
+
+    def _normalization(self, gamma_initializer="ones"):
+        return keras.layers.BatchNormalization(
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            gamma_initializer=gamma_initializer,
+        )
+
+    def before_activation(self, site):
+        return [self._normalization()]
+
+    def after_branch(self, site):
+        if not site.preactivation:
+            return [self._normalization("zeros" if self.zero_gamma else "ones")]
+        if self.zero_gamma:
+            raise ValueError(
+                "BatchNorm(zero_gamma=True) needs post-activation order: before a "
+                "ReLU, a scale of 0 would never receive a gradient. Received: "
+                "preactivation=True. Pass preactivation=False or zero_gamma=False."
+            )
+        return []
+
+    def after_projection(self, site):
+        return [] if site.preactivation else [self._normalization()]
+
+    def predicted_variance(self, num_branches, input_variance=1.0):
+        check_positive_int("num_branches", num_branches)
+        per_branch = 0.0 if self.zero_gamma else 1.0
+        return input_variance + per_branch * np.arange(num_branches + 1.0)

@@ -1,0 +1,53 @@
+import dataclasses
+import math
+
+import keras
+
+from fixinit import layers
+from fixinit.schemes.scheme import Scheme
+
+
+@keras.saving.register_keras_serializable("fixinit")
+@dataclasses.dataclass(frozen=True)
+class NormalizedSum(Scheme):
+    """A merge that keeps the variance: `c * x + a * F(x)` with `c^2 + a^2 = 1`.
+
+    With He initialization a branch has the variance of its input, and the
+    weighted sum of the two has it again.
+
+    Example:
+
+    >>> scheme = fixinit.schemes.NormalizedSum(branch_scale=0.6)
+    >>> site = fixinit.schemes.Site(branch=0, num_branches=9)
+    >>> round(scheme.merge(site).shortcut_scale, 6)
+    0.8
+
+    Args:
+        branch_scale: float between 0 and 1, exclusive: a. By default
+            `sqrt(1 / 2)`, which weighs branch and shortcut alike.
+
+    Raises:
+        ValueError: If `branch_scale` is outside its range.
+
+    Reference:
+
+    - [Civitelli et al., 2021](https://arxiv.org/abs/2112.12299)
+    """
+
+    branch_scale: float = math.sqrt(1 / 2)
+
+    name = "normalized_sum"
+
+    def __post_init__(self):
+        if not 0 < self.branch_scale < 1:
+            raise ValueError(
+                "Argument `branch_scale` must lie between 0 and 1, exclusive. "
+                f"Received: branch_scale={self.branch_scale}"
+            )
+
+    def merge(self, site):
+        shortcut_scale = math.sqrt(1 - self.branch_scale**2)
+        return layers.ScaledAdd(shortcut_scale, self.branch_scale)
+
+    def _growth(self, branch, num_branches):
+        return 1.0

@@ -1,0 +1,55 @@
+import dataclasses
+import math
+
+import keras
+
+from fixinit import layers
+from fixinit.schemes.scheme import Scheme
+
+
+@keras.saving.register_keras_serializable("fixinit")
+@dataclasses.dataclass(frozen=True)
+class SkipInit(Scheme):
+    """SkipInit: a trainable scalar at the end of every branch, started near 0.
+
+    He initialization and biases in the weight layers complete the method. Block
+    l multiplies the variance by `1 + a^2`, where a is the scalar's start.
+
+    Example:
+
+    >>> fixinit.schemes.SkipInit().predicted_variance(2).tolist()
+    [1.0, 1.0, 1.0]
+
+    Args:
+        initial_multiplier: float, 0 by default. The paper recommends 0 or a
+            small constant up to `1 / sqrt(L)`.
+
+    Raises:
+        ValueError: If `initial_multiplier` is not finite.
+
+    Reference:
+
+    - [De and Smith, 2020](https://arxiv.org/abs/2002.10444), section 4.
+    """
+
+    initial_multiplier: float = 0.0
+
+    name = "skip_init"
+
+    def __post_init__(self):
+        if not math.isfinite(self.initial_multiplier):
+            raise ValueError(
+                "Argument `initial_multiplier` must be a finite number. Received: "
+                f"initial_multiplier={self.initial_multiplier}"
+            )
+
+    @property
+    def starts_at_identity(self):
+        return self.initial_multiplier == 0
+
+    def after_branch(self, site):
+        start = keras.initializers.Constant(self.initial_multiplier)
+        return [layers.ScalarMultiplier(start)]
+
+    def _growth(self, branch, num_branches):
+        return 1.0 + self.initial_multiplier**2

@@ -1,0 +1,1 @@
+"""Experiments with fixinit: scripts with flags that write results to a directory."""

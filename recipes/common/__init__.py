@@ -1,0 +1,1 @@
+"""What recipes share: data sets, results on disk, plots and the report."""

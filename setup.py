@@ -1,0 +1,46 @@
+"""Packaging of fixinit: `pip install .` or, with everything, `pip install .[all]`."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(
+    r'__version__ = "(.+)"', (ROOT / "fixinit/__init__.py").read_text()
+).group(1)
+
+EXTRAS = {
+    "recipes": ["jinja2", "matplotlib", "mnist1d", "psutil", "scikit-learn"],
+    "jax": ["jax"],
+    # The CPU build of this release needs no gigabytes of CUDA; any newer works.
+    "torch": ["torch>=2.4"],
+    "test": ["build", "hypothesis", "pytest", "ruff", "scipy"],
+}
+
+setup(
+    name="fixinit",
+    version=VERSION,
+    description="Very deep residual networks without normalization, on Keras 3",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["fixinit", "fixinit.*"]),
+    package_data={"fixinit": ["py.typed"]},
+    install_requires=[
+        # MultiOptimizer and OptimizerMap came with Keras 3.15.
+        "keras>=3.15",
+        "tensorflow>=2.16.1",
+        "numpy>=1.26",
+        "absl-py",
+    ],
+    extras_require=EXTRAS,
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
