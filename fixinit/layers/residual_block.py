@@ -115,12 +115,11 @@ class ResidualBlock(keras.layers.Layer):
         return shape
 
     def get_config(self):
-        serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
-            "branch": [serialize(layer) for layer in self.branch],
-            "shortcut": [serialize(layer) for layer in self.shortcut],
-            "merge": serialize(self.merge),
+            "branch": [_serialize(layer) for layer in self.branch],
+            "shortcut": [_serialize(layer) for layer in self.shortcut],
+            "merge": _serialize(self.merge),
             "activation": keras.activations.serialize(self.activation),
             "shared_layers": self.shared_layers,
             "plain": self.plain,
@@ -140,3 +139,11 @@ def _build(layer, input_shape):
     if not layer.built:
         layer.build(input_shape)
     return tuple(layer.compute_output_shape(input_shape))
+
+
+def _serialize(layer):
+    config = keras.saving.serialize_keras_object(layer)
+    # Keras would build the layer while loading, before the block that it belongs
+    # to, and its variables' paths would lack the block's name.
+    config.pop("build_config", None)
+    return config

@@ -31,7 +31,7 @@ def CifarResNet(
 
     >>> model = fixinit.models.CifarResNet(depth=20, scheme="fixup", seed=0)
     >>> model.count_params()
-    270177
+    268393
 
     Args:
         depth: int. Number of weight layers on the longest path: `6n + 2` with

@@ -7,7 +7,7 @@ from fixinit._validation import check_positive_int
 from fixinit.schemes.scheme import Scheme
 
 
-@keras.saving.register_keras_serializable("fixinit")
+@keras.saving.register_keras_serializable("fixinit.schemes")
 @dataclasses.dataclass(frozen=True)
 class BatchNorm(Scheme):
     """Batch normalization: the standard that the other schemes do without.

@@ -7,7 +7,7 @@ from fixinit._validation import check_positive_int
 from fixinit.schemes.scheme import Scheme
 
 
-@keras.saving.register_keras_serializable("fixinit")
+@keras.saving.register_keras_serializable("fixinit.schemes")
 @dataclasses.dataclass(frozen=True)
 class Fixup(Scheme):
     """Fixup initialization: trains residual networks at any depth.

@@ -7,7 +7,7 @@ from fixinit import layers
 from fixinit.schemes.scheme import Scheme
 
 
-@keras.saving.register_keras_serializable("fixinit")
+@keras.saving.register_keras_serializable("fixinit.schemes")
 @dataclasses.dataclass(frozen=True)
 class NormalizedSum(Scheme):
     """A merge that keeps the variance: `c * x + a * F(x)` with `c^2 + a^2 = 1`.

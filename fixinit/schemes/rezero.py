@@ -6,7 +6,7 @@ from fixinit import layers
 from fixinit.schemes.scheme import Scheme
 
 
-@keras.saving.register_keras_serializable("fixinit")
+@keras.saving.register_keras_serializable("fixinit.schemes")
 @dataclasses.dataclass(frozen=True)
 class ReZero(Scheme):
     """ReZero: `x + a_l * F(x)` with one trainable scalar a branch, started at 0.

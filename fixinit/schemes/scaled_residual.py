@@ -9,7 +9,7 @@ from fixinit.schemes.scheme import Scheme
 MODES = ("fixed", "trainable", "folded")
 
 
-@keras.saving.register_keras_serializable("fixinit")
+@keras.saving.register_keras_serializable("fixinit.schemes")
 @dataclasses.dataclass(frozen=True)
 class ScaledResidual(Scheme):
     """Residual branches scaled down with depth: `x + a_l * F(x)`.

@@ -69,7 +69,8 @@ class Scheme:
 
     The defaults describe He initialization alone. A subclass is a frozen
     dataclass whose fields are its arguments, registered with
-    `keras.saving.register_keras_serializable`.
+    `keras.saving.register_keras_serializable`, under a package of its own: a
+    scheme and its initializer may share a name.
     """
 
     # The string that `fixinit.schemes.get` knows the scheme by.

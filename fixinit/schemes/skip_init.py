@@ -7,7 +7,7 @@ from fixinit import layers
 from fixinit.schemes.scheme import Scheme
 
 
-@keras.saving.register_keras_serializable("fixinit")
+@keras.saving.register_keras_serializable("fixinit.schemes")
 @dataclasses.dataclass(frozen=True)
 class SkipInit(Scheme):
     """SkipInit: a trainable scalar at the end of every branch, started near 0.

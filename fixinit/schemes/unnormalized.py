@@ -5,7 +5,7 @@ import keras
 from fixinit.schemes.scheme import Scheme
 
 
-@keras.saving.register_keras_serializable("fixinit")
+@keras.saving.register_keras_serializable("fixinit.schemes")
 @dataclasses.dataclass(frozen=True)
 class Unnormalized(Scheme):
     """He initialization alone: the network that the other schemes repair.

@@ -1,0 +1,66 @@
+import keras
+import numpy as np
+import pytest
+
+import fixinit
+from fixinit.diagnostics import BlockStatistics, block_statistics
+
+X = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+
+
+def test_measures_what_the_blocks_put_out():
+    model = fixinit.models.ResNet1D(
+        (1, 1), (4, 8), scheme="unnormalized", input_shape=(8, 1), seed=0
+    )
+    x = X[..., None]
+    measured = block_statistics(model, x)
+    names = [layer.name for layer in model.layers]
+    blocks = [n for n in names if "block" in n]
+    taps = keras.Model(model.inputs, [model.get_layer(n).output for n in blocks])
+    outputs = [keras.ops.convert_to_numpy(h) for h in taps(x)]
+    for index, h in enumerate(outputs, start=1):
+        variance = h.reshape(-1, h.shape[-1]).var(axis=0).mean()
+        assert measured["variance"][index] == pytest.approx(variance, rel=1e-4)
+        assert measured["mean_square"][index] == pytest.approx(
+            np.square(h).mean(), rel=1e-4
+        )
+    assert BlockStatistics(model).names == ["input", *blocks]
+
+
+def test_training_mode_normalizes_with_the_batch_and_changes_nothing():
+    model = fixinit.models.ResidualMLP(
+        4, 64, scheme="batch_norm", input_shape=(8,), seed=0
+    )
+    before = [keras.ops.convert_to_numpy(v.value) for v in model.variables]
+    trained = block_statistics(model, 10 * X, training=True)["mean_square"]
+    tested = block_statistics(model, 10 * X, training=False)["mean_square"]
+    # With running averages at their start, test mode does not normalize.
+    assert tested[-1] > 5 * trained[-1]
+    for v, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(v.value), value)
+
+
+def test_reports_overflow_as_infinity():
+    model = fixinit.models.ResidualMLP(
+        8, 16, scheme="unnormalized", input_shape=(8,), seed=0
+    )
+    with np.errstate(over="ignore"):
+        measured = block_statistics(model, 1e19 * X)
+    assert np.isinf(measured["mean_square"][-1])
+
+
+def test_half_precision_is_measured_in_float32():
+    keras.config.set_dtype_policy("mixed_float16")
+    model = fixinit.models.ResidualMLP(2, 16, input_shape=(8,), seed=0)
+    # Squares of 1,000 overflow float16.
+    measured = block_statistics(model, 1000 * X)
+    assert np.isfinite(measured["mean_square"]).all()
+
+
+def test_refuses_integers_and_models_without_blocks():
+    model = fixinit.models.ResidualMLP(2, 4, input_shape=(8,), seed=0)
+    with pytest.raises(ValueError, match="floating-point.*int64"):
+        block_statistics(model, np.ones((2, 8), "int64"))
+    other = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match="no fixinit.layers.ResidualBlock"):
+        BlockStatistics(other)

@@ -1,0 +1,29 @@
+import keras
+import numpy as np
+import pytest
+
+from fixinit.layers import ScaledAdd
+
+
+@pytest.mark.parametrize("scales", [(1, 1), (1, 0.5), (0.8, 0.6), (0, 2)])
+def test_adds_with_fixed_factors(scales):
+    rng = np.random.default_rng(0)
+    x, f = rng.normal(size=(2, 3, 4)).astype("float32")
+    outputs = keras.ops.convert_to_numpy(ScaledAdd(*scales)([x, f]))
+    np.testing.assert_allclose(outputs, scales[0] * x + scales[1] * f, rtol=1e-5)
+
+
+def test_keeps_half_precision():
+    layer = ScaledAdd(0.8, 0.6, dtype="mixed_float16")
+    outputs = layer([np.ones((1, 2), "float16")] * 2)
+    assert keras.backend.standardize_dtype(outputs.dtype) == "float16"
+
+
+def test_config_makes_the_same_layer():
+    layer = ScaledAdd(0.8, 0.6, name="sum")
+    assert ScaledAdd.from_config(layer.get_config()).get_config() == layer.get_config()
+
+
+def test_refuses_two_shapes():
+    with pytest.raises(ValueError, match="one shape.*ProjectionShortcut"):
+        ScaledAdd()([np.ones((1, 2)), np.ones((1, 3))])

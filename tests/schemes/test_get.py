@@ -1,0 +1,57 @@
+import dataclasses
+
+import keras
+import pytest
+
+from fixinit import schemes
+
+
+def test_by_name():
+    assert [schemes.get(name).name for name in schemes.names()] == schemes.names()
+
+
+def test_instances_pass_through():
+    scheme = schemes.SkipInit(0.5)
+    assert schemes.get(scheme) is scheme
+
+
+def test_a_config_may_name_the_scheme():
+    config = {"class_name": "scaled_residual", "config": {"scale": 0.1}}
+    assert schemes.get(config) == schemes.ScaledResidual(0.1)
+
+
+def test_unknown_name_lists_the_names_and_the_nearest():
+    with pytest.raises(ValueError, match="normalized_sum.*Did you mean 'fixup'"):
+        schemes.get("fix_up")
+
+
+@pytest.mark.parametrize("identifier", [None, 3, {}, schemes.Fixup])
+def test_refuses_other_things(identifier):
+    with pytest.raises(TypeError, match="scheme.*Received"):
+        schemes.get(identifier)
+
+
+@keras.saving.register_keras_serializable("test_get")
+@dataclasses.dataclass(frozen=True)
+class Mine(schemes.Scheme):
+    strength: float = 1.0
+    name = "mine"
+
+
+def test_a_users_own_scheme_survives_its_config():
+    assert schemes.get(schemes.serialize(Mine(2.0))) == Mine(2.0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"branch": 0, "num_branches": 0},
+        {"branch": 4, "num_branches": 4},
+        {"branch": -1, "num_branches": 4},
+        {"branch": 0, "num_branches": 4, "layer": 2},
+        {"branch": 0, "num_branches": 4, "role": "tail"},
+    ],
+)
+def test_a_site_outside_the_network_is_refused(arguments):
+    with pytest.raises(ValueError, match="Received"):
+        schemes.Site(**arguments)
