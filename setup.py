@@ -1,4 +1,4 @@
-"""Packaging of fixinit: `pip install .` or, with everything, `pip install .[all]`."""
+"""Packaging of fixinit: `pip install .`, with extras as in `pip install .[recipes]`."""
 
 import pathlib
 import re
@@ -15,7 +15,7 @@ EXTRAS = {
     "jax": ["jax"],
     # The CPU build of this release needs no gigabytes of CUDA; any newer works.
     "torch": ["torch>=2.4"],
-    "test": ["build", "hypothesis", "pytest", "ruff", "scipy"],
+    "test": ["build", "hypothesis", "pytest", "pytest-xdist", "ruff", "scipy"],
 }
 
 setup(

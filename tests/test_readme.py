@@ -1,0 +1,44 @@
+"""What the README shows runs, and what it lists exists."""
+
+import pathlib
+import re
+
+import pytest
+
+import fixinit
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_own_model_example_builds():
+    names = {}
+    exec(EXAMPLES[1], names)
+    assert names["block"].compute_output_shape((1, 8, 8, 64)) == (1, 8, 8, 64)
+
+
+@pytest.mark.slow
+def test_ten_line_example_learns_the_digits():
+    pytest.importorskip("sklearn")
+    names = {}
+    exec(EXAMPLES[0], names)
+    assert names["model"].history.history["val_accuracy"][-1] > 0.8
+
+
+def test_every_scheme_and_model_is_listed():
+    for name in fixinit.schemes.names():
+        assert f"| `{name}` |" in README
+    for name in fixinit.models.__all__:
+        assert f"| `{name}(" in README
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)]+)\)", README))
+def test_links_lead_somewhere(target):
+    assert (ROOT / target).exists()
+
+
+@pytest.mark.parametrize("name", ["run", "test"])
+def test_commands_are_one_line_each(name):
+    pattern = rf"<!-- command: {name} -->\n```bash\n(.*)\n```\n"
+    assert re.search(pattern, README)
