@@ -77,7 +77,7 @@ def _read(path):
     if path is None:
         return None
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in _SHAPES}
     except Exception:  # Absent, cut or overwritten: whatever it is, draw again.
         return None

@@ -80,7 +80,7 @@ def _read(path):
         raise ValueError(f"{path} is not a file. 'npz:PATH' needs an .npz file.")
     _check_is_zip(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             missing = [key for key in _KEYS if key not in archive]
             if not missing:
                 return {key: _read_array(path, archive, key) for key in _KEYS}
