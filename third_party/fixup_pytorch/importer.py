@@ -1,0 +1,252 @@
+"""Weights of the Fixup authors' CIFAR models, from PyTorch and back."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from fixinit import models
+
+FILTERS = (16, 32, 64)
+# Their names within a block, and ours.
+BLOCK_SCALARS = {
+    "bias1a": "weight1_scalar_bias/scalar_bias",
+    "bias1b": "activation1_scalar_bias/scalar_bias",
+    "bias2a": "weight2_scalar_bias/scalar_bias",
+    "scale": "branch_scalar_multiplier/scalar_multiplier",
+    "bias2b": "branch_scalar_bias/scalar_bias",
+}
+# By rank: OIHW to HWIO, [out, in] to [in, out], and back.
+TO_KERAS = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
+TO_PYTORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,), 0: ()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One parameter: its PyTorch name and shape, and its Keras variable's path.
+
+    A length in `shape` is `None` if it may be any.
+    """
+
+    name: str
+    path: str
+    shape: tuple
+
+
+def import_state_dict(state_dict, image_size=(32, 32), name=None):
+    """Builds the model of a PyTorch state dict of the Fixup authors.
+
+    Reads the CIFAR models of github.com/hongyi-zhang/Fixup at any number of
+    blocks in their three stages, of classes and of input channels. The model
+    returned computes the same function on channels-last images.
+
+    Example:
+
+    ```python
+    state_dict = torch.load("fixup_resnet110.pt", map_location="cpu")
+    model = import_state_dict(state_dict)
+    logits = model.predict(images)
+    ```
+
+    Args:
+        state_dict: Dict from PyTorch's parameter names to NumPy arrays or
+            PyTorch tensors, in PyTorch's layouts. All names may carry the
+            prefix `module.` of `DataParallel`.
+        image_size: Tuple `(height, width)` of the images, or of `None` for any.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model`, the `fixinit.models.ResNet` with these weights.
+
+    Raises:
+        TypeError: If `state_dict` is not a dict.
+        ValueError: If names are missing or unknown, blocks are not numbered from
+            0 without gaps, or values have other shapes or types: one error that
+            lists them all.
+    """
+    arrays, problems = _arrays(state_dict)
+    blocks, misnumbered = _blocks(arrays)
+    parameters = _parameters(
+        blocks,
+        channels=_length(arrays, "conv1.weight", axis=1, rank=4),
+        classes=_length(arrays, "fc.weight", axis=0, rank=2),
+    )
+    problems += misnumbered + _mismatches(arrays, parameters)
+    if problems:
+        raise ValueError(
+            "Argument `state_dict` is not one of the Fixup authors' CIFAR models "
+            "(cifar/models/fixup_resnet_cifar.py; those for ImageNet are not "
+            "supported). Problems:\n- " + "\n- ".join(problems)
+        )
+    model = models.ResNet(
+        stages=[len(indices) for indices in blocks],
+        filters=FILTERS,
+        scheme="fixup",
+        shortcut="A",
+        input_shape=(*image_size, arrays["conv1.weight"].shape[1]),
+        classes=arrays["fc.weight"].shape[0],
+        name=name,
+    )
+    variables = {v.path: v for v in model.weights}
+    for parameter in parameters:
+        variable, array = variables[parameter.path], arrays[parameter.name]
+        array = array.transpose(TO_KERAS[array.ndim])
+        # Scalars are vectors of length 1 in PyTorch.
+        variable.assign(array.reshape(variable.shape))
+    return model
+
+
+def export_state_dict(model):
+    """The weights of a model under PyTorch's names and in PyTorch's layouts.
+
+    The inverse of `import_state_dict`, for models that it could have returned.
+
+    Args:
+        model: `keras.Model`, such as `CifarResNet(scheme="fixup")` of
+            `fixinit.models`.
+
+    Returns:
+        Dict from PyTorch's parameter names to NumPy arrays.
+
+    Raises:
+        ValueError: If the model is another one: lists what differs.
+    """
+    names = (re.fullmatch(r"stage([123])_block\d+", x.name) for x in model.layers)
+    stages = [match[1] for match in names if match]
+    parameters = _parameters([range(stages.count(stage)) for stage in "123"])
+    theirs = {parameter.path: parameter.name for parameter in parameters}
+    state_dict = {}
+    for variable in model.weights:
+        array = keras.ops.convert_to_numpy(variable)
+        array = array.transpose(TO_PYTORCH.get(array.ndim))
+        name = theirs.get(variable.path, variable.path)
+        state_dict[name] = np.atleast_1d(array).copy()
+    if problems := _mismatches(state_dict, parameters):
+        raise ValueError(
+            "Argument `model` must be a Fixup network as in the authors' CIFAR code: "
+            f"three stages of {FILTERS} filters, basic blocks, shortcuts 'A'. "
+            "Problems:\n- " + "\n- ".join(problems)
+        )
+    return state_dict
+
+
+def _parameters(blocks, channels=None, classes=None):
+    """All parameters of a network, `blocks` being each stage's block indices."""
+    parameters = [
+        Parameter("conv1.weight", "stem/kernel", (FILTERS[0], channels, 3, 3)),
+        Parameter("bias1", "stem_activation_scalar_bias/scalar_bias", (1,)),
+    ]
+    width = FILTERS[0]
+    for stage, (indices, filters) in enumerate(
+        zip(blocks, FILTERS, strict=True), start=1
+    ):
+        for index in indices:
+            theirs, ours = f"layer{stage}.{index}", f"stage{stage}_block{index + 1}"
+            inputs = width if index == 0 else filters
+            parameters += [
+                Parameter(f"{theirs}.{name}", f"{ours}/{path}", (1,))
+                for name, path in BLOCK_SCALARS.items()
+            ]
+            parameters += [
+                Parameter(
+                    f"{theirs}.conv{layer}.weight",
+                    f"{ours}/weight{layer}/kernel",
+                    (filters, fan, 3, 3),
+                )
+                for layer, fan in ((1, inputs), (2, filters))
+            ]
+        width = filters
+    return [
+        *parameters,
+        Parameter("bias2", "head_weight_scalar_bias/scalar_bias", (1,)),
+        Parameter("fc.weight", "head/kernel", (classes, width)),
+        Parameter("fc.bias", "head/bias", (classes,)),
+    ]
+
+
+def _arrays(state_dict):
+    """The values as NumPy arrays by name, and what is wrong with their types."""
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(
+            "Argument `state_dict` must be a dict from parameter names to arrays, "
+            "such as PyTorch's `module.state_dict()`. Received: "
+            f"{type(state_dict).__name__}"
+        )
+    names = [str(name) for name in state_dict]
+    if names and all(name.startswith("module.") for name in names):
+        names = [name.removeprefix("module.") for name in names]
+    arrays, problems = {}, []
+    for name, value in zip(names, state_dict.values(), strict=True):
+        arrays[name], received = _array(value)
+        if arrays[name].dtype.kind != "f":
+            wanted = "float16, float32 or float64"
+            problems.append(f"{name}: expected {wanted}, received {received}")
+    return arrays, problems
+
+
+def _array(value):
+    """A value as NumPy array, and its type in words."""
+    try:
+        # Tensors may need gradients or lie on another device.
+        for method in ("detach", "cpu", "numpy"):
+            if hasattr(value, method):
+                value = getattr(value, method)()
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        return np.empty(getattr(value, "shape", ()), "object"), str(error)
+    return array, f"dtype {array.dtype}"
+
+
+def _blocks(names):
+    """The block indices of every stage, and what is wrong with them."""
+    found = [set() for _ in FILTERS]
+    for name in names:
+        if match := re.match(r"layer([123])\.(0|[1-9]\d*)\.", name):
+            found[int(match[1]) - 1].add(int(match[2]))
+    blocks = [sorted(indices) for indices in found]
+    problems = [
+        f"layer{stage}: expected blocks numbered 0, 1, 2, ..., received {indices}"
+        for stage, indices in enumerate(blocks, start=1)
+        if not indices or indices != list(range(len(indices)))
+    ]
+    return blocks, problems
+
+
+def _length(arrays, name, axis, rank):
+    """One length of an array's shape, `None` where it cannot be known."""
+    shape = arrays[name].shape if name in arrays else ()
+    return (shape[axis] or None) if len(shape) == rank else None
+
+
+def _mismatches(arrays, parameters):
+    """Missing and unexpected names and wrong shapes, one line each."""
+    expected = {parameter.name: parameter.shape for parameter in parameters}
+    problems = []
+    for name, shape in expected.items():
+        if name not in arrays:
+            problems.append(f"{name}: expected shape {_text(shape)}, received nothing")
+        elif not _fits(arrays[name].shape, shape):
+            received = _text(arrays[name].shape)
+            problems.append(
+                f"{name}: expected shape {_text(shape)}, received {received}"
+            )
+    problems += [
+        f"{name}: expected no such name, received shape {_text(array.shape)}"
+        for name, array in arrays.items()
+        if name not in expected
+    ]
+    return problems
+
+
+def _fits(shape, expected):
+    return len(shape) == len(expected) and all(
+        length == wanted or (wanted is None and length > 0)
+        for length, wanted in zip(shape, expected, strict=True)
+    )
+
+
+def _text(shape):
+    """A shape in PyTorch's notation, `any` for lengths that are not given."""
+    return str(["any" if n is None else n for n in shape]).replace("'", "")
