@@ -1,0 +1,121 @@
+"""Reading the arms of results.json: which there are, and what they measured.
+
+Everything here also takes JSON that was not passed through `results.load`: null and
+the strings "inf" and "nan" stand where numbers are missing or not finite.
+"""
+
+import math
+
+import numpy as np
+
+_CLASSES = {"mnist1d": 10, "digits": 10, "cifar10": 10, "cifar100": 100}
+
+
+def numbers(values):
+    """A list from results.json as a float array: null becomes nan, "inf" inf.
+
+    Example:
+
+    >>> numbers([1, None, "inf"]).tolist()
+    [1.0, nan, inf]
+    """
+    values = [] if values is None else values
+    return np.array([math.nan if x is None else float(x) for x in values], float)
+
+
+def number(value):
+    """One value from results.json as a float: null becomes nan."""
+    return float(numbers([value])[0])
+
+
+def magnitudes(values):
+    """Norms as a float array: nan that was recorded becomes inf, null becomes nan.
+
+    Sums of infinities of both signs are nan, so a norm that is nan has overflowed.
+    """
+    values = [] if values is None else list(values)
+    recorded = np.array([value is not None for value in values], bool)
+    values = numbers(values)
+    return np.where(recorded & np.isnan(values), np.inf, values)
+
+
+def select(results, kind=None, scheme=None, depth=None):
+    """The arms with these properties; `None` stands for any."""
+    wanted = {"kind": kind, "scheme": scheme, "depth": depth}
+    return [
+        arm
+        for arm in results.get("arms") or []
+        if all(x is None or arm.get(key) == x for key, x in wanted.items())
+    ]
+
+
+def schemes(results, kind=None):
+    """The schemes that have arms, in the order of the flag."""
+    present = list(dict.fromkeys(arm["scheme"] for arm in select(results, kind)))
+    flag = (results.get("config") or {}).get("schemes") or []
+    flag = flag.split(",") if isinstance(flag, str) else list(flag)
+    return sorted(
+        present, key=lambda name: flag.index(name) if name in flag else len(flag)
+    )
+
+
+def depths(results, kind=None):
+    """The depths that have arms, shallowest first."""
+    return sorted({arm["depth"] for arm in select(results, kind)})
+
+
+def chance_loss(results):
+    """The loss of a network that guesses: ln(number of classes).
+
+    The number is `config["classes"]` where that is recorded, or known from the
+    name of the data set; otherwise the loss is `None`.
+    """
+    config = results.get("config") or {}
+    classes = config.get("classes") or _CLASSES.get(config.get("dataset"))
+    return math.log(classes) if classes else None
+
+
+def last_value(arm, key):
+    """A quantity after the last epoch, or nan for an arm without it."""
+    if arm.get("diverged") or not arm.get("epochs"):
+        return math.nan
+    return number(arm["epochs"][-1].get(key))
+
+
+def relative_growth(arm):
+    """Mean square after every block over that of the input, and its prediction.
+
+    Returns:
+        `(measured, predicted)`: float arrays, both divided by the measured mean
+        square of the input; either may be empty.
+    """
+    initial = arm.get("initial") or {}
+    measured = numbers(initial.get("mean_square"))
+    predicted = numbers(initial.get("predicted"))
+    if not measured.size or not measured[0] > 0 or not np.isfinite(measured[0]):
+        return np.array([]), np.array([])
+    # Sums of infinities of both signs give nan: that is overflow too.
+    overflowed = np.logical_or.accumulate(np.isinf(measured))
+    measured = np.where(overflowed, np.inf, measured)
+    with np.errstate(over="ignore"):
+        return measured / measured[0], predicted / measured[0]
+
+
+def mean_of(curves):
+    """Mean over curves that may differ in length; nan where no curve has a value."""
+    return _reduce(np.mean, curves)
+
+
+def band_of(curves):
+    """`(lowest, highest)` over curves that may differ in length."""
+    return _reduce(np.min, curves), _reduce(np.max, curves)
+
+
+def _reduce(function, curves):
+    length = max((len(curve) for curve in curves), default=0)
+    columns = [[c[i] for c in curves if i < len(c)] for i in range(length)]
+    columns = [[x for x in column if not math.isnan(x)] for column in columns]
+    # A mean of numbers near the largest float is infinite, as it should be.
+    with np.errstate(over="ignore"):
+        values = [function(c) if c else math.nan for c in columns]
+    return np.array(values, float)

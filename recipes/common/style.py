@@ -1,0 +1,131 @@
+"""How figures look: one style per scheme, and settings fit for publication.
+
+The colors differ in lightness by at least 7 units of CIE L* and stay apart for
+color-blind readers, so a figure also reads when it is printed in grey. Line style
+and marker tell the schemes apart a second time.
+"""
+
+import contextlib
+import zlib
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+INK = "#222222"
+MUTED = "#666666"
+
+# From dark to light. The label is what people call the method.
+_STYLES = {
+    "unnormalized": ("#1a1a1a", "-", "*", "He init alone"),
+    "batch_norm": ("#3b2f9b", "--", "s", "BatchNorm"),
+    "fixup": ("#c0242e", "-", "o", "Fixup"),
+    "scaled_residual": ("#00877a", "-.", "^", "Scaled residual"),
+    "skip_init": ("#cc79b4", "--", "D", "SkipInit"),
+    "rezero": ("#f0a030", ":", "v", "ReZero"),
+    "normalized_sum": ("#86d0f2", "-", "P", "Normalized sum"),
+}
+
+# For schemes of the user's own: other colors, line styles and markers than above.
+_OTHER_COLORS = ("#5b3a1e", "#2e6f2a", "#8a5fc4", "#b08d57", "#7f9c3a", "#e58a7b")
+_OTHER_LINESTYLES = ((0, (5, 1, 1, 1, 1, 1)), (0, (3, 2)), (0, (8, 2)), "-")
+_OTHER_MARKERS = ("h", "<", ">", "p", "d", "8", "H")
+
+# In inches: five entries of a legend side by side.
+_MIN_WIDTH = 7.5
+
+RC_PARAMS = {
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "white",
+    "font.family": "sans-serif",
+    # Comes with matplotlib, so a figure looks the same on every machine.
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e2e2e2",
+    "grid.linewidth": 0.6,
+    "hatch.linewidth": 0.7,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5.5,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+}
+
+
+def scheme_style(name):
+    """The color, line style, marker and label of a scheme, the same everywhere.
+
+    Example:
+
+    >>> scheme_style("fixup")["label"]
+    'Fixup'
+    >>> scheme_style("my_scheme") == scheme_style("my_scheme")
+    True
+
+    Args:
+        name: String. A name from `fixinit.schemes.names()`, or any other: that
+            gets a style which depends on nothing but the name.
+
+    Returns:
+        A dict with the keys `color`, `linestyle`, `marker` and `label`.
+    """
+    name = str(name)
+    if name in _STYLES:
+        color, linestyle, marker, label = _STYLES[name]
+    else:
+        # Not `hash`, which differs from one process to the next.
+        digest = zlib.crc32(name.encode())
+        digest, index = divmod(digest, len(_OTHER_COLORS))
+        color = _OTHER_COLORS[index]
+        digest, index = divmod(digest, len(_OTHER_LINESTYLES))
+        linestyle = _OTHER_LINESTYLES[index]
+        marker = _OTHER_MARKERS[digest % len(_OTHER_MARKERS)]
+        label = name
+    return {"color": color, "linestyle": linestyle, "marker": marker, "label": label}
+
+
+@contextlib.contextmanager
+def publication():
+    """Draws with `RC_PARAMS`, and leaves matplotlib's own settings as they were."""
+    with matplotlib.rc_context(RC_PARAMS):
+        yield
+
+
+def new_figure(num_rows, num_columns, width=7.5, row_height=2.6, **kwargs):
+    """A figure and its axes, independent of pyplot and of any display.
+
+    Args:
+        num_rows: int. Number of rows of panels.
+        num_columns: int. Number of panels in a row.
+        width: float. Width of the figure in inches, raised to what a legend takes.
+        row_height: float. Height of a row of panels in inches.
+        **kwargs: Arguments of `matplotlib.figure.Figure.subplots`.
+
+    Returns:
+        `(figure, axes)`, where `axes` is an array of shape
+        `(num_rows, num_columns)`.
+    """
+    width = max(width, _MIN_WIDTH)
+    figure = Figure(figsize=(width, row_height * num_rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(num_rows, num_columns, squeeze=False, **kwargs)
+    return figure, axes

@@ -1,0 +1,75 @@
+r"""Compares how stably deep residual networks train with and without normalization.
+
+Every scheme is trained at every depth, in two phases. The map tries every learning rate
+for a few epochs. The training takes the best of them, so that every scheme is seen at
+its best, and repeats it over seeds, with measurements of variance and gradients.
+
+    python -m recipes.compare_stability
+    python -m recipes.compare_stability --quick --output_dir=results/quick
+    python -m recipes.compare_stability --schemes=batch_norm,fixup --depths=10,302 \
+        --learning_rates=0.01,0.1 --output_dir=results/deep
+
+Results go to --output_dir: report.html, PNGs, results.csv and results.json. A run that
+was killed goes on from its finished arms when it is started again with the same flags;
+a finished one draws its report again.
+"""
+
+import dataclasses
+import os
+import sys
+
+# Before Keras is imported, and TensorFlow with it, which is talkative.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from absl import app, flags
+
+from recipes.common import comparison_flags, datasets, plots, report, summary
+from recipes.common.comparison import Comparison
+from recipes.common.results import Results
+
+TITLE = "Stability of deep residual networks with and without normalization"
+
+
+def prepare(settings, output_dir, data_dir=None):
+    """Does what can fail because of the flags, before anything is trained.
+
+    Returns:
+        `(data, results)`: a `Dataset` in the shape that the networks take, and the
+        `Results` directory.
+    """
+    data = settings.family.adapt(datasets.load(settings.dataset, data_dir))
+    # The smallest network, for its complaints: samples may be too small for it.
+    settings.family.build(
+        settings.depths[0], settings.units, data, settings.schemes[0], seed=0
+    )
+    config = {**dataclasses.asdict(settings), "classes": data.num_classes}
+    return data, Results(output_dir, config)
+
+
+def run(settings, data, results):
+    """Trains, and draws what came out. Returns the content of results.json."""
+    arm_ids = Comparison(settings, data, results).run()
+    content = results.finish("compare_stability", TITLE, arm_ids)
+    print(f"\n{summary.format_table(summary.summarize(content))}\n", flush=True)
+    figures = plots.draw_all(content, results.path)
+    print(f"Report: {report.write_report(content, figures, results.path)}")
+    return content
+
+
+def main(argv):
+    flag_values = flags.FLAGS
+    try:
+        if argv[1:]:
+            raise ValueError(f"Flags start with --. Received: {' '.join(argv[1:])}")
+        settings = comparison_flags.settings(flag_values)
+        data, results = prepare(settings, flag_values.output_dir, flag_values.data_dir)
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(f"compare_stability: {error}")
+    run(settings, data, results)
+
+
+if __name__ == "__main__":
+    comparison_flags.define()
+    # --help shows the flags of this module, and of those that it adopts.
+    flags.adopt_module_key_flags(comparison_flags)
+    app.run(main)

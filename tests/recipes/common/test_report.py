@@ -1,0 +1,137 @@
+import html
+import html.parser
+import re
+
+import pytest
+
+from recipes.common import findings, plots, report, summary
+
+
+class Reader(html.parser.HTMLParser):
+    """Collects what a browser would load, and whether every tag is closed."""
+
+    VOID = {"meta", "img", "br", "link", "hr"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.loads, self.images, self.text = [], [], [], ""
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "img":
+            self.images.append(attrs)
+        self.loads += [attrs[key] for key in ("src", "srcset") if key in attrs]
+        assert tag not in ("script", "link", "iframe")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] != ["style"]:
+            self.text += data
+
+
+@pytest.fixture
+def results(make_results):
+    return make_results(
+        schemes=("unnormalized", "batch_norm", "fixup"), depths=(22, 302)
+    )
+
+
+@pytest.fixture
+def png(tmp_path):
+    # The report looks into no figure, so one pixel will do.
+    path = tmp_path / "variance_growth.png"
+    path.write_bytes(b"\x89PNG\r\n")
+    return path
+
+
+def write(results, figures, output_dir):
+    path = report.write_report(results, figures, output_dir)
+    assert path == output_dir / "report.html"
+    return path.read_text(encoding="utf-8")
+
+
+def test_report_needs_no_other_file(results, tmp_path):
+    figures = plots.draw_all(results, tmp_path)
+    text = write(results, figures, tmp_path)
+    reader = Reader(text)
+    assert len(reader.images) == len(figures) == 4
+    assert all(uri.startswith("data:image/png;base64,") for uri in reader.loads)
+    assert all(len(image["alt"]) > 40 for image in reader.images)
+    assert not re.search(r"@import|url\(|https?://", text)
+
+
+def test_table_and_summary_agree_with_the_rows(results, png, tmp_path):
+    text = Reader(write(results, [png], tmp_path)).text
+    rows = summary.summarize(results)
+    for row in rows:
+        for _, key, _ in summary.COLUMNS:
+            assert summary.format_cell(row, key) in text
+    assert findings.describe(results, rows) in text
+
+
+def test_summary_says_who_trained_and_who_diverged(results):
+    text = findings.describe(results, summary.summarize(results))
+    assert "At depth 302" in text
+    assert "BatchNorm and Fixup trained; He init alone did not" in text
+    assert "He init alone at depth 22 (3 of 3 seeds, steps 83 to 163)" in text
+    assert re.search(r"best test accuracy there is \d\d\.\d ± \d\.\d %", text)
+    assert re.search(r"factor of 1\.\d+ .* He init alone, depth 302, block \d+", text)
+
+
+def test_summary_of_a_run_in_which_everything_diverged(make_results):
+    results = make_results(schemes=("fixup",), depths=(22,), diverges=lambda *_: 0)
+    text = findings.describe(results, summary.summarize(results))
+    assert "no scheme trained" in text and "best" not in text
+
+
+def test_values_are_escaped(make_results, png, tmp_path):
+    evil = "<script>alert('x')</script>"
+    results = make_results(schemes=(evil,), depths=(22,))
+    results |= {"title": evil, "recipe": evil}
+    results["config"]["dataset"] = evil
+    results["environment"][evil] = evil
+    results["arms"][-1]["diverged"] = {"step": None, "epoch": 1, "reason": evil}
+    text = write(results, [png], tmp_path)
+    assert "<script" not in text and evil in Reader(text).text
+
+
+def test_flags_environment_and_command_are_listed(results, png, tmp_path):
+    results["config"]["divergence_loss"] = 100.0
+    text = Reader(write(results, [png], tmp_path)).text
+    for name in (*results["config"], *results["environment"]):
+        assert name in text
+    assert "python -m recipes.compare_stability --schemes=unnormalized" in text
+    assert "--depths=22,302" in text and "--nomixed_precision --quick" in text
+    assert "exceeded the bound of 100" in text
+    # A flag that was not set has no place in a command.
+    assert "--data_dir" not in text
+
+
+def test_command_is_quoted_for_a_shell():
+    command = report.command_line({"recipe": "r", "config": {"dataset": "npz:a b"}})
+    assert command == "python -m recipes.r '--dataset=npz:a b'"
+
+
+@pytest.mark.parametrize("kinds", [(), ("map",), ("train",)])
+def test_partial_results(make_results, tmp_path, kinds):
+    results = make_results(schemes=("fixup",), depths=(22,), kinds=kinds)
+    assert "<h1>Stability" in write(results, [], tmp_path)
+
+
+def test_almost_empty_results(tmp_path):
+    text = Reader(write({"arms": []}, [], tmp_path / "new")).text
+    assert "No network was trained in full yet." in text
+
+
+def test_figure_of_another_recipe(results, tmp_path):
+    path = tmp_path / "my_own_figure.png"
+    path.write_bytes(b"\x89PNG\r\n")
+    reader = Reader(write(results, [path], tmp_path))
+    assert "My own figure" in reader.text
+    assert reader.images[0]["alt"] == "my own figure"
