@@ -11,7 +11,7 @@ VERSION = re.search(
 ).group(1)
 
 EXTRAS = {
-    "recipes": ["jinja2", "matplotlib", "mnist1d", "scikit-learn"],
+    "recipes": ["jinja2", "matplotlib", "mnist1d", "scikit-learn", "tensorboard"],
     "jax": ["jax"],
     # The CPU build of this release needs no gigabytes of CUDA; any newer works.
     "torch": ["torch>=2.4"],

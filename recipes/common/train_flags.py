@@ -63,11 +63,10 @@ def _define_network(flag_values):
         "arrays x_train, y_train, x_test and y_test.",
         flag_values,
     )
-    _enum(
+    _string(
         "model",
-        MODELS,
-        "The family of networks. Default: cifar_resnet for images, resnet1d for "
-        "everything else.",
+        f"The family of networks: {', '.join(MODELS)}. Default: cifar_resnet for "
+        "images, resnet1d for everything else.",
         flag_values,
     )
     _integer(

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from fixinit._validation import check_choice
 from recipes.common.datasets import Dataset
 
 MODELS = (
@@ -59,6 +60,8 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self):
+        if self.model is not None:
+            check_choice("model", self.model, MODELS)
         for name in (
             "depth",
             "widen_factor",

@@ -73,9 +73,8 @@ class Trainer:
             steps_per_execution=1 if backend == "torch" else steps,
             jit_compile=backend == "jax",
         )
-        # Everything is built here. Variables that are made while the training step is
-        # traced would make TensorFlow trace it again, which takes seconds, and `fit`
-        # would draw a first order of the samples just to look at their shapes.
+        # Everything is built here: variables that are made while the training step is
+        # traced would make TensorFlow trace it again, which takes seconds.
         model.optimizer.build(model.trainable_variables)
         x, y = self.data.x_train[:1], self.data.y_train[:1]
         outputs = model(x)
@@ -115,16 +114,7 @@ class Trainer:
             gradient_norm=self._gradient_norm if measures else None,
             on_epoch=on_epoch,
         )
-        self.model.fit(
-            self.data.x_train,
-            self.data.y_train,
-            batch_size=self.settings.batch_size,
-            epochs=epochs,
-            validation_data=(self.data.x_test, self.data.y_test),
-            validation_batch_size=TEST_BATCH_SIZE,
-            callbacks=[recorder],
-            verbose=0,
-        )
+        self._fit(recorder, seed, epochs)
         return {
             "id": arm_id,
             "kind": kind,
@@ -142,6 +132,26 @@ class Trainer:
             "seconds": round(time.perf_counter() - start, 3),
         }
 
+    def _fit(self, recorder, seed, epochs):
+        # The order of the samples is drawn here, and not by `fit`: it is the same on
+        # every backend, and seeding TensorFlow for every arm would make it throw away
+        # what it has compiled (three seconds for 36 blocks).
+        rng = np.random.default_rng(seed)
+        for _ in range(epochs):
+            order = rng.permutation(len(self.data.x_train))
+            self.model.fit(
+                self.data.x_train[order],
+                self.data.y_train[order],
+                batch_size=self.settings.batch_size,
+                shuffle=False,
+                validation_data=(self.data.x_test, self.data.y_test),
+                validation_batch_size=TEST_BATCH_SIZE,
+                callbacks=[recorder],
+                verbose=0,
+            )
+            if recorder.diverged:
+                break
+
     def _reset(self, learning_rate, seed):
         if seed not in self._weights:
             self._weights[seed] = self._build(seed).get_weights()
@@ -151,7 +161,6 @@ class Trainer:
             variable.assign(value)
         for group, multiplier in self._groups:
             group.learning_rate = learning_rate * multiplier
-        keras.utils.set_random_seed(seed)
 
     def _initial(self):
         """What the network is like before its first step."""
@@ -196,7 +205,7 @@ class Trainer:
 
 
 class Recorder(keras.callbacks.Callback):
-    """Keeps what `fit` reports, and stops it when training has diverged.
+    """Keeps what `fit` reports of one epoch after the other, and notices divergence.
 
     Args:
         bound: float. The bound of `Divergence`.
@@ -237,7 +246,7 @@ class Recorder(keras.callbacks.Callback):
             return
         self.epochs.append(
             {
-                "epoch": epoch + 1,
+                "epoch": len(self.epochs) + 1,
                 "train_loss": logs["loss"],
                 "train_accuracy": logs["accuracy"],
                 "test_loss": logs["val_loss"],

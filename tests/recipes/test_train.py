@@ -17,7 +17,6 @@ from absl import flags
 
 from recipes import train
 from recipes.common import run_directory, train_flags
-from recipes.common.datasets import Dataset
 from recipes.common.train_callbacks import TrainingDiverged
 from recipes.common.train_settings import Settings
 
@@ -99,37 +98,6 @@ def call_main(monkeypatch, *arguments):
     return train.main(["train"])
 
 
-def test_defaults_are_the_published_recipe():
-    x, y = np.zeros((1, 32, 32, 3), "float32"), np.zeros(1, "int32")
-    settings = Settings().resolved(Dataset("cifar10", x, y, x, y, 10))
-    assert (settings.model, settings.depth) == ("cifar_resnet", 110)
-    assert (settings.batch_size, settings.epochs) == (128, 200)
-    assert (settings.learning_rate, settings.momentum) == (0.1, 0.9)
-    assert settings.scalar_learning_rate_multiplier == 0.1
-    assert settings.weight_decay == 1e-4
-    assert settings.decay_scalars and settings.decay_biases
-    assert (settings.augment, settings.mixup_alpha) == ("crop_flip", 1.0)
-
-
-def test_flags_default_to_the_settings_and_cover_them_all():
-    values = flags.FlagValues()
-    train_flags.define(values)
-    values(["train"])
-    assert train_flags.settings(values) == Settings()
-
-
-@pytest.mark.parametrize(
-    "name, shape, augment",
-    [("digits", (8, 8, 1), "none"), ("npz:x", (32, 32, 1), "crop_flip")]
-    + [("npz:x", (16, 40, 3), "flip"), ("mnist1d", (40,), "none")],
-)
-def test_augmentation_suits_the_data(name, shape, augment):
-    x, y = np.zeros((1, *shape), "float32"), np.zeros(1, "int32")
-    settings = Settings(dataset=name).resolved(Dataset(name, x, y, x, y, 10))
-    assert settings.augment == augment
-    assert settings.mixup_alpha == 0
-
-
 def test_run_learns_and_writes_its_files(data, tmp_path):
     results = train.run(small(data, epochs=8, mixup_alpha=0.0), tmp_path)
     assert results["metrics"]["test_accuracy"] > 0.8
@@ -140,6 +108,7 @@ def test_run_learns_and_writes_its_files(data, tmp_path):
     assert [row.split(",")[0] for row in history[1:]] == list("12345678")
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_run(data, tmp_path):
     for name, seed in [("a", 0), ("b", 0), ("c", 1)]:
         train.run(small(data, seed=seed, epochs=1), tmp_path / name)
@@ -152,7 +121,11 @@ def test_same_seed_gives_the_same_run(data, tmp_path):
     "moment, changes",
     [
         ("write_history", {}),
-        ("save_checkpoint", {"mixed_precision": "mixed_float16", "warmup_epochs": 1}),
+        pytest.param(
+            "save_checkpoint",
+            {"mixed_precision": "mixed_float16", "warmup_epochs": 1},
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "save_checkpoint",
             {"scheme": "batch_norm", "gradient_accumulation_steps": 4},
@@ -251,6 +224,7 @@ def test_final_model_loads_in_a_fresh_process(data, tmp_path):
         (["--dataset=digit"], "'digits'"),
         (["--dataset=npz:absent.npz"], "absent.npz"),
         (["--dataset=digits", "--scheme=fixpu"], "'fixup'"),
+        (["--dataset=digits", "--model=cifar_resent"], "'cifar_resnet'?"),
         (["--dataset=digits", "--depth=21"], "20 and 26"),
         (["--dataset=digits", "--model=imagenet_resnet"], "total stride"),
         (["--dataset=DATA", "--model=cifar_resnet", "--batch_size=8"], "spatial axes"),
@@ -278,11 +252,11 @@ def test_bad_input_is_one_line_before_training(
 
 @pytest.mark.slow
 def test_command_killed_and_given_again_ends_as_an_undisturbed_run(data, tmp_path):
-    settings = small(data, epochs=200)
+    settings = small(data, epochs=20)
     process = cli(*as_flags(settings), f"--output_dir={tmp_path / 'killed'}")
     while not list(tmp_path.glob("killed/checkpoint-*")):
         assert process.poll() is None
-        time.sleep(0.1)
+        time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (tmp_path / "killed" / "results.json").exists()
