@@ -1,6 +1,8 @@
 """Argument checks shared by the whole library: one wording for one mistake."""
 
 import difflib
+import math
+import numbers
 
 
 def check_choice(argument, value, allowed):
@@ -24,4 +26,24 @@ def check_positive_int(argument, value, minimum=1, hint=""):
     raise ValueError(
         f"Argument `{argument}` must be an integer of at least {minimum}. "
         f"Received: {argument}={value!r}.{' ' + hint if hint else ''}"
+    )
+
+
+def check_number(argument, value, allowed, valid):
+    """Refuses anything but a finite real number for which `valid(value)` is true."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if is_number and math.isfinite(value) and valid(value):
+        return float(value)
+    raise ValueError(
+        f"Argument `{argument}` must be {allowed}. Received: {argument}={value!r}"
+    )
+
+
+def check_sequence(argument, value, example):
+    """Refuses anything but a tuple or list; returns it as a tuple."""
+    if isinstance(value, (tuple, list)):
+        return tuple(value)
+    raise ValueError(
+        f"Argument `{argument}` must be a tuple such as {example}. "
+        f"Received: {argument}={value!r}"
     )

@@ -10,8 +10,17 @@ import fixinit
 PACKAGE = pathlib.Path(fixinit.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 BACKENDS = {"tensorflow", "jax", "torch"}
-# Each package may import those to its left, never one to its right.
-ORDER = ["_validation", "initializers", "layers", "schemes", "models"]
+# What each package may import of the others.
+ALLOWED = {
+    "_validation": set(),
+    "backend": set(),
+    "initializers": {"_validation"},
+    "layers": {"_validation", "initializers"},
+    "schemes": {"_validation", "initializers", "layers"},
+    "models": {"_validation", "layers", "schemes"},
+    "optimizers": {"_validation"},
+    "diagnostics": {"_validation", "backend", "layers"},
+}
 
 
 def imported_modules(path):
@@ -32,15 +41,20 @@ def test_only_backend_imports_a_backend(path):
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_nothing_imports_upward(path):
     place = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if place not in ORDER:
-        pytest.skip("outside the order")
-    imported = {
-        name.split(".")[1]
-        for name in imported_modules(path)
-        if name.startswith("fixinit.")
-    }
-    allowed = {*ORDER[: ORDER.index(place) + 1]}
-    assert imported & {*ORDER, "optimizers", "diagnostics", "backend"} <= allowed
+    modules = set(imported_modules(path))
+    assert not {m.split(".")[0] for m in modules} & {"recipes", "third_party"}
+    if place == "__init__":
+        return
+    imported = {m.split(".")[1] for m in modules if m.startswith("fixinit.")}
+    assert imported & set(ALLOWED) - {place} <= ALLOWED[place]
+
+
+def test_models_ask_and_never_name_a_scheme():
+    names = {scheme.__name__ for scheme in fixinit.schemes.Scheme.__subclasses__()}
+    for path in (PACKAGE / "models").glob("*.py"):
+        tree = ast.walk(ast.parse(path.read_text()))
+        attributes = {n.attr for n in tree if isinstance(n, ast.Attribute)}
+        assert not attributes & names, path
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import math
 
 import keras
 
-from fixinit._validation import check_choice, check_positive_int
+from fixinit._validation import check_choice, check_number, check_positive_int
 
 SCALES = ("inverse_sqrt", "inverse", "decreasing")
 
@@ -46,13 +46,9 @@ def residual_scale(scale, num_branches, branch=0):
             "Argument `branch` counts from 0 and must be smaller than "
             f"`num_branches`. Received: branch={branch}, num_branches={num_branches}"
         )
-    if isinstance(scale, (int, float)) and not isinstance(scale, bool):
-        if not 0 < scale < math.inf:
-            raise ValueError(
-                "Argument `scale` must be a positive finite number or one of "
-                f"{list(SCALES)}. Received: scale={scale}"
-            )
-        return float(scale)
+    if not isinstance(scale, str):
+        allowed = f"a positive finite number or one of {list(SCALES)}"
+        return check_number("scale", scale, allowed, lambda value: value > 0)
     check_choice("scale", scale, SCALES)
     if scale == "inverse_sqrt":
         return 1.0 / math.sqrt(num_branches)

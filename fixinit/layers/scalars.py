@@ -25,13 +25,13 @@ class _Scalar(keras.layers.Layer):
         return {**super().get_config(), "initializer": initializer}
 
 
-def _check_float(layer, inputs):
+def check_float(name, inputs):
+    """Refuses integer inputs, such as images that were not scaled yet."""
     dtype = keras.backend.standardize_dtype(inputs.dtype)
     if "float" not in dtype:
         raise ValueError(
-            f"Layer `{layer.name}` takes floating-point inputs. Received: {dtype}. "
-            "Convert and scale them first, for images "
-            "`x = x.astype('float32') / 255`."
+            f"`{name}` takes floating-point inputs. Received: {dtype}. Convert and "
+            "scale them first, for images `x = x.astype('float32') / 255`."
         )
 
 
@@ -70,7 +70,7 @@ class ScalarBias(_Scalar):
         super().__init__(initializer, **kwargs)
 
     def call(self, inputs):
-        _check_float(self, inputs)
+        check_float(self.name, inputs)
         return inputs + self.scalar
 
 
@@ -111,5 +111,5 @@ class ScalarMultiplier(_Scalar):
         super().__init__(initializer, **kwargs)
 
     def call(self, inputs):
-        _check_float(self, inputs)
+        check_float(self.name, inputs)
         return inputs * self.scalar

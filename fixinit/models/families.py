@@ -1,7 +1,7 @@
 """The families of the literature, each a special case of `ResNet`."""
 
 from fixinit import schemes
-from fixinit._validation import check_choice, check_positive_int
+from fixinit._validation import check_choice, check_positive_int, check_sequence
 from fixinit.models.resnet import ResNet
 
 IMAGENET_STAGES = {
@@ -178,6 +178,7 @@ def WideResNet(
     return ResNet(
         stages=(depth // 6,) * 3,
         filters=tuple(width * widen_factor for width in (16, 32, 64)),
+        block="basic",
         scheme=scheme,
         preactivation=preactivation,
         shortcut=shortcut,
@@ -225,7 +226,7 @@ def ResNet1D(
 
     - [Wang, Yan and Oates, 2017](https://arxiv.org/abs/1611.06455)
     """
-    if len(input_shape) != 2:
+    if len(check_sequence("input_shape", input_shape, "(40, 1)")) != 2:
         raise ValueError(
             "Argument `input_shape` of ResNet1D must be (length, channels). "
             f"Received: input_shape={tuple(input_shape)}"
@@ -236,7 +237,7 @@ def ResNet1D(
         scheme=scheme,
         shortcut=shortcut,
         input_shape=input_shape,
-        name=name or _name("resnet1d", sum(stages), scheme),
+        name=name or f"resnet1d_{schemes.get(scheme).name}",
         **kwargs,
     )
 

@@ -13,7 +13,8 @@ import keras
 import numpy as np
 
 from fixinit import layers
-from fixinit._validation import check_choice
+from fixinit._validation import check_choice, check_number, check_positive_int
+from fixinit.layers.scalars import check_float
 from fixinit.layers.shortcuts import convolution_class
 from fixinit.schemes import Site
 
@@ -30,6 +31,19 @@ class BlockPlan:
     strides: tuple
 
 
+@keras.saving.register_keras_serializable("fixinit")
+class ResidualNetwork(keras.Model):
+    """A functional `keras.Model` that refuses integer inputs.
+
+    Keras would cast integer images to float without scaling them, and a network
+    without normalization does not forgive inputs of size 255.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        check_float(self.name, inputs)
+        return super().call(inputs, training=training, mask=mask)
+
+
 class Network:
     """What all blocks of one network have in common.
 
@@ -44,7 +58,7 @@ class Network:
         activation: Keras activation.
         dropout_rate: float. Dropout in front of every weight layer of a branch
             but the first.
-        plain: bool. Leave the shortcuts out.
+        plain: bool. Leave the shortcuts out, and the merges with them.
         seed: int or `None`. The draws of the weight layers, in order from the
             input, are seeded with consecutive integers from a start that `seed`
             determines, so that no two of them are alike.
@@ -62,12 +76,17 @@ class Network:
         plain=False,
         seed=None,
     ):
+        check_number(
+            "dropout_rate", dropout_rate, "a number in [0, 1)", lambda x: 0 <= x < 1
+        )
+        if seed is not None:
+            check_positive_int("seed", seed, minimum=0)
         if plain and scheme.starts_at_identity:
             raise ValueError(
                 f"Argument `plain=True` needs a scheme whose branches are not zero "
                 f"at initialization: without shortcuts, the network would output "
                 f"zeros and never train. Received: scheme={scheme!r}. Use "
-                "'unnormalized', 'batch_norm' or 'scaled_residual'."
+                "'unnormalized' or 'batch_norm'."
             )
         self.scheme = scheme
         self.num_branches = num_branches
@@ -91,7 +110,7 @@ class Network:
         for layer in body + self.head(classes, classifier_activation):
             outputs = layer(outputs)
         try:
-            return keras.Model(inputs, outputs, name=name)
+            return ResidualNetwork(inputs, outputs, name=name)
         except RecursionError:
             raise RecursionError(
                 f"Keras cannot build a functional graph of {len(plans)} blocks in a "
@@ -171,17 +190,17 @@ class Network:
         changes = stride > 1 or filters != channels
         if self.plain or not (changes or self.shortcut == "C"):
             return [], 0
+        before_weight = self.scheme.before_weight(site)
+        first = before_weight
         if self.preactivation:
             first = self.scheme.before_activation(site)
-        else:
-            first = self.scheme.before_weight(site)
         shared_layers = len(first) if self.scheme.shifts_projection else 0
         if self.shortcut == "A":
             shortcut = layers.ZeroPaddingShortcut(filters, stride, name="shortcut")
             return [shortcut], shared_layers
         if self.preactivation:
-            # The projection reads the activated input (He et al. 2016b).
-            shared_layers = len(first) + 1
+            # The projection reads what the first weight layer reads (He et al. 2016b).
+            shared_layers = len(first) + 1 + len(before_weight)
         site = dataclasses.replace(site, role="projection")
         projection = layers.ProjectionShortcut(
             filters,

@@ -1,5 +1,5 @@
 from fixinit import schemes
-from fixinit._validation import check_positive_int
+from fixinit._validation import check_positive_int, check_sequence
 from fixinit.models.network import BlockPlan, Network
 
 
@@ -58,10 +58,11 @@ def ResidualMLP(
     check_positive_int("units", units)
     check_positive_int("branch_depth", branch_depth)
     check_positive_int("classes", classes)
-    if len(input_shape) != 1 or input_shape[0] is None:
+    input_shape = check_sequence("input_shape", input_shape, "(40,)")
+    if len(input_shape) != 1 or not input_shape[0]:
         raise ValueError(
             "Argument `input_shape` of ResidualMLP must be (features,). Received: "
-            f"input_shape={tuple(input_shape)}. Flatten the data or use a ResNet."
+            f"input_shape={input_shape}. Flatten the data or use a ResNet."
         )
     network = Network(
         scheme,

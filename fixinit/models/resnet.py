@@ -1,7 +1,7 @@
 import math
 
 from fixinit import schemes
-from fixinit._validation import check_choice, check_positive_int
+from fixinit._validation import check_choice, check_positive_int, check_sequence
 from fixinit.models.network import BlockPlan, Network
 
 BLOCKS = ("basic", "bottleneck")
@@ -60,9 +60,8 @@ def ResNet(
             of a branch but the first.
         plain: bool. `True` leaves every shortcut out.
         input_shape: Tuple `(*space, channels)` with one to three spatial axes,
-            each at least the network's total stride, or `None`. Inputs are
-            floating-point and standardized: Keras casts integers silently and
-            does not scale them.
+            each at least the network's total stride, or `None`. The model takes
+            floating-point inputs, meant to be standardized, and refuses integers.
         classes: int. Number of classes.
         classifier_activation: Activation of the class scores. By default none:
             the model returns logits.
@@ -92,12 +91,10 @@ def ResNet(
             "Argument `kernel_size` must be odd, so that a convolution has a "
             f"centre. Received: kernel_size={kernel_size}"
         )
-    if not 0 <= dropout_rate < 1:
-        raise ValueError(
-            "Argument `dropout_rate` must be in [0, 1). "
-            f"Received: dropout_rate={dropout_rate}"
-        )
-    _check_input_shape(input_shape, len(stages), stem)
+    input_shape = _check_input_shape(input_shape, len(stages), stem)
+    channels = filters[0]
+    if stem_filters is not None:
+        channels = check_positive_int("stem_filters", stem_filters)
     network = Network(
         scheme,
         num_branches=sum(stages),
@@ -109,7 +106,6 @@ def ResNet(
         plain=plain,
         seed=seed,
     )
-    channels = stem_filters or filters[0]
     if stem == "imagenet":
         stem_layers = network.imagenet_stem(channels)
     else:
@@ -144,7 +140,8 @@ def _plans(stages, filters, block, kernel_size):
 
 
 def _check_stages(stages, filters):
-    stages, filters = tuple(stages), tuple(filters)
+    stages = check_sequence("stages", stages, "(2, 2, 2)")
+    filters = check_sequence("filters", filters, "(16, 32, 64)")
     if not stages or len(stages) != len(filters):
         raise ValueError(
             "Arguments `stages` and `filters` need one entry per stage, and at "
@@ -157,8 +154,8 @@ def _check_stages(stages, filters):
 
 
 def _check_input_shape(input_shape, num_stages, stem):
-    input_shape = tuple(input_shape)
-    if not 2 <= len(input_shape) <= 4 or input_shape[-1] is None:
+    input_shape = check_sequence("input_shape", input_shape, "(32, 32, 3)")
+    if not 2 <= len(input_shape) <= 4 or not input_shape[-1]:
         raise ValueError(
             "Argument `input_shape` must be (*space, channels) with one to three "
             "spatial axes and a fixed number of channels, such as (32, 32, 3). "
@@ -173,3 +170,4 @@ def _check_input_shape(input_shape, num_stages, stem):
             f"{total_stride}, the network's total stride. Received: "
             f"input_shape={input_shape}. Use larger inputs or fewer stages."
         )
+    return input_shape

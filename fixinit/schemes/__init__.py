@@ -83,6 +83,8 @@ def get(identifier):
         if identifier["class_name"] in _BY_NAME:
             scheme = _BY_NAME[identifier["class_name"]]
             return scheme.from_config(identifier.get("config", {}))
+        if "module" not in identifier and "registered_name" not in identifier:
+            check_choice("class_name", identifier["class_name"], names())
         scheme = keras.saving.deserialize_keras_object(identifier)
         if isinstance(scheme, Scheme):
             return scheme

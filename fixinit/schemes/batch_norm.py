@@ -3,7 +3,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from fixinit._validation import check_positive_int
+from fixinit._validation import check_number, check_positive_int
 from fixinit.schemes.scheme import Scheme
 
 
@@ -32,6 +32,10 @@ class BatchNorm(Scheme):
             needs hundreds of steps to settle.
         epsilon: float. Added to the variance before its square root.
 
+    Raises:
+        ValueError: If `momentum` is not in `[0, 1)` or `epsilon` not positive, and
+            from `after_branch`, if `zero_gamma` meets pre-activation order.
+
     References:
 
     - [Ioffe and Szegedy, 2015](https://arxiv.org/abs/1502.03167)
@@ -46,6 +50,12 @@ class BatchNorm(Scheme):
     name = "batch_norm"
     # The normalization's own shift takes the place of a bias.
     use_bias = False
+
+    def __post_init__(self):
+        check_number(
+            "momentum", self.momentum, "a number in [0, 1)", lambda x: 0 <= x < 1
+        )
+        check_number("epsilon", self.epsilon, "a positive number", lambda x: x > 0)
 
     @property
     def starts_at_identity(self):

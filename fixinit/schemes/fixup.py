@@ -39,7 +39,8 @@ class Fixup(Scheme):
         distribution: `"untruncated_normal"` by default.
 
     Raises:
-        ValueError: From `kernel_initializer`, if a branch has a single weight
+        ValueError: If `mode` or `distribution` is unknown, and from
+            `kernel_initializer`, if a branch has a single weight
             layer, for which rule 2 is undefined.
 
     Reference:
@@ -55,6 +56,9 @@ class Fixup(Scheme):
     shifts_projection = True
     # Rule 3's scalars take the place of bias vectors.
     use_bias = False
+
+    def __post_init__(self):
+        initializers.Fixup(1, 2, self.mode, self.distribution)
 
     def kernel_initializer(self, site):
         if site.role != "branch":

@@ -4,6 +4,7 @@ import math
 import keras
 
 from fixinit import layers
+from fixinit._validation import check_number
 from fixinit.schemes.scheme import Scheme
 
 
@@ -39,11 +40,12 @@ class NormalizedSum(Scheme):
     name = "normalized_sum"
 
     def __post_init__(self):
-        if not 0 < self.branch_scale < 1:
-            raise ValueError(
-                "Argument `branch_scale` must lie between 0 and 1, exclusive. "
-                f"Received: branch_scale={self.branch_scale}"
-            )
+        check_number(
+            "branch_scale",
+            self.branch_scale,
+            "a number between 0 and 1, exclusive",
+            lambda value: 0 < value < 1,
+        )
 
     def merge(self, site):
         shortcut_scale = math.sqrt(1 - self.branch_scale**2)

@@ -144,4 +144,7 @@ class Scheme:
 
     @classmethod
     def from_config(cls, config):
+        arguments = [field.name for field in dataclasses.fields(cls)]
+        for key in config:
+            check_choice(f"{cls.name} config", key, arguments)
         return cls(**config)

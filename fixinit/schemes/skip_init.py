@@ -1,9 +1,9 @@
 import dataclasses
-import math
 
 import keras
 
 from fixinit import layers
+from fixinit._validation import check_number
 from fixinit.schemes.scheme import Scheme
 
 
@@ -37,11 +37,12 @@ class SkipInit(Scheme):
     name = "skip_init"
 
     def __post_init__(self):
-        if not math.isfinite(self.initial_multiplier):
-            raise ValueError(
-                "Argument `initial_multiplier` must be a finite number. Received: "
-                f"initial_multiplier={self.initial_multiplier}"
-            )
+        check_number(
+            "initial_multiplier",
+            self.initial_multiplier,
+            "a finite number",
+            lambda value: True,
+        )
 
     @property
     def starts_at_identity(self):

@@ -179,6 +179,14 @@ def test_half_precision_gives_logits_in_float32(scheme, policy, seen):
         (lambda: models.ResNet(kernel_size=2), "odd"),
         (lambda: models.ResNet(dropout_rate=1), "dropout_rate"),
         (lambda: models.WideResNet(10, 0), "widen_factor"),
+        (lambda: models.ResNet(stem_filters=0), "stem_filters"),
+        (lambda: models.ResNet(stages=3), "stages.*tuple"),
+        (lambda: models.ResNet(input_shape=32), "input_shape.*tuple"),
+        (lambda: models.ResNet(input_shape=(32, 32, 0)), "channels"),
+        (lambda: models.ResNet(seed=-1), "seed"),
+        (lambda: models.ResNet(seed=1.5), "seed"),
+        (lambda: models.ResidualMLP(dropout_rate=1), "dropout_rate"),
+        (lambda: models.ResidualMLP(input_shape=(0,)), "features"),
     ],
 )
 def test_refuses(make, message):
@@ -190,3 +198,22 @@ def test_a_wrong_number_of_channels_is_refused():
     model = models.CifarResNet(8, seed=0)
     with pytest.raises(ValueError, match="shape"):
         model(np.zeros((1, 32, 32, 1), "float32"))
+
+
+@pytest.mark.parametrize("scheme", ["fixup", "batch_norm"])
+def test_integer_images_are_refused(scheme):
+    model = models.ResNet((1, 1), (4, 8), scheme=scheme, input_shape=(8, 8, 3))
+    images = np.zeros((2, 8, 8, 3), "uint8")
+    with pytest.raises(ValueError, match="floating-point.*uint8.*scale"):
+        model(images)
+    with pytest.raises(ValueError, match="floating-point.*uint8"):
+        model.predict(images, verbose=0)
+
+
+def test_fixup_projects_what_the_first_weight_layer_reads_in_pre_activation():
+    model = models.ResNet(
+        (1, 1), (4, 8), shortcut="B", preactivation=True, input_shape=(8, 8, 1)
+    )
+    block = blocks(model)[1]
+    kinds = [type(layer).__name__ for layer in block.branch]
+    assert kinds[: block.shared_layers] == ["ScalarBias", "Activation", "ScalarBias"]

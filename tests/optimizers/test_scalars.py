@@ -133,3 +133,8 @@ def test_refuses_wrapped_built_and_foreign_optimizers():
 def test_refuses_multiplier(multiplier):
     with pytest.raises(ValueError, match="multiplier"):
         with_scalar_learning_rate(keras.optimizers.SGD(), multiplier)
+
+
+def test_refuses_a_negative_learning_rate():
+    with pytest.raises(ValueError, match="learning_rate"):
+        with_scalar_learning_rate(keras.optimizers.SGD(-0.1))

@@ -55,3 +55,14 @@ def test_a_users_own_scheme_survives_its_config():
 def test_a_site_outside_the_network_is_refused(arguments):
     with pytest.raises(ValueError, match="Received"):
         schemes.Site(**arguments)
+
+
+def test_a_config_that_names_nothing_lists_the_names():
+    with pytest.raises(ValueError, match="Did you mean 'fixup'"):
+        schemes.get({"class_name": "fixpu"})
+
+
+def test_a_config_with_an_unknown_argument_lists_the_arguments():
+    config = {"class_name": "skip_init", "config": {"multiplier": 0.1}}
+    with pytest.raises(ValueError, match="initial_multiplier"):
+        schemes.get(config)

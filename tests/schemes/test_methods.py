@@ -119,6 +119,11 @@ def test_normalized_sum_has_unit_norm():
         (lambda: schemes.ScaledResidual(mode="frozen"), "mode"),
         (lambda: schemes.SkipInit(math.nan), "finite"),
         (lambda: schemes.NormalizedSum(1.0), "between 0 and 1"),
+        (lambda: schemes.NormalizedSum("a"), "branch_scale"),
+        (lambda: schemes.SkipInit("a"), "initial_multiplier"),
+        (lambda: schemes.BatchNorm(momentum=-3), "momentum"),
+        (lambda: schemes.BatchNorm(epsilon=0), "epsilon"),
+        (lambda: schemes.Fixup(mode="fan"), "mode"),
     ],
 )
 def test_refuses_arguments_out_of_range(make, message):
