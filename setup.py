@@ -13,8 +13,7 @@ VERSION = re.search(
 EXTRAS = {
     "recipes": ["jinja2", "matplotlib", "mnist1d", "scikit-learn", "tensorboard"],
     "jax": ["jax"],
-    # The CPU build of this release needs no gigabytes of CUDA; any newer works.
-    "torch": ["torch>=2.4"],
+    "torch": ["torch"],
     "test": ["build", "hypothesis", "pytest", "pytest-xdist", "ruff", "scipy"],
 }
 

@@ -42,8 +42,8 @@ def prepare(settings, output_dir, data_dir=None):
     settings.family.build(
         settings.depths[0], settings.units, data, settings.schemes[0], seed=0
     )
-    config = {**dataclasses.asdict(settings), "classes": data.num_classes}
-    return data, Results(output_dir, config)
+    config = dataclasses.asdict(settings)
+    return data, Results(output_dir, config, data.num_classes)
 
 
 def run(settings, data, results):

@@ -23,11 +23,9 @@ References:
 """
 
 import dataclasses
-import importlib.metadata
 import importlib.util
 import os
 import pathlib
-import platform
 import re
 import sys
 
@@ -38,14 +36,10 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from absl import app, flags  # noqa: E402
 
-import fixinit  # noqa: E402
 from recipes.common import datasets, devices, train_flags, training  # noqa: E402
 from recipes.common.augmentation import TrainingBatches  # noqa: E402
-from recipes.common.run_directory import (  # noqa: E402
-    RESULTS,
-    TENSORBOARD,
-    RunDirectory,
-)
+from recipes.common.environment import environment  # noqa: E402
+from recipes.common.run_directory import TENSORBOARD, RunDirectory  # noqa: E402
 from recipes.common.train_callbacks import (  # noqa: E402
     KeepEpochs,
     StopAtNonFiniteLoss,
@@ -79,10 +73,12 @@ def run(settings, output_dir=None, data_dir=None, restart=False):
     settings = settings.resolved(dataset)
     batches = training_batches(settings, dataset)
     schedule = training.learning_rate_schedule(settings, batches.steps)
+    # TensorFlow has a type of its own for shapes.
+    input_shape = tuple(batches.x.shape[1:])
     scope, num_devices = devices.data_parallel()
     devices.check(settings, num_devices)
     with scope:
-        model = training.build_model(settings, batches.x.shape[1:], dataset.num_classes)
+        model = training.build_model(settings, input_shape, dataset.num_classes)
         jit_compile = devices.jit_compile(settings.jit_compile, num_devices)
         training.compile_model(model, settings, schedule, jit_compile)
 
@@ -117,13 +113,13 @@ def run(settings, output_dir=None, data_dir=None, restart=False):
     directory.save_model(model)
     results = {
         "settings": dataclasses.asdict(settings),
-        "versions": versions(),
+        "environment": environment(),
         "num_devices": num_devices,
         "num_parameters": model.count_params(),
         "seconds": round(sum(row["seconds"] for row in rows), 1),
         "metrics": rows[-1],
     }
-    directory.write_json(RESULTS, results)
+    directory.write_results(results)
     return results
 
 
@@ -173,15 +169,6 @@ def default_output_dir(settings):
         dataset = pathlib.Path(dataset.removeprefix("npz:")).stem
     name = f"{dataset}_{settings.model}{settings.depth}_{settings.scheme}"
     return pathlib.Path("results/train", f"{name}_seed{settings.seed}")
-
-
-def versions():
-    """The versions of everything that computes."""
-    backend = keras.backend.backend()
-    packages = {"fixinit": fixinit.__version__, "python": platform.python_version()}
-    for package in sorted({"keras", "numpy", "tensorflow", backend}):
-        packages[package] = importlib.metadata.version(package)
-    return packages | {"backend": backend}
 
 
 def main(argv):

@@ -8,8 +8,6 @@ import math
 
 import numpy as np
 
-_CLASSES = {"mnist1d": 10, "digits": 10, "cifar10": 10, "cifar100": 100}
-
 
 def numbers(values):
     """A list from results.json as a float array: null becomes nan, "inf" inf.
@@ -53,7 +51,6 @@ def schemes(results, kind=None):
     """The schemes that have arms, in the order of the flag."""
     present = list(dict.fromkeys(arm["scheme"] for arm in select(results, kind)))
     flag = (results.get("config") or {}).get("schemes") or []
-    flag = flag.split(",") if isinstance(flag, str) else list(flag)
     return sorted(
         present, key=lambda name: flag.index(name) if name in flag else len(flag)
     )
@@ -65,14 +62,9 @@ def depths(results, kind=None):
 
 
 def chance_loss(results):
-    """The loss of a network that guesses: ln(number of classes).
-
-    The number is `config["classes"]` where that is recorded, or known from the
-    name of the data set; otherwise the loss is `None`.
-    """
-    config = results.get("config") or {}
-    classes = config.get("classes") or _CLASSES.get(config.get("dataset"))
-    return math.log(classes) if classes else None
+    """The loss of a network that guesses: ln(number of classes), `None` if unknown."""
+    num_classes = results.get("num_classes")
+    return math.log(num_classes) if num_classes else None
 
 
 def last_value(arm, key):

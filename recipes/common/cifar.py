@@ -56,10 +56,6 @@ class Version:
         return (*self.train, self.test)
 
 
-# Per-channel means and standard deviations of the training pixels, as published and
-# divided by 255. We take them from the data; they are here for comparison.
-#   CIFAR-10:  (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-#   CIFAR-100: (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
 VERSIONS = {
     "cifar10": Version(
         title="CIFAR-10",

@@ -105,7 +105,7 @@ def load(name, data_dir=None, seed=0):
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"The data set {name!r} needs the package {error.name!r}. Install what "
-            "recipes need: pip install 'fixinit[recipes]'",
+            'recipes need: pip install -e ".[recipes]"',
             name=error.name,
         ) from error
     raise ValueError(_unknown_name(name))

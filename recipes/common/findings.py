@@ -3,6 +3,7 @@
 import math
 
 from recipes.common import arms as read
+from recipes.common.style import scheme_style
 from recipes.common.summary import format_number, format_percent
 
 
@@ -26,6 +27,7 @@ def describe(results, rows):
         _diverged(rows),
         _disagreement(rows),
         _map(results),
+        _coincidences(results),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 
@@ -117,3 +119,34 @@ def _map(results):
     return (
         f"In the map of learning rates, {diverged} of {len(arms)} short runs diverged."
     )
+
+
+def _coincidences(results):
+    """Names schemes whose arms agree in every number: their curves are one."""
+    labels = {}
+    for scheme in read.schemes(results):
+        course = _course(read.select(results, scheme=scheme))
+        if course is not None:
+            labels.setdefault(course, []).append(scheme_style(scheme)["label"])
+    return " ".join(
+        f"{_join(names)} coincide: they are the same network here."
+        for names in labels.values()
+        if len(names) > 1
+    )
+
+
+def _course(arms):
+    """All that happened in the arms of a scheme, but for the time that it took."""
+    # Without a finished epoch, networks that differ may look the same.
+    if not any(arm.get("epochs") for arm in arms):
+        return None
+    keys = ("kind", "depth", "learning_rate", "seed", "diverged")
+    runs = [
+        (
+            *(arm.get(key) for key in keys),
+            [{**epoch, "seconds": None} for epoch in arm.get("epochs") or []],
+        )
+        for arm in arms
+    ]
+    # As text, in which nan equals nan.
+    return repr(sorted(map(repr, runs)))

@@ -20,20 +20,18 @@ class Progress:
 
     Args:
         total: float. Work of the whole job, in any unit.
-        done: float. Work that an earlier run has done.
         stream: Text file, `sys.stdout` by default.
         clock: Callable that returns seconds.
     """
 
     WIDTH = 24
 
-    def __init__(self, total, done=0.0, stream=None, clock=time.monotonic):
+    def __init__(self, total, stream=None, clock=time.monotonic):
         self.total = total
-        self.done = done
+        self.done = 0.0
         self._stream = stream or sys.stdout
         self._clock = clock
         self._start = clock()
-        self._start_done = done
         self._label = ""
         self._is_terminal = self._stream.isatty()
 
@@ -43,10 +41,9 @@ class Progress:
 
     def seconds_left(self):
         """Expected seconds until the end, or `None` before anything is known."""
-        worked = self.done - self._start_done
-        if worked <= 0:
+        if self.done <= 0:
             return None
-        return (self._clock() - self._start) / worked * (self.total - self.done)
+        return (self._clock() - self._start) / self.done * (self.total - self.done)
 
     def start(self, label):
         """Says what is being worked on."""

@@ -69,19 +69,12 @@ def embed_png(path):
     return f"data:image/png;base64,{data}"
 
 
-def command_line(results):
-    """The command that gives these results again.
-
-    Example:
-
-    >>> command_line({"recipe": "x", "config": {"depths": [8, 20], "quick": False}})
-    'python -m recipes.x --depths=8,20 --noquick'
-    """
-    return shlex.join(_command(results))
-
-
 def _command(results):
+    """The words of the command that gives these results again."""
     words = ["python", "-m", f"recipes.{results.get('recipe', 'compare_stability')}"]
+    backend = (results.get("environment") or {}).get("backend") or "tensorflow"
+    if backend != "tensorflow":
+        words.insert(0, f"KERAS_BACKEND={backend}")
     for name, value in (results.get("config") or {}).items():
         if value is None:
             continue

@@ -8,20 +8,15 @@
 A file appears under its name only when it is complete.
 """
 
-import csv
 import datetime
-import importlib.metadata
-import json
-import math
-import os
 import pathlib
-import platform
 
-import keras
+from recipes.common.environment import environment
+from recipes.common.files import decode, encode, read_json, write_csv, write_json
 
-import fixinit
-
-_NOT_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+# What a directory without config.json must not hold: it would be overwritten, or is
+# a run of `recipes.train`.
+_FOREIGN = ("results.json", "results.csv", "report.html", "settings.json")
 
 
 class Results:
@@ -30,50 +25,43 @@ class Results:
     Args:
         output_dir: Path of the directory. Made if it does not exist.
         config: dict. Every flag that determines the results.
+        num_classes: int. Number of classes of the data set.
 
     Raises:
-        ValueError: If the directory holds results of other flags.
+        ValueError: If the directory holds results of other flags, or something else.
         OSError: If it cannot be written.
     """
 
-    def __init__(self, output_dir, config):
+    def __init__(self, output_dir, config, num_classes):
         self.path = pathlib.Path(output_dir)
         self.config = config
+        self.num_classes = num_classes
         try:
-            (self.path / "arms").mkdir(parents=True, exist_ok=True)
             self._open()
-        except (OSError, json.JSONDecodeError) as error:
-            reason = getattr(error, "strerror", None) or f"config.json: {error}"
+        except OSError as error:
             raise OSError(
-                f"--output_dir={output_dir} cannot be used: {reason}. Choose another."
+                f"--output_dir={output_dir} cannot be used: {error.strerror}. "
+                "Choose another."
             ) from error
 
     def _open(self):
         path = self.path / "config.json"
-        if not path.exists():
-            self.environment = environment()
-            self.started = _iso(datetime.datetime.now().timestamp())
-            content = {
-                "config": self.config,
-                "environment": self.environment,
-                "started": self.started,
-            }
-            write_json(path, content)
-            return
-        content = read_json(path)
+        content = {
+            "config": self.config,
+            "num_classes": self.num_classes,
+            "environment": environment(),
+            "started": _iso(datetime.datetime.now().timestamp()),
+        }
+        if path.exists():
+            here, content = content, read_json(path)
+            _check_ours(self.path, content)
+            _check_same(self.path, _identity(content), _identity(here))
+        else:
+            _check_free(self.path)
         self.environment, self.started = content["environment"], content["started"]
-        _check_same(
-            self.path,
-            self._identity(content["config"], self.environment),
-            self._identity(self.config, environment()),
-        )
+        (self.path / "arms").mkdir(parents=True, exist_ok=True)
         # Fails here, and not after the first arm, where nothing can be written.
         write_json(path, content)
-
-    @staticmethod
-    def _identity(config, environment):
-        # Backends differ in the last digits, and training amplifies them.
-        return {**config, "KERAS_BACKEND": environment["backend"]}
 
     def arm(self, arm_id):
         """The finished arm of that id, or `None`."""
@@ -95,6 +83,7 @@ class Results:
             "recipe": recipe,
             "title": title,
             "config": self.config,
+            "num_classes": self.num_classes,
             "environment": self.environment,
             "started": self.started,
             "finished": _iso(last),
@@ -115,21 +104,6 @@ def load(path):
     """
     path = pathlib.Path(path)
     return read_json(path / "results.json" if path.is_dir() else path)
-
-
-def environment():
-    """What else than the flags results may depend on."""
-    backend = keras.backend.backend()
-    return {
-        "fixinit": fixinit.__version__,
-        "keras": keras.__version__,
-        "backend": backend,
-        backend: importlib.metadata.version(backend),
-        "numpy": importlib.metadata.version("numpy"),
-        "python": platform.python_version(),
-        "cpu_count": os.cpu_count(),
-        "platform": platform.platform(),
-    }
 
 
 def row(arm):
@@ -160,59 +134,42 @@ def _growth(curve):
     return curve[-1] / curve[0] if curve and curve[0] else None
 
 
-def read_json(path):
-    """Reads strict JSON; the strings "inf", "-inf" and "nan" become floats."""
-    return _decode(json.loads(pathlib.Path(path).read_text()))
+def _check_free(path):
+    """Refuses a directory without config.json that holds what is not ours."""
+    for name in _FOREIGN:
+        if (path / name).exists():
+            raise ValueError(_something_else(path, f"{name} without config.json"))
 
 
-def write_json(path, content):
-    """Writes strict JSON, whole or not at all."""
-    text = json.dumps(_encode(content), indent=1, allow_nan=False)
-    _write(pathlib.Path(path), lambda file: file.write(text + "\n"))
+def _check_ours(path, content):
+    """Refuses a config.json that no comparison has written."""
+    kinds = {"config": dict, "num_classes": int, "environment": dict, "started": str}
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(key), kind) for key, kind in kinds.items()
+    ):
+        raise ValueError(_something_else(path, "another kind of config.json"))
 
 
-def write_csv(path, rows):
-    """Writes rows, dicts of equal keys, as CSV, whole or not at all."""
-
-    def write(file):
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-    _write(pathlib.Path(path), write)
+def _something_else(path, found):
+    return (
+        f"--output_dir={path} holds something else than a comparison: {found}. "
+        f"Choose another, such as --output_dir={path}_2."
+    )
 
 
-def _write(path, write):
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        write(file)
-        file.flush()
-        # Else a power cut may leave the new name on an empty file.
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def _encode(value):
-    if isinstance(value, dict):
-        return {key: _encode(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_encode(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
-
-
-def _decode(value):
-    if isinstance(value, dict):
-        return {key: _decode(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_decode(item) for item in value]
-    return _NOT_FINITE.get(value, value) if isinstance(value, str) else value
+def _identity(content):
+    """What must agree for arms to belong to the same comparison."""
+    return {
+        **content["config"],
+        "num_classes": content["num_classes"],
+        # Backends differ in the last digits, and training amplifies them.
+        "KERAS_BACKEND": content["environment"].get("backend"),
+    }
 
 
 def _check_same(path, there, here):
-    # Through JSON, which knows no tuples.
-    here = _decode(json.loads(json.dumps(_encode(here))))
+    # As JSON holds it, which knows no tuples.
+    here = decode(encode(here))
     different = [
         f"{key} ({there.get(key)} there, {here.get(key)} now)"
         for key in {**there, **here}
@@ -220,7 +177,7 @@ def _check_same(path, there, here):
     ]
     if different:
         raise ValueError(
-            f"--output_dir={path} holds results of other flags: "
+            f"--output_dir={path} holds results of other flags or data: "
             f"{', '.join(different)}. Choose another, such as "
             f"--output_dir={path}_2, or give the same flags to go on from there."
         )

@@ -1,17 +1,18 @@
 """What a training run keeps on disk, so that it can be killed at any moment."""
 
-import contextlib
 import csv
-import json
-import os
 import pathlib
 import re
+
+from recipes.common.files import read_json, replacing, write_csv, write_json
 
 SETTINGS = "settings.json"
 HISTORY = "history.csv"
 RESULTS = "results.json"
 MODEL = "model.keras"
 TENSORBOARD = "tensorboard"
+# What `recipes.compare_stability` writes first.
+COMPARISON = "config.json"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)\.weights\.h5")
 
 
@@ -26,11 +27,15 @@ class RunDirectory:
         path: The directory; made if need be.
 
     Raises:
+        ValueError: If it holds a comparison of `recipes.compare_stability`.
         OSError: If it cannot be made or written to.
     """
 
     def __init__(self, path):
         self.path = pathlib.Path(path).expanduser()
+        # Here, before `clear` can remove the comparison's results.json.
+        if (self.path / COMPARISON).exists():
+            raise ValueError(self._something_else())
         self.path.mkdir(parents=True, exist_ok=True)
         probe = self.path / ".writable"
         probe.touch()
@@ -41,12 +46,12 @@ class RunDirectory:
         path = self.path / SETTINGS
         if not path.exists():
             if any(self.path.glob("checkpoint-*")) or (self.path / RESULTS).exists():
-                raise ValueError(
-                    f"{self.path} holds results of something else. Choose another "
-                    "--output_dir."
-                )
-            return self.write_json(SETTINGS, settings)
-        before = self.read_json(SETTINGS)
+                raise ValueError(self._something_else())
+            write_json(path, settings)
+            return
+        before = read_json(path)
+        if not isinstance(before, dict):
+            raise ValueError(self._something_else())
         keys = sorted({*before, *settings})
         differing = [
             f"{key}={before.get(key)} there and {settings.get(key)} here"
@@ -60,6 +65,12 @@ class RunDirectory:
                 "in this one with --restart."
             )
 
+    def _something_else(self):
+        return (
+            f"--output_dir={self.path} holds something else than a run of "
+            "recipes.train. Choose another."
+        )
+
     def clear(self):
         """Removes what runs leave here, and nothing else."""
         for name in (RESULTS, SETTINGS, HISTORY, MODEL):
@@ -69,16 +80,8 @@ class RunDirectory:
         for path in (self.path / TENSORBOARD).glob("*/events.out.tfevents.*"):
             path.unlink()
 
-    def write_json(self, name, content):
-        with _replacing(self.path / name) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n")
-
-    def read_json(self, name):
-        path = self.path / name
-        try:
-            return json.loads(path.read_text())
-        except ValueError as error:
-            raise ValueError(f"{path} is corrupted: {error}.") from error
+    def write_results(self, results):
+        write_json(self.path / RESULTS, results)
 
     def finished_epochs(self):
         """Number of epochs in the newest checkpoint, 0 without one."""
@@ -87,7 +90,7 @@ class RunDirectory:
     def save_checkpoint(self, model, epochs):
         """Keeps the weights and the optimizer's state, in place of older ones."""
         older = self._checkpoints()
-        with _replacing(self._checkpoint(epochs)) as temporary:
+        with replacing(self._checkpoint(epochs)) as temporary:
             model.save_weights(temporary)
         for _, path in older:
             path.unlink()
@@ -102,15 +105,11 @@ class RunDirectory:
             ) from error
 
     def save_model(self, model):
-        with _replacing(self.path / MODEL) as temporary:
+        with replacing(self.path / MODEL) as temporary:
             model.save(temporary)
 
     def write_history(self, rows):
-        with _replacing(self.path / HISTORY) as temporary:
-            with temporary.open("w", newline="") as file:
-                writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-                writer.writeheader()
-                writer.writerows(rows)
+        write_csv(self.path / HISTORY, rows)
 
     def read_history(self, epochs):
         """The rows of the first `epochs` epochs."""
@@ -131,15 +130,3 @@ class RunDirectory:
     def _checkpoints(self):
         matches = [(_CHECKPOINT.fullmatch(p.name), p) for p in self.path.iterdir()]
         return [(int(match[1]), path) for match, path in matches if match]
-
-
-@contextlib.contextmanager
-def _replacing(path):
-    """A path to write to; what was written takes the place of `path` at the end."""
-    # The same suffix, from which Keras tells what to write.
-    temporary = path.with_name(f"unfinished-{path.name}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

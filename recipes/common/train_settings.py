@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from fixinit import schemes
 from fixinit._validation import check_choice
 from recipes.common.datasets import Dataset
 
@@ -60,6 +61,7 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self):
+        schemes.get(self.scheme)
         if self.model is not None:
             check_choice("model", self.model, MODELS)
         for name in (

@@ -10,6 +10,7 @@ from fixinit import diagnostics, optimizers, schemes
 from fixinit.diagnostics.gradients import loss_and_gradients
 from recipes.common.divergence import Divergence, divergence
 from recipes.common.memory import PeakMemory
+from recipes.common.shuffled import Shuffled
 
 # More steps in one execution no longer pay, and divergence is noticed later.
 MAX_STEPS_PER_EXECUTION = 32
@@ -114,7 +115,17 @@ class Trainer:
             gradient_norm=self._gradient_norm if measures else None,
             on_epoch=on_epoch,
         )
-        self._fit(recorder, seed, epochs)
+        x, y = self.data.x_train, self.data.y_train
+        batches = Shuffled(x, y, self.settings.batch_size, seed)
+        self.model.fit(
+            batches,
+            epochs=epochs,
+            shuffle=False,
+            validation_data=(self.data.x_test, self.data.y_test),
+            validation_batch_size=TEST_BATCH_SIZE,
+            callbacks=[batches.callback(), recorder],
+            verbose=0,
+        )
         return {
             "id": arm_id,
             "kind": kind,
@@ -131,26 +142,6 @@ class Trainer:
             "peak_memory_mb": memory.megabytes(),
             "seconds": round(time.perf_counter() - start, 3),
         }
-
-    def _fit(self, recorder, seed, epochs):
-        # The order of the samples is drawn here, and not by `fit`: it is the same on
-        # every backend, and seeding TensorFlow for every arm would make it throw away
-        # what it has compiled (three seconds for 36 blocks).
-        rng = np.random.default_rng(seed)
-        for _ in range(epochs):
-            order = rng.permutation(len(self.data.x_train))
-            self.model.fit(
-                self.data.x_train[order],
-                self.data.y_train[order],
-                batch_size=self.settings.batch_size,
-                shuffle=False,
-                validation_data=(self.data.x_test, self.data.y_test),
-                validation_batch_size=TEST_BATCH_SIZE,
-                callbacks=[recorder],
-                verbose=0,
-            )
-            if recorder.diverged:
-                break
 
     def _reset(self, learning_rate, seed):
         if seed not in self._weights:

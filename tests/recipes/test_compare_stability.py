@@ -171,7 +171,7 @@ def test_killed_and_started_again_it_ends_as_if_undisturbed(npz, tmp_path):
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     options = {"cwd": ROOT, "stdout": subprocess.DEVNULL}
     process = subprocess.Popen(_command(npz, killed), **options)
-    while not list(killed.glob("arms/*.json")):
+    while not list(killed.glob("arms/map-*.json")):
         assert process.poll() is None
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)

@@ -64,6 +64,7 @@ def _make_results(
             "quick": True,
             "data_dir": None,
         },
+        "num_classes": 10,
         "environment": {
             "fixinit": "0.1.0",
             "keras": "3.15.0",

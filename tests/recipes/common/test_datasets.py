@@ -188,7 +188,7 @@ def test_name_that_is_no_string():
 
 def test_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'fixinit\[recipes\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r'pip install -e "\.\[recipes\]"'):
         datasets.load("digits")
 
 

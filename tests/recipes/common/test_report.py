@@ -1,10 +1,15 @@
+import copy
+import dataclasses
 import html
 import html.parser
 import re
+import shlex
 
 import pytest
+from absl import flags
 
-from recipes.common import findings, plots, report, summary
+from recipes.common import comparison_flags, findings, plots, report, summary
+from recipes.common.comparison_settings import Settings
 
 
 class Reader(html.parser.HTMLParser):
@@ -113,9 +118,65 @@ def test_flags_environment_and_command_are_listed(results, png, tmp_path):
     assert "--data_dir" not in text
 
 
-def test_command_is_quoted_for_a_shell():
-    command = report.command_line({"recipe": "r", "config": {"dataset": "npz:a b"}})
-    assert command == "python -m recipes.r '--dataset=npz:a b'"
+def command(results, tmp_path):
+    """The words of the report's command, as a shell reads them."""
+    text = write(results, [], tmp_path)
+    (pre,) = re.findall("<pre>(.*?)</pre>", text, re.DOTALL)
+    return shlex.split(Reader(pre).text)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(),
+        Settings(dataset="npz:a b.npz", depths=(10, 302), learning_rates=(1e-5,)),
+        Settings(optimizer="adam", seeds=(7,), divergence_loss=float("inf")),
+    ],
+)
+def test_command_gives_the_same_settings_again(settings, tmp_path):
+    words = command({"config": dataclasses.asdict(settings)}, tmp_path)
+    assert words[:3] == ["python", "-m", "recipes.compare_stability"]
+    flag_values = flags.FlagValues()
+    comparison_flags.define(flag_values)
+    assert flag_values(words[2:]) == ["recipes.compare_stability"]
+    assert comparison_flags.settings(flag_values) == settings
+
+
+def test_command_names_a_backend_that_is_not_the_default(results, tmp_path):
+    assert command(results, tmp_path)[0] == "python"
+    results["environment"]["backend"] = "jax"
+    assert command(results, tmp_path)[:2] == ["KERAS_BACKEND=jax", "python"]
+
+
+def same_network(results, scheme, other):
+    """The same results, with the arms of `other` those of `scheme`, but for time."""
+    arms = [arm for arm in results["arms"] if arm["scheme"] != other]
+    for arm in [arm for arm in arms if arm["scheme"] == scheme]:
+        arm = copy.deepcopy(arm)
+        arm |= {"scheme": other, "steps_per_second": 1.0}
+        for epoch in arm["epochs"]:
+            epoch["seconds"] += 1
+        arms.append(arm)
+    return {**results, "arms": arms}
+
+
+def test_summary_says_which_schemes_coincide(make_results):
+    results = make_results(schemes=("fixup", "skip_init", "rezero"), depths=(22,))
+    results = same_network(results, "skip_init", "rezero")
+    text = findings.describe(results, summary.summarize(results))
+    assert "SkipInit and ReZero coincide: they are the same network here." in text
+    results["arms"][-1]["epochs"][0]["train_loss"] += 1e-6
+    text = findings.describe(results, summary.summarize(results))
+    assert "coincide" not in text
+
+
+def test_schemes_that_diverged_at_once_do_not_coincide(make_results):
+    results = make_results(
+        schemes=("fixup", "rezero"), depths=(22,), diverges=lambda *_: 0
+    )
+    results = same_network(results, "fixup", "rezero")
+    text = findings.describe(results, summary.summarize(results))
+    assert "coincide" not in text
 
 
 @pytest.mark.parametrize("kinds", [(), ("map",), ("train",)])

@@ -1,11 +1,11 @@
 import csv
-import json
 import math
 
 import pytest
 
-from recipes.common import results
+from recipes.common import files, results
 from recipes.common.results import Results
+from recipes.common.run_directory import RunDirectory
 
 ARM = {
     "id": "train-fixup-depth4-lr0.1-seed0",
@@ -35,37 +35,15 @@ ARM = {
 }
 
 
-def test_json_is_strict_and_numbers_that_are_not_finite_come_back(tmp_path):
-    path = tmp_path / "x.json"
-    results.write_json(path, {"a": [math.inf, -math.inf, math.nan], "b": (1, "text")})
-    strict = json.loads(path.read_text(), parse_constant=pytest.fail)
-    assert strict == {"a": ["inf", "-inf", "nan"], "b": [1, "text"]}
-    loaded = results.read_json(path)
-    assert loaded["a"][:2] == [math.inf, -math.inf]
-    assert math.isnan(loaded["a"][2])
-
-
-def test_file_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "x.json"
-    results.write_json(path, {"a": 1})
-    with pytest.raises(TypeError):
-        results.write_json(path, {"a": object()})
-    assert results.read_json(path) == {"a": 1}
-    with pytest.raises(AttributeError):
-        results._write(path, lambda file: file.write("{") and file.no_such_method())
-    assert results.read_json(path) == {"a": 1}
-
-
 def test_results_hold_flags_environment_and_arms(tmp_path):
-    directory = Results(tmp_path / "a" / "b", {"depths": (4,)})
-    assert results.read_json(directory.path / "config.json")["config"] == {
-        "depths": [4]
-    }
+    directory = Results(tmp_path / "a" / "b", {"depths": (4,)}, 10)
+    assert files.read_json(directory.path / "config.json")["config"] == {"depths": [4]}
     assert directory.arm(ARM["id"]) is None
     directory.add(ARM)
     content = directory.finish("compare_stability", "title", [ARM["id"]])
     assert content["recipe"] == "compare_stability"
     assert content["seconds"] == 1.5
+    assert (content["config"], content["num_classes"]) == ({"depths": (4,)}, 10)
     assert {"fixinit", "keras", "backend", "numpy"} <= set(content["environment"])
     loaded = results.load(directory.path)
     assert loaded["arms"][0]["epochs"] == ARM["epochs"]
@@ -77,34 +55,64 @@ def test_results_hold_flags_environment_and_arms(tmp_path):
 
 
 def test_the_same_flags_open_a_directory_again(tmp_path):
-    Results(tmp_path, {"depths": (4, 6), "rate": math.inf}).add(ARM)
-    again = Results(tmp_path, {"depths": (4, 6), "rate": math.inf})
+    Results(tmp_path, {"depths": (4, 6), "rate": math.inf}, 10).add(ARM)
+    again = Results(tmp_path, {"depths": (4, 6), "rate": math.inf}, 10)
     assert again.arm(ARM["id"])["learning_rate"] == 0.1
 
 
 def test_other_flags_are_refused_by_name(tmp_path):
-    Results(tmp_path, {"depths": (4, 6), "seeds": (0,), "epochs": 2})
+    Results(tmp_path, {"depths": (4, 6), "seeds": (0,), "epochs": 2}, 10)
     with pytest.raises(ValueError, match="depths.*seeds.*--output_dir") as error:
-        Results(tmp_path, {"depths": (4, 8), "seeds": (1,), "epochs": 2})
+        Results(tmp_path, {"depths": (4, 8), "seeds": (1,), "epochs": 2}, 10)
     assert "epochs" not in str(error.value)
 
 
 def test_another_backend_is_refused(tmp_path):
-    path = Results(tmp_path, {}).path / "config.json"
-    content = results.read_json(path)
+    path = Results(tmp_path, {}, 10).path / "config.json"
+    content = files.read_json(path)
     content["environment"]["backend"] = "other"
-    results.write_json(path, content)
+    files.write_json(path, content)
     with pytest.raises(ValueError, match="KERAS_BACKEND"):
-        Results(tmp_path, {})
+        Results(tmp_path, {}, 10)
 
 
 def test_directory_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="--output_dir.*Choose another"):
-        Results(tmp_path / "file", {})
+        Results(tmp_path / "file", {}, 10)
+
+
+def test_data_of_another_number_of_classes_are_refused(tmp_path):
+    Results(tmp_path, {}, 10)
+    with pytest.raises(ValueError, match=r"num_classes \(10 there, 3 now\)"):
+        Results(tmp_path, {}, 3)
 
 
 def test_broken_config_is_an_error_that_names_it(tmp_path):
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(OSError, match="config.json"):
-        Results(tmp_path, {})
+    with pytest.raises(ValueError, match="config.json is corrupted"):
+        Results(tmp_path, {}, 10)
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("config.json", "{}"),
+        ("config.json", "[]"),
+        ("config.json", '{"config": [], "environment": {}}'),
+        ("results.json", "{}"),
+        ("settings.json", "{}"),
+    ],
+)
+def test_something_else_is_refused_and_left_alone(name, text, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match="--output_dir=.* holds something else"):
+        Results(tmp_path, {}, 10)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == text
+
+
+def test_run_of_the_other_recipe_is_refused(tmp_path):
+    RunDirectory(tmp_path).check_settings({"scheme": "fixup"})
+    with pytest.raises(ValueError, match="settings.json without config.json"):
+        Results(tmp_path, {}, 10)
