@@ -40,9 +40,12 @@ def check_number(argument, value, allowed, valid):
 
 
 def check_sequence(argument, value, example):
-    """Refuses anything but a tuple or list; returns it as a tuple."""
-    if isinstance(value, (tuple, list)):
-        return tuple(value)
+    """Refuses what is not a sequence, such as a tuple or a shape; returns a tuple."""
+    try:
+        if not isinstance(value, str):
+            return tuple(value)
+    except TypeError:
+        pass
     raise ValueError(
         f"Argument `{argument}` must be a tuple such as {example}. "
         f"Received: {argument}={value!r}"
