@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from fixinit import diagnostics, optimizers, schemes
-from fixinit.diagnostics.gradients import loss_and_gradients
+from fixinit.diagnostics.gradients import global_norm
 from recipes.common.divergence import Divergence, divergence
 from recipes.common.memory import PeakMemory
 from recipes.common.shuffled import Shuffled
@@ -51,7 +51,7 @@ class Trainer:
         probe = np.random.default_rng(0).choice(len(data.x_train), size, replace=False)
         self._probe = data.x_train[probe], data.y_train[probe]
         self._block_statistics = diagnostics.BlockStatistics(self.model)
-        self._gradients = loss_and_gradients(self.model, self.loss)
+        self._gradient_norms = diagnostics.GradientNorms(self.model, self.loss)
 
     def _build(self, seed):
         settings = self.settings
@@ -158,7 +158,7 @@ class Trainer:
         # Batch statistics where there are BatchNormalization layers: that is the
         # network that is about to be trained.
         statistics = self._block_statistics(self._probe[0], training=True)
-        loss, norms = self._gradient_norms()
+        loss, norms = self._gradient_norms(*self._probe, training=True)
         predicted = None
         if self.settings.family.predictable:
             scheme = schemes.get(self.scheme)
@@ -172,27 +172,18 @@ class Trainer:
             "mean_square": statistics["mean_square"].tolist(),
             "predicted": predicted,
             "loss": loss,
-            "gradient_norm": _total(norms.values()),
+            "gradient_norm": global_norm(norms.values()),
             "branch_gradient_norms": [
-                _total(n for path, n in norms.items() if path.startswith(f"{name}/"))
+                global_norm(
+                    n for path, n in norms.items() if path.startswith(f"{name}/")
+                )
                 for name in names[1:]
             ],
         }
 
-    def _gradient_norms(self):
-        loss, gradients = self._gradients(*self._probe, training=True)
-        # In NumPy: hundreds of small tensors cost the backends more to launch than
-        # to compute.
-        norms = {
-            variable.path: float(np.linalg.norm(keras.ops.convert_to_numpy(gradient)))
-            for variable, gradient in zip(
-                self.model.trainable_variables, gradients, strict=True
-            )
-        }
-        return float(keras.ops.convert_to_numpy(loss)), norms
-
     def _gradient_norm(self):
-        return _total(self._gradient_norms()[1].values())
+        _, norms = self._gradient_norms(*self._probe, training=True)
+        return global_norm(norms.values())
 
 
 class Recorder(keras.callbacks.Callback):
@@ -252,10 +243,3 @@ class Recorder(keras.callbacks.Callback):
 def _groups(optimizer):
     """The optimizers of the groups of variables, inside any loss scaling."""
     return getattr(optimizer, "inner_optimizer", optimizer).optimizers
-
-
-def _total(norms):
-    """The norm of the whole, from the norms of its parts."""
-    # Norms of a diverged network may overflow when squared.
-    with np.errstate(over="ignore"):
-        return float(np.linalg.norm(np.fromiter(norms, "float64")))
