@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from fixinit.layers import ResidualBlock
+from fixinit.layers import ResidualBlock, Stack
 
 
 class BlockStatistics:
@@ -21,21 +21,31 @@ class BlockStatistics:
 
     Args:
         model: Functional `keras.Model` with `fixinit.layers.ResidualBlock`
-            layers, such as those of `fixinit.models`.
+            layers or `fixinit.layers.Stack`s, such as those of `fixinit.models`.
+            The blocks of a stack are named by its name and their index.
 
     Raises:
         ValueError: If the model holds no residual block.
     """
 
     def __init__(self, model):
-        blocks = [layer for layer in model.layers if isinstance(layer, ResidualBlock)]
-        if not blocks:
+        self.layers = [
+            layer for layer in model.layers if isinstance(layer, (ResidualBlock, Stack))
+        ]
+        if not self.layers:
             raise ValueError(
-                f"Model `{model.name}` holds no fixinit.layers.ResidualBlock at its "
-                "top level, so there is nothing to measure."
+                f"Model `{model.name}` holds no fixinit.layers.ResidualBlock or Stack "
+                "at its top level, so there is nothing to measure."
             )
-        self.names = ["input", *(block.name for block in blocks)]
-        tensors = [blocks[0].input, *(block.output for block in blocks)]
+        self.names = ["input"]
+        tensors = [self.layers[0].input]
+        for layer in self.layers:
+            if isinstance(layer, Stack):
+                self.names += [f"{layer.name}[{i}]" for i in range(layer.depth)]
+                tensors.append(layer.input)
+            else:
+                self.names.append(layer.name)
+                tensors.append(layer.output)
         self._taps = keras.Model(model.inputs, tensors)
 
     def __call__(self, x, training=False):
@@ -59,10 +69,19 @@ class BlockStatistics:
             ops.convert_to_tensor(x),
             training=training,
         )
-        return {
-            "variance": np.array([_variance(h) for h in outputs]),
-            "mean_square": np.array([_mean_square(h) for h in outputs]),
-        }
+        measured = [_statistics(outputs[0])]
+        for layer, h in zip(self.layers, outputs[1:], strict=True):
+            if isinstance(layer, Stack):
+                stacked = layer.observe(h, _statistics, training)
+                values = [ops.convert_to_numpy(s)[1:] for s in stacked]
+                measured += list(zip(*values, strict=True))
+            else:
+                measured.append(_statistics(h))
+        variance, mean_square = (
+            np.array([ops.convert_to_numpy(value) for value in values])
+            for values in zip(*measured, strict=True)
+        )
+        return {"variance": variance, "mean_square": mean_square}
 
 
 def block_statistics(model, x, training=False):
@@ -82,11 +101,7 @@ def check_inputs(x):
     return x
 
 
-def _variance(h):
+def _statistics(h):
     h = ops.cast(h, "float32")
     axes = tuple(range(len(h.shape) - 1))
-    return ops.convert_to_numpy(ops.mean(ops.var(h, axis=axes)))
-
-
-def _mean_square(h):
-    return ops.convert_to_numpy(ops.mean(ops.square(ops.cast(h, "float32"))))
+    return [ops.mean(ops.var(h, axis=axes)), ops.mean(ops.square(h))]

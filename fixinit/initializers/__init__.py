@@ -2,5 +2,6 @@
 
 from fixinit.initializers.fixup import Fixup
 from fixinit.initializers.scaled_residual import ScaledResidual, residual_scale
+from fixinit.initializers.stacked import Stacked
 
-__all__ = ["Fixup", "ScaledResidual", "residual_scale"]
+__all__ = ["Fixup", "ScaledResidual", "Stacked", "residual_scale"]

@@ -4,6 +4,7 @@ from fixinit.layers.residual_block import ResidualBlock
 from fixinit.layers.scalars import ScalarBias, ScalarMultiplier
 from fixinit.layers.scaled_add import ScaledAdd
 from fixinit.layers.shortcuts import ProjectionShortcut, ZeroPaddingShortcut
+from fixinit.layers.stack import Stack
 
 __all__ = [
     "ProjectionShortcut",
@@ -11,5 +12,6 @@ __all__ = [
     "ScalarBias",
     "ScalarMultiplier",
     "ScaledAdd",
+    "Stack",
     "ZeroPaddingShortcut",
 ]

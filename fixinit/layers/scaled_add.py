@@ -42,12 +42,9 @@ class ScaledAdd(keras.layers.Layer):
 
     def call(self, inputs):
         shortcut, branch = inputs
-        # Factors of 1 would cost a pass over the activations each.
-        if self.shortcut_scale != 1.0:
-            shortcut = shortcut * self.shortcut_scale
-        if self.branch_scale != 1.0:
-            branch = branch * self.branch_scale
-        return shortcut + branch
+        return _scaled(shortcut, self.shortcut_scale) + _scaled(
+            branch, self.branch_scale
+        )
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape[0])
@@ -58,3 +55,9 @@ class ScaledAdd(keras.layers.Layer):
             "shortcut_scale": self.shortcut_scale,
             "branch_scale": self.branch_scale,
         }
+
+
+def _scaled(x, factor):
+    # A factor of 1 would cost a pass over the activations. In a `Stack` factors may
+    # be tensors.
+    return x if isinstance(factor, float) and factor == 1.0 else x * factor

@@ -16,6 +16,8 @@ def ResidualMLP(
     classes=10,
     classifier_activation=None,
     seed=None,
+    stacked="auto",
+    remat=None,
     name=None,
 ):
     """A residual network of dense layers, all of one width.
@@ -45,6 +47,13 @@ def ResidualMLP(
         classifier_activation: Activation of the class scores. By default none:
             the model returns logits.
         seed: int. The same seed gives the same weights, bit for bit.
+        stacked: bool or `"auto"`. `True` makes one `fixinit.layers.Stack` of equal
+            consecutive blocks, which builds and compiles in constant time and holds
+            each weight of all blocks in one variable. `"auto"` (default) does so in
+            networks of 50 or more blocks, or 500 for convolutions with
+            BatchNormalization. The same seed gives the same weights either way.
+        remat: What a stack keeps for the gradient: `None` (default), `"sqrt"`,
+            `"block"` or an integer, see `fixinit.layers.Stack`.
         name: Name of the model.
 
     Returns:
@@ -73,6 +82,8 @@ def ResidualMLP(
         dropout_rate=dropout_rate,
         plain=plain,
         seed=seed,
+        stacked=stacked,
+        remat=remat,
     )
     plans = [
         BlockPlan(

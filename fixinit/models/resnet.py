@@ -26,6 +26,8 @@ def ResNet(
     classes=10,
     classifier_activation=None,
     seed=None,
+    stacked="auto",
+    remat=None,
     name=None,
 ):
     """A convolutional residual network of any stages, in one to three dimensions.
@@ -67,6 +69,13 @@ def ResNet(
             the model returns logits.
         seed: int. The same seed gives the same weights, bit for bit. By default
             a random one, which `keras.utils.set_random_seed` determines.
+        stacked: bool or `"auto"`. `True` makes one `fixinit.layers.Stack` of equal
+            consecutive blocks, which builds and compiles in constant time and holds
+            each weight of all blocks in one variable. `"auto"` (default) does so in
+            networks of 50 or more blocks, or 500 for convolutions with
+            BatchNormalization. The same seed gives the same weights either way.
+        remat: What a stack keeps for the gradient: `None` (default), `"sqrt"`,
+            `"block"` or an integer, see `fixinit.layers.Stack`.
         name: Name of the model.
 
     Returns:
@@ -105,6 +114,8 @@ def ResNet(
         dropout_rate=dropout_rate,
         plain=plain,
         seed=seed,
+        stacked=stacked,
+        remat=remat,
     )
     if stem == "imagenet":
         stem_layers = network.imagenet_stem(channels)

@@ -26,7 +26,7 @@ class Case:
 
 CASES = {
     "depth_56": Case(lambda seed: CifarResNet(56, seed=seed), 27, 2),
-    "depth_110": Case(lambda seed: CifarResNet(110, seed=seed), 54, 2),
+    "depth_110": Case(lambda seed: CifarResNet(110, seed=seed, stacked=False), 54, 2),
     "bottleneck_29": Case(
         lambda seed: CifarResNet(29, block="bottleneck", shortcut="B", seed=seed), 9, 3
     ),

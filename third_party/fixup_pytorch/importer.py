@@ -87,6 +87,7 @@ def import_state_dict(state_dict, image_size=(32, 32), name=None):
         shortcut="A",
         input_shape=(*image_size, arrays["conv1.weight"].shape[1]),
         classes=arrays["fc.weight"].shape[0],
+        stacked=False,
         name=name,
     )
     variables = {v.path: v for v in model.weights}
@@ -113,15 +114,17 @@ def export_state_dict(model):
     Raises:
         ValueError: If the model is another one: lists what differs.
     """
-    names = (re.fullmatch(r"stage([123])_block\d+", x.name) for x in model.layers)
-    stages = [match[1] for match in names if match]
-    parameters = _parameters([range(stages.count(stage)) for stage in "123"])
+    arrays = _by_block(model)
+    blocks = [set() for _ in FILTERS]
+    for path in arrays:
+        if match := re.match(r"stage([123])_block(\d+)/", path):
+            blocks[int(match[1]) - 1].add(int(match[2]))
+    parameters = _parameters([range(len(indices)) for indices in blocks])
     theirs = {parameter.path: parameter.name for parameter in parameters}
     state_dict = {}
-    for variable in model.weights:
-        array = keras.ops.convert_to_numpy(variable)
+    for path, array in arrays.items():
         array = array.transpose(TO_PYTORCH.get(array.ndim))
-        name = theirs.get(variable.path, variable.path)
+        name = theirs.get(path, path)
         state_dict[name] = np.atleast_1d(array).copy()
     if problems := _mismatches(state_dict, parameters):
         raise ValueError(
@@ -130,6 +133,23 @@ def export_state_dict(model):
             "Problems:\n- " + "\n- ".join(problems)
         )
     return state_dict
+
+
+def _by_block(model):
+    """The model's weights by their paths, as if no blocks were stacked."""
+    arrays = {}
+    for layer in model.layers:
+        stage = re.fullmatch(r"(stage[123]_block)s", layer.name)
+        first = 1 + any(x.name == f"{stage[1]}1" for x in model.layers) if stage else 0
+        for variable in layer.weights:
+            array = keras.ops.convert_to_numpy(variable)
+            if not stage:
+                arrays[variable.path] = array
+                continue
+            path = variable.path.removeprefix(f"{layer.name}/")
+            for index, row in enumerate(array, start=first):
+                arrays[f"{stage[1]}{index}/{path}"] = row
+    return arrays
 
 
 def _parameters(blocks, channels=None, classes=None):

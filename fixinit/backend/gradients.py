@@ -1,6 +1,8 @@
-"""The only file that imports a backend: gradients, which Keras does not offer."""
+"""Gradients, which Keras does not offer."""
 
 import keras
+
+from fixinit.backend.compilation import unknown
 
 
 def value_and_gradients(function):
@@ -25,10 +27,7 @@ def value_and_gradients(function):
         return jax.jit(jax.value_and_grad(function))
     if backend == "torch":
         return _torch(function)
-    raise RuntimeError(
-        "Gradients need the TensorFlow, JAX or PyTorch backend of Keras. "
-        f"Received: {backend!r}. Set KERAS_BACKEND."
-    )
+    raise unknown(backend)
 
 
 def _tensorflow(function):

@@ -1,0 +1,7 @@
+"""The only package that imports a backend: gradients, compilation and loops."""
+
+from fixinit.backend.compilation import compiled, is_eager
+from fixinit.backend.gradients import value_and_gradients
+from fixinit.backend.scan import scan
+
+__all__ = ["compiled", "is_eager", "scan", "value_and_gradients"]

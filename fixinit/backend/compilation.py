@@ -1,0 +1,42 @@
+"""Compilation of functions of tensors."""
+
+import keras
+
+
+def compiled(function):
+    """Compiles `function` of tensors; on PyTorch it stays as it is."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        # The kernels, and so the bits, of eager execution.
+        traced = tf.function(function, jit_compile=False, autograph=False)
+        # Calling it would warn when equal functions are traced for several layers.
+        return lambda *args: traced.get_concrete_function(*args)(*args)
+    if backend == "jax":
+        import jax
+
+        return jax.jit(function)
+    return function
+
+
+def is_eager(tensor):
+    """Whether operations on `tensor` run at once, and are not traced."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.executing_eagerly()
+    if backend == "jax":
+        import jax
+
+        return not isinstance(tensor, jax.core.Tracer)
+    return True
+
+
+def unknown(backend):
+    """The error for a backend of Keras that is not supported."""
+    return RuntimeError(
+        "This needs the TensorFlow, JAX or PyTorch backend of Keras. "
+        f"Received: {backend!r}. Set KERAS_BACKEND."
+    )

@@ -1,0 +1,177 @@
+"""Configurations of blocks that are alike but for seeds and a few numbers."""
+
+import copy
+
+import keras
+
+
+def make(block, config):
+    """A new layer of the class of `block`, from its serialized configuration."""
+    # Keras would build the copy otherwise, which costs a draw of every weight.
+    config = without_build(config)
+    try:
+        return type(block).from_config(copy.deepcopy(config["config"]))
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise ValueError(
+            f"Block `{block.name}` of class {type(block).__name__} cannot be made "
+            f"again from its configuration: {error}\nGive its class, and the classes "
+            "of what it holds, a complete `get_config` and the decorator "
+            "`@keras.saving.register_keras_serializable()`."
+        ) from error
+
+
+def with_seeds_shifted(config, offset):
+    """The configuration with `offset` added to every integer seed."""
+    if isinstance(config, dict):
+        return {
+            key: value + offset
+            if key == "seed" and _is_int(value)
+            else with_seeds_shifted(value, offset)
+            for key, value in config.items()
+        }
+    if isinstance(config, (list, tuple)):
+        return [with_seeds_shifted(value, offset) for value in config]
+    return config
+
+
+def seed_span(config):
+    """The smallest distance at which shifted copies share no integer seed."""
+    seeds = list(_seeds(config))
+    return max(seeds) - min(seeds) + 1 if seeds else 1
+
+
+def _seeds(config):
+    if isinstance(config, dict):
+        if {"block", "depth", "seed_step"} <= config.keys():
+            # A stack in a block: its last block has the largest seeds.
+            last = (config["depth"] - 1) * config["seed_step"]
+            yield from _seeds(with_seeds_shifted(config["block"], last))
+        for key, value in config.items():
+            if key == "seed" and _is_int(value):
+                yield value
+            else:
+                yield from _seeds(value)
+    elif isinstance(config, (list, tuple)):
+        for value in config:
+            yield from _seeds(value)
+
+
+def differences(configs):
+    """The numbers in which configurations differ: from attribute path to values.
+
+    Names, seeds, initializers and the shapes that blocks were built on do not count.
+
+    Raises:
+        ValueError: If they differ in anything else.
+    """
+    found = {}
+    _compare([_plain(config, _names(config)) for config in configs], "", found)
+    return found
+
+
+def _compare(values, path, found):
+    first = values[0]
+    if isinstance(first, dict) and all(
+        isinstance(v, dict) and v.keys() == first.keys() for v in values
+    ):
+        for key in first:
+            inner = path if key == "config" else f"{path}.{key}".lstrip(".")
+            _compare([v[key] for v in values], inner, found)
+    elif isinstance(first, list) and all(
+        isinstance(v, list) and len(v) == len(first) for v in values
+    ):
+        for index in range(len(first)):
+            _compare([v[index] for v in values], f"{path}.{index}".lstrip("."), found)
+    elif any(v != first for v in values):
+        if not all(isinstance(v, float) for v in values):
+            other = next(v for v in values if v != first)
+            raise ValueError(
+                "The blocks of a stack may differ in names, seeds, initializers, "
+                f"weights and floating-point numbers only. `{path}` is {first!r} in "
+                f"one block and {other!r} in another."
+            )
+        found[path] = list(values)
+
+
+def _names(config):
+    """The names in a configuration, numbered: functional models refer to them."""
+    names = {}
+
+    def visit(value):
+        if isinstance(value, dict):
+            if isinstance(value.get("name"), str):
+                names.setdefault(value["name"], f"name {len(names)}")
+            for inner in value.values():
+                visit(inner)
+        elif isinstance(value, (list, tuple)):
+            for inner in value:
+                visit(inner)
+
+    visit(config)
+    return names
+
+
+def _plain(config, names):
+    """Without what may differ."""
+    if isinstance(config, dict):
+        return {
+            key: _plain(value, names)
+            for key, value in config.items()
+            if key not in ("seed", "build_config") and not key.endswith("initializer")
+        }
+    if isinstance(config, (list, tuple)):
+        return [_plain(value, names) for value in config]
+    return names.get(config, config) if isinstance(config, str) else config
+
+
+def without_build(config):
+    """The configuration without the shapes that layers were built on.
+
+    Keras would build them while loading, before what they belong to, and the paths of
+    their variables would lack its name.
+    """
+    if isinstance(config, dict):
+        return {k: without_build(v) for k, v in config.items() if k != "build_config"}
+    if isinstance(config, list):
+        return [without_build(value) for value in config]
+    return config
+
+
+def resolve(block, path):
+    """The object and the name of the attribute at `path` of a block.
+
+    Raises:
+        AttributeError, IndexError: If there is none.
+    """
+    *parents, name = path.split(".")
+    owner = block
+    for part in parents:
+        owner = owner[int(part)] if part.isdigit() else getattr(owner, part)
+    getattr(owner, name)
+    return owner, name
+
+
+def with_constants(block, constants):
+    """A context in which attributes of the block hold these tensors."""
+    return _Constants(block, constants)
+
+
+class _Constants:
+    def __init__(self, block, constants):
+        self.places = [
+            (*resolve(block, path), value) for path, value in constants.items()
+        ]
+
+    def __enter__(self):
+        self.before = [getattr(owner, name) for owner, name, _ in self.places]
+        for owner, name, value in self.places:
+            dtype = getattr(owner, "compute_dtype", None) or keras.config.floatx()
+            setattr(owner, name, keras.ops.cast(value, dtype))
+
+    def __exit__(self, *_):
+        for (owner, name, _), value in zip(self.places, self.before, strict=True):
+            setattr(owner, name, value)
+
+
+def _is_int(value):
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,444 @@
+import math
+import weakref
+
+import keras
+from keras import ops
+
+from fixinit._validation import check_positive_int
+from fixinit.layers import block_configs
+from fixinit.layers.block_loop import BlockLoop
+from fixinit.layers.scalars import check_float
+from fixinit.layers.stacked_variables import StackedSeedGenerator, stacked_weight
+
+REMAT = ("block", "sqrt")
+
+# Blocks that serve as templates already.
+_TEMPLATES = weakref.WeakSet()
+_IN_USE = (
+    "Argument `block` must not be part of a model or of another stack: the blocks of a "
+    "stack share no weights with other layers. Received `{}`, which is in use. Make a "
+    "new layer for the stack."
+)
+
+
+@keras.saving.register_keras_serializable("fixinit")
+class Stack(keras.layers.Layer):
+    """`depth` copies of one block, one behind the other, as one layer.
+
+        outputs = block_depth(... block_2(block_1(inputs)))
+
+    Every weight of the block becomes one variable with a new first axis of length
+    `depth`, and one loop runs over it. So building, tracing and compiling a model
+    cost the same for ten blocks and for ten thousand.
+
+    Block i is the block whose configuration is that of `block`, except that every
+    seed is `seed + i * seed_step` and that `constants` hold for it: its weights and
+    its noise are those of a layer made from that configuration.
+
+    Example:
+
+    >>> block = fixinit.layers.ResidualBlock(
+    ...     branch=[
+    ...         keras.layers.Dense(8, activation="relu"),
+    ...         keras.layers.Dense(4, kernel_initializer="zeros"),
+    ...     ]
+    ... )
+    >>> stack = fixinit.layers.Stack(block, depth=1000)
+    >>> x = keras.ops.ones((2, 4))
+    >>> bool(keras.ops.all(stack(x) == x))
+    True
+    >>> tuple(stack.weights[0].shape)
+    (1000, 4, 8)
+
+    Args:
+        block: Keras layer or functional model with one input and one output of the
+            same shape and dtype. It serves as a template and may not be used
+            elsewhere; weights that it has already are not used. What is frozen in it
+            when the stack is built is frozen in every block.
+        depth: int, at least 1. Number of blocks.
+        remat: Which activations are kept for the gradient. `None` (default) keeps
+            all of them. An integer k keeps the input of every k-th block and
+            computes the others again, which takes a third more time and memory for
+            `depth / k` inputs and the activations of k blocks. `"block"` stands for
+            1, `"sqrt"` for a k near the square root of `depth`, which takes the
+            least memory.
+        seed_step: int. Distance between the seeds of consecutive blocks. By default
+            the smallest that lets no two blocks share an integer seed.
+        constants: Dict of numbers that differ from block to block: from the path of
+            an attribute of the block, such as `"merge.branch_scale"` or
+            `"branch.2.alpha"`, to a list of `depth` floats. The attribute is a
+            scalar tensor when the block is called.
+        **kwargs: The arguments of `keras.layers.Layer`. `dtype` is the block's by
+            default.
+
+    Input and output shape: the block's.
+
+    A mask is passed to every block if the block's `call` takes one.
+
+    Optimizers that treat a variable as a whole, such as LAMB or `clipnorm`, treat all
+    blocks as one; those that work by element, such as SGD and Adam, train a stack
+    like separate blocks.
+
+    Raises:
+        ValueError: If an argument is outside its range, if the block is in use
+            elsewhere, and, when the stack is built, if the block was built on
+            another shape or puts out another shape or dtype than it takes.
+
+    Reference:
+
+    - [Chen et al., 2016](https://arxiv.org/abs/1604.06174), section 4.2 (`"sqrt"`)
+    """
+
+    def __init__(
+        self, block, depth, remat=None, seed_step=None, constants=None, **kwargs
+    ):
+        _check_block(block)
+        super().__init__(**{"dtype": block.dtype_policy, **kwargs})
+        self.depth = check_positive_int("depth", depth)
+        self.remat = _check_remat(remat)
+        config = keras.saving.serialize_keras_object(block)
+        if seed_step is None:
+            seed_step = block_configs.seed_span(config)
+        self.seed_step = check_positive_int("seed_step", seed_step)
+        self.constants = _check_constants(constants or {}, block, self.depth)
+        self.supports_masking = block.supports_masking
+        self.supports_jit = all(x.supports_jit for x in block._flatten_layers())
+        self._template = _Untracked(block)
+        self._had_weights = bool(block.weights)
+        self._sources = _Untracked(None)
+        self._loops = _Untracked({})
+        # Frozen from the start, with all it holds.
+        block.trainable = block.trainable and self.trainable
+        _TEMPLATES.add(block)
+
+    @classmethod
+    def from_blocks(cls, blocks, **kwargs):
+        """The stack of given blocks, with their weights.
+
+        Args:
+            blocks: List of layers that differ at most in their names, seeds,
+                initializers, weights and in floating-point numbers, which become
+                `constants`. Either all of them are built or none.
+            **kwargs: `remat`, `seed_step` and the arguments of
+                `keras.layers.Layer`.
+
+        Returns:
+            A `Stack`, built if the blocks are. The blocks stay as they are.
+
+        Raises:
+            ValueError: If the blocks differ in anything else.
+        """
+        blocks = list(blocks)
+        if not blocks or not all(isinstance(b, keras.layers.Layer) for b in blocks):
+            raise ValueError(
+                "Argument `blocks` must be a list of one or more Keras layers. "
+                f"Received: blocks={blocks}"
+            )
+        configs = [keras.saving.serialize_keras_object(block) for block in blocks]
+        constants = block_configs.differences(configs)
+        template = block_configs.make(blocks[0], configs[0])
+        stack = cls(template, len(blocks), constants=constants, **kwargs)
+        stack._sources.value = blocks
+        shape = _built_shape(blocks[0])
+        if shape is not None:
+            stack.build(shape)
+        return stack
+
+    @property
+    def block(self):
+        """The template of the blocks. It holds no weights of its own."""
+        return self._template.value
+
+    @property
+    def trainable(self):
+        return super().trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        keras.layers.Layer.trainable.fset(self, value)
+        # Layers such as BatchNormalization behave differently when frozen.
+        self.block.trainable = value
+
+    def build(self, input_shape):
+        starts = self._build_template(tuple(input_shape))
+        sources = self._sources.value or []
+        for source in sources:
+            if not source.built:
+                source.build(input_shape)
+        stacked = []
+        for index, variable in enumerate(self.block.variables):
+            values = None
+            if sources:
+                values = ops.stack([s.variables[index].value for s in sources])
+            if id(variable) in starts:
+                made = stacked_weight(
+                    variable,
+                    starts[id(variable)],
+                    self.depth,
+                    self.seed_step,
+                    values,
+                    _inner_scopes(variable, self.block),
+                )
+            else:
+                made = StackedSeedGenerator(
+                    variable, self.depth, self.seed_step, values
+                )
+            stacked.append(made)
+        # A list of variables and seed generators, for Keras to find.
+        self.stacked = stacked
+        self._sources.value = None
+
+    def _build_template(self, shape):
+        """Builds the block; returns the initializers of its weights, by their ids."""
+        if not all(isinstance(n, (int, type(None))) for n in shape):
+            raise ValueError(
+                f"Layer `{self.name}` takes one tensor. Received shapes: {shape}"
+            )
+        block = self.block
+        if block._inbound_nodes or bool(block.weights) != self._had_weights:
+            raise ValueError(_IN_USE.format(block.name))
+        built = _built_shape(block)
+        if built is not None and not _agree(built, shape):
+            raise ValueError(
+                f"Block `{block.name}` of `{self.name}` was built on the shape "
+                f"{built}. Received: {shape}. Give the stack a block that is not "
+                "built yet, or that was built on this shape."
+            )
+        # Variables that are made here are not drawn, and keep their initializers.
+        with keras.StatelessScope():
+            if block.weights:
+                # Those that exist have lost theirs.
+                config = keras.saving.serialize_keras_object(block)
+                block = self._template.value = block_configs.make(block, config)
+            outputs = block(keras.KerasTensor(shape, block.compute_dtype))
+            starts = {id(v): v._initializer for v in block.weights}
+            for variable in block.weights:
+                variable._initializer = keras.initializers.Zeros()
+        if not isinstance(outputs, keras.KerasTensor) or (
+            tuple(outputs.shape) != shape or outputs.dtype != block.compute_dtype
+        ):
+            raise ValueError(
+                f"Block `{block.name}` of `{self.name}` must put out the shape and "
+                f"dtype that it takes. Received: {shape} of {block.compute_dtype}, "
+                f"out comes {outputs}. Leave blocks that change the shape out of the "
+                "stack."
+            )
+        return starts
+
+    def call(self, inputs, training=None, mask=None):
+        check_float(self.name, inputs)
+        loop = self._loop(training)
+        outputs, loss, states, _ = loop(
+            inputs, mask, self._values(), self._constant_tensors()
+        )
+        loop.assign_states(self._stacked_variables(), states)
+        if loop.adds_losses:
+            self.add_loss(loss)
+        return outputs
+
+    def observe(self, inputs, function, training=False, mask=None):
+        """Measures the input and every block's output, without a change to the stack.
+
+        Example:
+
+        >>> stack = fixinit.layers.Stack(keras.layers.Dense(4), depth=3)
+        >>> def mean_square(x):
+        ...     return [keras.ops.mean(x**2)]
+        >>> (values,) = stack.observe(keras.ops.ones((2, 4)), mean_square)
+        >>> len(values), float(values[0])
+        (4, 1.0)
+
+        Args:
+            inputs: Tensor, the first block's input.
+            function: Callable from a block's output to a list of tensors. The loop
+                is compiled once per function.
+            training: bool. Whether the blocks run in training mode.
+            mask: The inputs' mask.
+
+        Returns:
+            List of tensors with a first axis of length `depth + 1`: the function's
+            values for the input and for every block's output.
+        """
+        check_float(self.name, inputs)
+        if not self.built:
+            self.build(inputs.shape)
+        inputs = ops.cast(inputs, self.compute_dtype)
+        loop = self._loop(training, function)
+        *_, observed = loop(inputs, mask, self._values(), self._constant_tensors())
+        return [
+            ops.concatenate([ops.expand_dims(first, 0), rest])
+            for first, rest in zip(function(inputs), observed, strict=True)
+        ]
+
+    def _loop(self, training, observe=None):
+        """The loop over the blocks, made once for each way to run them."""
+        layers = self.block._flatten_layers()
+        key = (training, observe, *(layer.trainable for layer in layers))
+        loops = self._loops.value
+        if key not in loops:
+            states = {id(v) for layer in layers for v in layer._non_trainable_variables}
+            weights = {id(v) for v in self.block.weights}
+            is_state = [
+                id(v) in states or id(v) not in weights for v in self.block.variables
+            ]
+            every = _checkpoint_every(self.remat, self.depth)
+            loops[key] = BlockLoop(
+                self.block, self.depth, is_state, every, training, observe
+            )
+        return loops[key]
+
+    def _stacked_variables(self):
+        """In the order of the block's variables."""
+        return [getattr(stacked, "state", stacked) for stacked in self.stacked]
+
+    def _values(self):
+        return [variable.value for variable in self._stacked_variables()]
+
+    def _constant_tensors(self):
+        return {
+            path: ops.convert_to_tensor(values, "float32")
+            for path, values in self.constants.items()
+        }
+
+    def unstack(self):
+        """The blocks one by one, as layers with the weights of this moment.
+
+        Returns:
+            List of `depth` built layers of the block's class, named like the block
+            with their index behind it. They do not share the stack's variables.
+
+        Raises:
+            ValueError: If the stack is not built.
+        """
+        if not self.built:
+            raise ValueError(
+                f"Layer `{self.name}` has no weights yet. Call it on data, or build "
+                "it, before you unstack it."
+            )
+        config = keras.saving.serialize_keras_object(self.block)
+        values = [ops.convert_to_numpy(v) for v in self._stacked_variables()]
+        shape = self.get_build_config()["input_shape"]
+        blocks = []
+        for index in range(self.depth):
+            shifted = block_configs.with_seeds_shifted(config, index * self.seed_step)
+            shifted["config"]["name"] = f"{self.block.name}_{index}"
+            block = block_configs.make(self.block, shifted)
+            for path, numbers in self.constants.items():
+                owner, name = block_configs.resolve(block, path)
+                setattr(owner, name, numbers[index])
+            if not block.weights:
+                block(keras.KerasTensor(shape, block.compute_dtype))
+            for variable, value in zip(block.variables, values, strict=True):
+                variable.assign(value[index])
+            blocks.append(block)
+        return blocks
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "block": keras.saving.serialize_keras_object(self.block),
+            "depth": self.depth,
+            "remat": self.remat,
+            "seed_step": self.seed_step,
+            "constants": {path: list(v) for path, v in self.constants.items()},
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        block = block_configs.without_build(config["block"])
+        block = keras.saving.deserialize_keras_object(block)
+        return cls(**{**config, "block": block})
+
+
+class _Untracked:
+    """Holds what Keras would otherwise count among a layer's parts."""
+
+    def __init__(self, value):
+        self.value = value
+
+
+def _check_block(block):
+    if not isinstance(block, keras.layers.Layer):
+        raise ValueError(
+            "Argument `block` must be a Keras layer or functional model. Received: "
+            f"block={block!r}"
+        )
+    if len(getattr(block, "inputs", None) or [0]) != 1:
+        raise ValueError(
+            "Argument `block` must take one tensor. Received the model "
+            f"`{block.name}` with {len(block.inputs)} inputs."
+        )
+    if block in _TEMPLATES or block._inbound_nodes:
+        raise ValueError(_IN_USE.format(block.name))
+
+
+def _check_remat(remat):
+    if remat in (None, *REMAT):
+        return remat
+    if isinstance(remat, int) and not isinstance(remat, bool) and remat > 0:
+        return remat
+    raise ValueError(
+        f"Argument `remat` must be None, one of {list(REMAT)} or an integer of at "
+        f"least 1. Received: remat={remat!r}"
+    )
+
+
+def _checkpoint_every(remat, depth):
+    """How many blocks lie between two inputs that are kept."""
+    if remat == "block":
+        return 1
+    if remat != "sqrt":
+        return remat
+    root = max(1, round(math.sqrt(depth)))
+    # A divisor, where one is near, saves a copy of the weights.
+    divisors = [k for k in range(1, depth + 1) if depth % k == 0]
+    nearest = min(divisors, key=lambda k: abs(math.log(k / root)))
+    return nearest if root / 2 <= nearest <= 2 * root else root
+
+
+def _check_constants(constants, block, depth):
+    checked = {}
+    for path, values in constants.items():
+        try:
+            block_configs.resolve(block, path)
+        except (AttributeError, IndexError, TypeError):
+            raise ValueError(
+                f"Argument `constants`: block `{block.name}` has no attribute "
+                f"{path!r}. A path such as 'merge.branch_scale' leads to a number."
+            ) from None
+        values = [float(value) for value in values]
+        if len(values) != depth:
+            raise ValueError(
+                f"Argument `constants` needs one value per block, {depth} of them. "
+                f"Received {len(values)} for {path!r}."
+            )
+        checked[path] = values
+    return checked
+
+
+def _built_shape(block):
+    """The shape that a layer was built on, `None` if it is not known."""
+    if not block.weights:
+        return None
+    shape = (block.get_build_config() or {}).get("input_shape")
+    shape = getattr(block, "input_shape", None) if shape is None else shape
+    return None if shape is None else tuple(shape)
+
+
+def _agree(built, shape):
+    """Whether two shapes differ at most in the batch and in unknown axes."""
+    return len(built) == len(shape) and all(
+        n is None or m is None or n == m
+        for n, m in zip(built[1:], shape[1:], strict=True)
+    )
+
+
+def _inner_scopes(variable, block):
+    """The names between a block and one of its variables, for its path."""
+    *scopes, _ = variable.path.split("/")
+    if block.name in scopes:
+        scopes = scopes[scopes.index(block.name) + 1 :]
+    return scopes
