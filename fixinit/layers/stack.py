@@ -107,8 +107,8 @@ class Stack(keras.layers.Layer):
         self._had_weights = bool(block.weights)
         self._sources = _Untracked(None)
         self._loops = _Untracked({})
-        # Frozen from the start, with all it holds.
-        block.trainable = block.trainable and self.trainable
+        if not self.trainable:
+            block.trainable = False
         _TEMPLATES.add(block)
 
     @classmethod
@@ -321,8 +321,11 @@ class Stack(keras.layers.Layer):
         blocks = []
         for index in range(self.depth):
             shifted = block_configs.with_seeds_shifted(config, index * self.seed_step)
-            shifted["config"]["name"] = f"{self.block.name}_{index}"
-            block = block_configs.make(self.block, shifted)
+            name = shifted["config"]["name"] = f"{self.block.name}_{index}"
+            # Functional models are built when they are made; PyTorch's parameters
+            # need paths of their own.
+            with keras.name_scope(name):
+                block = block_configs.make(self.block, shifted)
             for path, numbers in self.constants.items():
                 owner, name = block_configs.resolve(block, path)
                 setattr(owner, name, numbers[index])

@@ -81,7 +81,7 @@ class PerBlock(keras.constraints.Constraint):
         self.function = function
 
     def __call__(self, value):
-        return ops.vectorized_map(self.function, value)
+        return ops.vectorized_map(self.function, ops.convert_to_tensor(value))
 
 
 class SumOverBlocks(keras.regularizers.Regularizer):

@@ -1,0 +1,1 @@
+"""What every benchmark needs: its declaration, its processes, its report."""
