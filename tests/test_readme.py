@@ -18,6 +18,13 @@ def test_own_model_example_builds():
     assert names["block"].compute_output_shape((1, 8, 8, 64)) == (1, 8, 8, 64)
 
 
+def test_stack_example_builds_ten_thousand_layers():
+    names = {}
+    exec(EXAMPLES[2], names)
+    kernels = [v for v in names["model"].weights if v.name == "kernel"]
+    assert sum(v.shape[0] if len(v.shape) == 3 else 1 for v in kernels) == 10_002
+
+
 @pytest.mark.slow
 def test_ten_line_example_learns_the_digits():
     pytest.importorskip("sklearn")

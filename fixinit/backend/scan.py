@@ -44,12 +44,12 @@ def scan(step, carry, xs, y_like=(), checkpoint_every=None, keep=True):
     if backend not in scans:
         raise unknown(backend)
     run = scans[backend]
-    if keep and checkpoint_every:
-        return _checkpointed(run, step, carry, xs, y_like, checkpoint_every)
+    if checkpoint_every:
+        return _checkpointed(run, step, carry, xs, y_like, checkpoint_every, keep)
     return run(step, carry, xs, y_like, keep)
 
 
-def _checkpointed(run, step, carry, xs, y_like, every):
+def _checkpointed(run, step, carry, xs, y_like, every, keep):
     """A scan over chunks of steps, each computed again for the gradient."""
     length = int(xs[0].shape[0])
     chunks, rest = divmod(length, every)
@@ -65,7 +65,7 @@ def _checkpointed(run, step, carry, xs, y_like, every):
             keras.ops.reshape(x[: chunks * every], (chunks, every, *x.shape[1:]))
             for x in xs
         ]
-        carry, stacked = run(chunk, carry, split, chunk_like, keep=True)
+        carry, stacked = run(chunk, carry, split, chunk_like, keep, chunks=True)
         ys.append(
             [keras.ops.reshape(y, (chunks * every, *y.shape[2:])) for y in stacked]
         )
@@ -97,22 +97,24 @@ def _rematerialized(function):
     return recomputed
 
 
-def _tensorflow_scan(step, carry, xs, y_like, keep):
+def _tensorflow_scan(step, carry, xs, y_like, keep, chunks=False):
     from fixinit.backend import tensorflow_scan
 
     return tensorflow_scan.scan(step, carry, xs, y_like, keep)
 
 
-def _jax_scan(step, carry, xs, y_like, keep):
+def _jax_scan(step, carry, xs, y_like, keep, chunks=False):
     import jax
 
-    cheap = jax.checkpoint(
-        step, prevent_cse=False, policy=lambda op, *_, **__: op.name not in _CHEAP
-    )
-    return jax.lax.scan(cheap, carry, xs)
+    # A chunk says itself what is kept of it.
+    if not chunks:
+        step = jax.checkpoint(
+            step, prevent_cse=False, policy=lambda op, *_, **__: op.name not in _CHEAP
+        )
+    return jax.lax.scan(step, carry, xs)
 
 
-def _torch_scan(step, carry, xs, y_like, keep):
+def _torch_scan(step, carry, xs, y_like, keep, chunks=False):
     import torch
 
     ys = []

@@ -41,7 +41,7 @@ def scan(step, carry, xs, y_like, keep):
         arrays = [_unstacked(x) for x in xs]
         traced = []
 
-        def forward(run, like):
+        def forward(run, like, arrays):
             outputs = [
                 tf.TensorArray(y.dtype, size=length, element_shape=y.shape)
                 for y in like
@@ -57,24 +57,30 @@ def scan(step, carry, xs, y_like, keep):
 
             return _loop(body, length, carry, outputs)
 
-        def forward_and_keep():
+        def forward_and_keep(arrays):
             traced.append(_Step(step, carry, xs))
-            carry_out, arrays = forward(traced[0].forward, [*y_like, *traced[0].kept])
-            kept = arrays[len(y_like) :]
+            like = [*y_like, *traced[0].kept]
+            carry_out, outputs = forward(traced[0].forward, like, arrays)
+            kept = outputs[len(y_like) :]
             if _under_xla():
                 # There, a list in a list is slow, and a list is a tensor anyway.
                 kept = [array.stack() for array in kept]
-            return carry_out, arrays[: len(y_like)], kept
+            return carry_out, outputs[: len(y_like)], kept
 
         if keep:
-            carry_out, ys, kept = forward_and_keep()
+            carry_out, ys, kept = forward_and_keep(arrays)
         else:
-            carry_out, ys = forward(step, y_like)
+            carry_out, ys = forward(step, y_like, arrays)
 
         def gradient(*upstream):
-            saved = kept if keep else forward_and_keep()[2]
+            if keep:
+                read, saved = arrays, kept
+            else:
+                # Lists of the forward pass could not be exported with this function.
+                read = [_unstacked(x) for x in xs]
+                saved = forward_and_keep(read)[2]
             saved = [_unstacked(t) if tf.is_tensor(t) else t for t in saved]
-            return _backward(traced[0], arrays, saved, upstream[:num_carry], length)
+            return _backward(traced[0], read, saved, upstream[:num_carry], length)
 
         return [*carry_out, *(y.stack() for y in ys)], gradient
 
@@ -141,6 +147,10 @@ class _Step:
                 tape.watch(sources)
                 carry_out, ys = step(list(carry), list(x))
             gradients = tape.gradient(list(carry_out), sources, list(upstream))
+            # Those of gathers are sparse.
+            gradients = [
+                None if g is None else tf.convert_to_tensor(g) for g in gradients
+            ]
             carry_gradients = [
                 tf.zeros_like(c) if g is None else g
                 for c, g in zip(carry, gradients[: len(carry)], strict=True)

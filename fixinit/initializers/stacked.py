@@ -8,6 +8,12 @@ from keras import ops
 from fixinit import backend
 
 _COMPILED = {}
+_CONSTANT = (
+    keras.initializers.Zeros,
+    keras.initializers.Ones,
+    keras.initializers.Constant,
+    keras.initializers.Identity,
+)
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -28,10 +34,9 @@ class Stacked(keras.initializers.Initializer):
     True
 
     Args:
-        initializer: Keras initializer of one row. Initializers without a seed, such
-            as `Zeros`, give every row the same values. Initializers whose seed is a
-            `keras.random.SeedGenerator`, and other callables, are called once per
-            row.
+        initializer: Keras initializer of one row. Constants, such as `Zeros`, give
+            every row the same values. What is not seeded by an integer of its own,
+            such as a function, is called once per row.
         seed_step: int. Distance between the seeds of consecutive rows.
     """
 
@@ -56,14 +61,25 @@ class Stacked(keras.initializers.Initializer):
             seed_dtype = keras.random.SeedGenerator(0).state.dtype
             draw = self._compiled_draw(shape, dtype)
             return draw(self._steps(depth, self.seed, seed_dtype))
-        if self.seed is None and isinstance(
-            self.initializer, keras.initializers.Initializer
-        ):
+        if isinstance(self.initializer, _CONSTANT):
             row = ops.convert_to_tensor(self.initializer(shape, dtype=dtype))
             # Not broadcast: on PyTorch all rows would be one piece of memory.
             return ops.tile(row[None], (depth,) + (1,) * len(shape))
-        rows = [self.initializer(shape, dtype=dtype) for _ in range(depth)]
-        return ops.stack(rows)
+        return ops.stack([row(shape, dtype=dtype) for row in self._rows(depth)])
+
+    def _rows(self, depth):
+        """The initializers of the rows, where they cannot be drawn in one loop."""
+        if not isinstance(self.initializer, keras.initializers.Initializer):
+            return [self.initializer] * depth
+        config = self.initializer.get_config()
+        if with_seeds_shifted(config, 1) == config:
+            return [self.initializer] * depth
+        return [
+            type(self.initializer).from_config(
+                with_seeds_shifted(config, index * self.seed_step)
+            )
+            for index in range(depth)
+        ]
 
     def _steps(self, depth, seed, dtype):
         """The seeds of the rows as Keras draws them: pairs of seed and counter."""
@@ -87,11 +103,14 @@ class Stacked(keras.initializers.Initializer):
         def draw(seeds):
             return self._draw(seeds, shape, dtype)
 
-        config = _without_seeds(keras.initializers.serialize(self))
-        try:
-            key = json.dumps([config, shape, dtype])
-        except TypeError:
+        innermost = self.initializer
+        while isinstance(innermost, Stacked):
+            innermost = innermost.initializer
+        if type(innermost).__module__.split(".")[0] not in ("keras", "fixinit"):
+            # Their configurations may not tell all.
             return backend.compiled(draw)
+        config = _without_seeds(keras.initializers.serialize(self))
+        key = json.dumps([config, shape, dtype or keras.config.floatx()])
         return _COMPILED.setdefault(key, backend.compiled(draw))
 
     def get_config(self):
@@ -122,3 +141,21 @@ def _without_seeds(config):
     if isinstance(config, dict):
         return {k: _without_seeds(v) for k, v in config.items() if k != "seed"}
     return config
+
+
+def with_seeds_shifted(config, offset):
+    """The configuration with `offset` added to every integer seed."""
+    if isinstance(config, dict):
+        return {
+            key: value + offset
+            if key == "seed" and _is_int(value)
+            else with_seeds_shifted(value, offset)
+            for key, value in config.items()
+        }
+    if isinstance(config, (list, tuple)):
+        return [with_seeds_shifted(value, offset) for value in config]
+    return config
+
+
+def _is_int(value):
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -4,13 +4,23 @@ import copy
 
 import keras
 
+from fixinit.initializers.stacked import with_seeds_shifted
+
+# What holds names of layers in the configuration of a functional model.
+_REFERENCES = ("name", "inbound_nodes", "input_layers", "output_layers")
+# What works on the weights of all blocks at once.
+_WHOLE = ("regularizer", "constraint")
+
 
 def make(block, config):
     """A new layer of the class of `block`, from its serialized configuration."""
     # Keras would build the copy otherwise, which costs a draw of every weight.
     config = without_build(config)
+    # Classes that nobody has registered, too.
+    classes = {type(x).__name__: type(x) for x in block._flatten_layers()}
     try:
-        return type(block).from_config(copy.deepcopy(config["config"]))
+        with keras.saving.custom_object_scope(classes):
+            return type(block).from_config(copy.deepcopy(config["config"]))
     except (TypeError, ValueError, NotImplementedError) as error:
         raise ValueError(
             f"Block `{block.name}` of class {type(block).__name__} cannot be made "
@@ -18,20 +28,6 @@ def make(block, config):
             "of what it holds, a complete `get_config` and the decorator "
             "`@keras.saving.register_keras_serializable()`."
         ) from error
-
-
-def with_seeds_shifted(config, offset):
-    """The configuration with `offset` added to every integer seed."""
-    if isinstance(config, dict):
-        return {
-            key: value + offset
-            if key == "seed" and _is_int(value)
-            else with_seeds_shifted(value, offset)
-            for key, value in config.items()
-        }
-    if isinstance(config, (list, tuple)):
-        return [with_seeds_shifted(value, offset) for value in config]
-    return config
 
 
 def seed_span(config):
@@ -83,12 +79,14 @@ def _compare(values, path, found):
         for index in range(len(first)):
             _compare([v[index] for v in values], f"{path}.{index}".lstrip("."), found)
     elif any(v != first for v in values):
-        if not all(isinstance(v, float) for v in values):
+        whole = any(part.endswith(_WHOLE) for part in path.split("."))
+        if whole or not all(isinstance(v, float) for v in values):
             other = next(v for v in values if v != first)
             raise ValueError(
                 "The blocks of a stack may differ in names, seeds, initializers, "
-                f"weights and floating-point numbers only. `{path}` is {first!r} in "
-                f"one block and {other!r} in another."
+                "weights and floating-point numbers outside of regularizers and "
+                f"constraints only. `{path}` is {first!r} in one block and {other!r} "
+                "in another."
             )
         found[path] = list(values)
 
@@ -111,17 +109,17 @@ def _names(config):
     return names
 
 
-def _plain(config, names):
-    """Without what may differ."""
+def _plain(config, names, refers=False):
+    """Without what may differ; `refers` to names, in a functional model's graph."""
     if isinstance(config, dict):
         return {
-            key: _plain(value, names)
+            key: _plain(value, names, refers or key in _REFERENCES)
             for key, value in config.items()
             if key not in ("seed", "build_config") and not key.endswith("initializer")
         }
     if isinstance(config, (list, tuple)):
-        return [_plain(value, names) for value in config]
-    return names.get(config, config) if isinstance(config, str) else config
+        return [_plain(value, names, refers) for value in config]
+    return names.get(config, config) if refers and isinstance(config, str) else config
 
 
 def without_build(config):
@@ -146,7 +144,11 @@ def resolve(block, path):
     *parents, name = path.split(".")
     owner = block
     for part in parents:
-        owner = owner[int(part)] if part.isdigit() else getattr(owner, part)
+        if part == "layers" and isinstance(owner, keras.Sequential):
+            # As in its configuration, which counts the input layer.
+            owner = owner._layers
+        else:
+            owner = owner[int(part)] if part.isdigit() else getattr(owner, part)
     getattr(owner, name)
     return owner, name
 

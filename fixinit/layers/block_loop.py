@@ -113,6 +113,18 @@ class BlockLoop:
         )
         return outputs, loss, ys[:num_states], ys[num_states:]
 
+    def _call(self, x, constants, **kwargs):
+        try:
+            return self.block(x, training=self.training, **kwargs)
+        except Exception as error:
+            if not constants:
+                raise
+            raise ValueError(
+                f"A block of the stack failed, perhaps because {list(constants)} are "
+                "tensors in it, where a layer needs numbers. Leave layers out of "
+                f"`constants` that do. The error was: {error}"
+            ) from error
+
     def _call_block(self, x, mask, values, constants):
         """One block, with these values in the place of the template's."""
         variables = self.block.variables
@@ -131,7 +143,7 @@ class BlockLoop:
                 if self.is_state[index]
             ]
             before = [scope.get_current_value(v) for _, v in state_slots]
-            x = self.block(x, training=self.training, **kwargs)
+            x = self._call(x, constants, **kwargs)
             states = [scope.get_current_value(v) for _, v in state_slots]
             losses = [ops.cast(ops.sum(loss), "float32") for loss in scope.losses]
         self.adds_losses |= bool(losses)

@@ -52,9 +52,9 @@ class Stack(keras.layers.Layer):
 
     Args:
         block: Keras layer or functional model with one input and one output of the
-            same shape and dtype. It serves as a template and may not be used
-            elsewhere; weights that it has already are not used. What is frozen in it
-            when the stack is built is frozen in every block.
+            same shape and dtype. The stack makes a copy of its configuration, and does
+            not use weights that it has already. It may not be part of anything else.
+            What is frozen in it when the stack is built is frozen in every block.
         depth: int, at least 1. Number of blocks.
         remat: Which activations are kept for the gradient. `None` (default) keeps
             all of them. An integer k keeps the input of every k-th block and
@@ -67,7 +67,8 @@ class Stack(keras.layers.Layer):
         constants: Dict of numbers that differ from block to block: from the path of
             an attribute of the block, such as `"merge.branch_scale"` or
             `"branch.2.alpha"`, to a list of `depth` floats. The attribute is a
-            scalar tensor when the block is called.
+            scalar tensor when the block is called, which layers that compare it with
+            a number, such as `Dropout`, do not take.
         **kwargs: The arguments of `keras.layers.Layer`. `dtype` is the block's by
             default.
 
@@ -93,9 +94,18 @@ class Stack(keras.layers.Layer):
         self, block, depth, remat=None, seed_step=None, constants=None, **kwargs
     ):
         _check_block(block)
-        super().__init__(**{"dtype": block.dtype_policy, **kwargs})
+        dtype = keras.dtype_policies.get(
+            kwargs.pop("dtype", None) or block.dtype_policy
+        )
+        if dtype != block.dtype_policy:
+            raise ValueError(
+                "Argument `dtype` of a stack is its block's. Received: "
+                f"dtype={dtype.name!r} for a block of {block.dtype_policy.name!r}. "
+                "Give the block that dtype."
+            )
+        super().__init__(dtype=dtype, **kwargs)
         self.depth = check_positive_int("depth", depth)
-        self.remat = _check_remat(remat)
+        self.remat = check_remat(remat)
         config = keras.saving.serialize_keras_object(block)
         if seed_step is None:
             seed_step = block_configs.seed_span(config)
@@ -104,7 +114,6 @@ class Stack(keras.layers.Layer):
         self.supports_masking = block.supports_masking
         self.supports_jit = all(x.supports_jit for x in block._flatten_layers())
         self._template = _Untracked(block)
-        self._had_weights = bool(block.weights)
         self._sources = _Untracked(None)
         self._loops = _Untracked({})
         if not self.trainable:
@@ -123,7 +132,9 @@ class Stack(keras.layers.Layer):
                 `keras.layers.Layer`.
 
         Returns:
-            A `Stack`, built if the blocks are. The blocks stay as they are.
+            A `Stack`, built if the blocks are. The blocks stay as they are. A copy
+            that is made from the stack's configuration, as `keras.models.clone_model`
+            does, draws weights with the first block's initializers.
 
         Raises:
             ValueError: If the blocks differ in anything else.
@@ -137,6 +148,13 @@ class Stack(keras.layers.Layer):
         configs = [keras.saving.serialize_keras_object(block) for block in blocks]
         constants = block_configs.differences(configs)
         template = block_configs.make(blocks[0], configs[0])
+        for path, values in constants.items():
+            owner, name = block_configs.resolve(template, path)
+            if getattr(owner, name, None) != values[0]:
+                raise ValueError(
+                    f"The blocks differ in {path!r} of their configurations, which is "
+                    "no attribute of the block. Make these layers alike."
+                )
         stack = cls(template, len(blocks), constants=constants, **kwargs)
         stack._sources.value = blocks
         shape = _built_shape(blocks[0])
@@ -146,7 +164,7 @@ class Stack(keras.layers.Layer):
 
     @property
     def block(self):
-        """The template of the blocks. It holds no weights of its own."""
+        """The template of the blocks. The weights in it are not in use."""
         return self._template.value
 
     @property
@@ -163,8 +181,9 @@ class Stack(keras.layers.Layer):
         starts = self._build_template(tuple(input_shape))
         sources = self._sources.value or []
         for source in sources:
-            if not source.built:
-                source.build(input_shape)
+            if len(source.variables) != len(self.block.variables):
+                source(keras.KerasTensor(input_shape, source.compute_dtype))
+        states = _state_ids(self.block)
         stacked = []
         for index, variable in enumerate(self.block.variables):
             values = None
@@ -177,6 +196,9 @@ class Stack(keras.layers.Layer):
                     self.depth,
                     self.seed_step,
                     values,
+                    # Whether it is frozen may change, which list it is in may not:
+                    # Keras saves one after the other.
+                    id(variable) not in states,
                     _inner_scopes(variable, self.block),
                 )
             else:
@@ -186,6 +208,10 @@ class Stack(keras.layers.Layer):
             stacked.append(made)
         # A list of variables and seed generators, for Keras to find.
         self.stacked = stacked
+        for variable, template in zip(
+            self._stacked_variables(), self.block.variables, strict=True
+        ):
+            variable.trainable = variable.trainable and template.trainable
         self._sources.value = None
 
     def _build_template(self, shape):
@@ -195,8 +221,7 @@ class Stack(keras.layers.Layer):
                 f"Layer `{self.name}` takes one tensor. Received shapes: {shape}"
             )
         block = self.block
-        if block._inbound_nodes or bool(block.weights) != self._had_weights:
-            raise ValueError(_IN_USE.format(block.name))
+        _check_unused(block)
         built = _built_shape(block)
         if built is not None and not _agree(built, shape):
             raise ValueError(
@@ -206,10 +231,10 @@ class Stack(keras.layers.Layer):
             )
         # Variables that are made here are not drawn, and keep their initializers.
         with keras.StatelessScope():
-            if block.weights:
-                # Those that exist have lost theirs.
-                config = keras.saving.serialize_keras_object(block)
-                block = self._template.value = block_configs.make(block, config)
+            # A copy: variables that exist have lost theirs, and the block stays as
+            # it is.
+            config = keras.saving.serialize_keras_object(block)
+            block = block_configs.make(block, config)
             outputs = block(keras.KerasTensor(shape, block.compute_dtype))
             starts = {id(v): v._initializer for v in block.weights}
             for variable in block.weights:
@@ -223,6 +248,7 @@ class Stack(keras.layers.Layer):
                 f"out comes {outputs}. Leave blocks that change the shape out of the "
                 "stack."
             )
+        self._template.value = block
         return starts
 
     def call(self, inputs, training=None, mask=None):
@@ -273,14 +299,14 @@ class Stack(keras.layers.Layer):
     def _loop(self, training, observe=None):
         """The loop over the blocks, made once for each way to run them."""
         layers = self.block._flatten_layers()
-        key = (training, observe, *(layer.trainable for layer in layers))
+        key = (training, observe, self.remat, *(x.trainable for x in layers))
         loops = self._loops.value
+        if len(loops) > 16:
+            # Functions that are made anew for every call of `observe`.
+            loops.clear()
         if key not in loops:
-            states = {id(v) for layer in layers for v in layer._non_trainable_variables}
-            weights = {id(v) for v in self.block.weights}
-            is_state = [
-                id(v) in states or id(v) not in weights for v in self.block.variables
-            ]
+            states = _state_ids(self.block)
+            is_state = [id(v) in states for v in self.block.variables]
             every = _checkpoint_every(self.remat, self.depth)
             loops[key] = BlockLoop(
                 self.block, self.depth, is_state, every, training, observe
@@ -329,7 +355,7 @@ class Stack(keras.layers.Layer):
             for path, numbers in self.constants.items():
                 owner, name = block_configs.resolve(block, path)
                 setattr(owner, name, numbers[index])
-            if not block.weights:
+            if len(block.variables) != len(values):
                 block(keras.KerasTensor(shape, block.compute_dtype))
             for variable, value in zip(block.variables, values, strict=True):
                 variable.assign(value[index])
@@ -374,11 +400,32 @@ def _check_block(block):
             "Argument `block` must take one tensor. Received the model "
             f"`{block.name}` with {len(block.inputs)} inputs."
         )
-    if block in _TEMPLATES or block._inbound_nodes:
+    if block in _TEMPLATES:
         raise ValueError(_IN_USE.format(block.name))
+    _check_unused(block)
 
 
-def _check_remat(remat):
+def _check_unused(block):
+    """Refuses a block of which a part is called somewhere else."""
+    if block._inbound_nodes:
+        raise ValueError(_IN_USE.format(block.name))
+    # The layers of a functional model are called in the model itself.
+    if not isinstance(block, keras.Model):
+        for layer in block._layers:
+            _check_unused(layer)
+
+
+def _state_ids(block):
+    """The ids of the variables that calls may change: statistics, seeds."""
+    weights = {id(v) for v in block.weights}
+    states = {
+        id(v) for x in block._flatten_layers() for v in x._non_trainable_variables
+    }
+    return states | {id(v) for v in block.variables if id(v) not in weights}
+
+
+def check_remat(remat):
+    """Refuses a `remat` that is not known."""
     if remat in (None, *REMAT):
         return remat
     if isinstance(remat, int) and not isinstance(remat, bool) and remat > 0:
@@ -406,11 +453,14 @@ def _check_constants(constants, block, depth):
     checked = {}
     for path, values in constants.items():
         try:
-            block_configs.resolve(block, path)
+            owner, name = block_configs.resolve(block, path)
+            if not isinstance(getattr(owner, name), float):
+                raise TypeError
         except (AttributeError, IndexError, TypeError):
             raise ValueError(
                 f"Argument `constants`: block `{block.name}` has no attribute "
-                f"{path!r}. A path such as 'merge.branch_scale' leads to a number."
+                f"{path!r} that is a float. Received: constants={list(constants)}. A "
+                "path such as 'merge.branch_scale' leads to one."
             ) from None
         values = [float(value) for value in values]
         if len(values) != depth:

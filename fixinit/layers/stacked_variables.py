@@ -11,7 +11,7 @@ from fixinit import initializers
 _SUMS = (keras.regularizers.L1, keras.regularizers.L2, keras.regularizers.L1L2)
 
 
-def stacked_weight(variable, initializer, depth, seed_step, values, scopes):
+def stacked_weight(variable, initializer, depth, seed_step, values, trainable, scopes):
     """One variable for a weight of `depth` blocks.
 
     Args:
@@ -20,6 +20,7 @@ def stacked_weight(variable, initializer, depth, seed_step, values, scopes):
         depth: int.
         seed_step: int. Distance between the seeds of consecutive blocks.
         values: Tensor that takes the place of draws, or `None`.
+        trainable: bool. Whether it is a weight and not a state.
         scopes: List of names in front of the variable's own, for its path.
     """
     initializer = initializers.Stacked(initializer, seed_step)
@@ -32,7 +33,7 @@ def stacked_weight(variable, initializer, depth, seed_step, values, scopes):
             initializer,
             shape=(depth, *variable.shape),
             dtype=variable.dtype,
-            trainable=variable.trainable,
+            trainable=trainable,
             # Blocks cast what they need: a copy of all at once would be large.
             autocast=False,
             aggregation=variable.aggregation,
@@ -53,19 +54,18 @@ class StackedSeedGenerator(keras.random.SeedGenerator):
     """
 
     def __init__(self, state, depth, seed_step, values):
-        if values is None:
-            first = ops.convert_to_numpy(state.value).astype("int64")
-            steps = np.zeros((depth, *first.shape), "int64")
-            steps[..., 0] = seed_step * np.arange(depth).reshape(
-                (depth,) + (1,) * (first.ndim - 1)
-            )
-            dtype = keras.backend.standardize_dtype(state.dtype)
-            values = first + steps
-            if dtype != "int64":
-                values = values.astype("uint32").view(dtype)
-        self.name = state.path.split("/")[-2] if "/" in state.path else "seeds"
+        steps = np.zeros((depth, *state.shape), "int64")
+        steps.T[0] += seed_step * np.arange(depth)
+        dtype = keras.backend.standardize_dtype(state.dtype)
+        if dtype != "int64":
+            steps = steps.astype("uint32").view(dtype)
+
+        def shifted(shape, dtype):
+            return state.value[None] + ops.convert_to_tensor(steps)
+
+        self.name = "stacked_seeds"
         self.state = keras.Variable(
-            _given(values),
+            shifted if values is None else _given(values),
             shape=(depth, *state.shape),
             dtype=state.dtype,
             trainable=False,
@@ -92,7 +92,7 @@ class SumOverBlocks(keras.regularizers.Regularizer):
 
     def __call__(self, value):
         value = ops.convert_to_tensor(value)
-        if isinstance(self.function, _SUMS):
+        if type(self.function) in _SUMS:
             # They add up over all elements anyway, and XLA is slow on loops.
             return self.function(value)
         return ops.sum(ops.vectorized_map(self.function, value))

@@ -15,6 +15,7 @@ from fixinit import layers
 from fixinit._validation import check_choice, check_number, check_positive_int
 from fixinit.layers.scalars import check_float
 from fixinit.layers.shortcuts import convolution_class
+from fixinit.layers.stack import check_remat
 from fixinit.schemes import Site
 
 SHORTCUTS = ("A", "B", "C")
@@ -137,7 +138,7 @@ class Network:
         # Whether the scheme looked at which branch they are in shows afterwards.
         self.sites = []
         self.stacked = stacked
-        self.remat = remat
+        self.remat = check_remat(remat)
 
     def model(self, stem, channels, plans, classes, classifier_activation, name):
         """The Keras model: stem (layers that end in `channels`), blocks, head."""

@@ -50,24 +50,29 @@ class ScaledResidual(Scheme):
     def kernel_initializer(self, site):
         if self.mode == "folded" and site.is_last:
             return initializers.ScaledResidual(
-                site.num_branches, self.scale, site.branch
+                site.num_branches, self.scale, self._branch(site)
             )
         return super().kernel_initializer(site)
 
     def after_branch(self, site):
         if self.mode != "trainable":
             return []
-        factor = initializers.residual_scale(self.scale, site.num_branches, site.branch)
-        return [layers.ScalarMultiplier(keras.initializers.Constant(factor))]
+        factor = keras.initializers.Constant(self._factor(site))
+        return [layers.ScalarMultiplier(factor)]
 
     def merge(self, site):
         if self.mode != "fixed":
             return super().merge(site)
-        return layers.ScaledAdd(
-            branch_scale=initializers.residual_scale(
-                self.scale, site.num_branches, site.branch
-            )
+        return layers.ScaledAdd(branch_scale=self._factor(site))
+
+    def _factor(self, site):
+        return initializers.residual_scale(
+            self.scale, site.num_branches, self._branch(site)
         )
+
+    def _branch(self, site):
+        # Networks stack blocks where no answer depends on the branch.
+        return site.branch if self.scale == "decreasing" else 0
 
     def _growth(self, branch, num_branches):
         factor = initializers.residual_scale(self.scale, num_branches, branch)

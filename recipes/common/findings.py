@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from recipes.common import arms as read
 from recipes.common.style import scheme_style
 from recipes.common.summary import format_number, format_percent
@@ -25,6 +27,8 @@ def describe(results, rows):
         _trained(deepest),
         _best(deepest),
         _diverged(rows),
+        _overflows(results),
+        _stopped(results),
         _disagreement(rows),
         _map(results),
         _coincidences(results),
@@ -96,6 +100,35 @@ def _where(row):
     else:
         at = f", steps {steps[0]} to {steps[-1]}"
     return f"{row['depth']} ({row['num_diverged']} of {row['seeds']} seeds{at})"
+
+
+def _overflows(results):
+    """Where in depth activations overflow before the first step; the deepest only."""
+    arms = read.select(results, "train")
+    deepest = [arm for arm in arms if arm["depth"] == max(a["depth"] for a in arms)]
+    blocks = {}
+    for arm in deepest:
+        measured, _ = read.relative_growth(arm)
+        if np.isinf(measured).any():
+            # The first value is that of the input.
+            block = int(np.isinf(measured).argmax())
+            label = scheme_style(arm["scheme"])["label"]
+            blocks.setdefault(label, []).append(block)
+    return " ".join(
+        f"At initialization, the activations of {label} overflow in block "
+        f"{min(found):,} of {deepest[0]['num_blocks']:,}."
+        for label, found in blocks.items()
+    )
+
+
+def _stopped(results):
+    """Which arms were not trained to their end, as they learned nothing."""
+    return " ".join(
+        f"{scheme_style(arm['scheme'])['label']} at depth {arm['depth']} was stopped "
+        f"after epoch {len(arm['epochs'])}: its loss was that of a guess or higher."
+        for arm in read.select(results, "train")
+        if arm.get("gave_up")
+    )
 
 
 def _disagreement(rows):

@@ -40,6 +40,7 @@ def write_report(results, figures, output_dir):
         figures=[_figure(pathlib.Path(path)) for path in figures],
         bound=_bound(results),
         reasons=_reasons(results),
+        has_map=bool(read.select(results, "map")),
         trained=f" below that of a network that guesses, {chance:.2f}"
         if chance
         else " that is finite",

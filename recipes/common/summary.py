@@ -15,7 +15,7 @@ from recipes.common.style import scheme_style
 COLUMNS = (
     ("Depth", "depth", "depth"),
     ("Scheme", "label", "scheme"),
-    ("Best learning rate", "learning_rate", "rate"),
+    ("Learning rate", "learning_rate", "rate"),
     ("Diverged", "diverged", "diverged"),
     ("Test accuracy (%)", "test_accuracy", "test acc. %"),
     ("Final train loss", "train_loss", "loss"),

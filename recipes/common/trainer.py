@@ -4,17 +4,15 @@ import math
 import time
 
 import keras
-import numpy as np
 
-from fixinit import diagnostics, optimizers, schemes
-from fixinit.diagnostics.gradients import global_norm
+from fixinit import optimizers, schemes
 from recipes.common.divergence import Divergence, divergence
+from recipes.common.initial import BlockMeasurements, probe
 from recipes.common.memory import PeakMemory
 from recipes.common.shuffled import Shuffled
 
 # More steps in one execution no longer pay, and divergence is noticed later.
 MAX_STEPS_PER_EXECUTION = 32
-PROBE_SIZE = 250
 TEST_BATCH_SIZE = 1000
 
 
@@ -46,12 +44,8 @@ class Trainer:
         self.model = self._build(seed)
         self._weights[seed] = self.model.get_weights()
         self._compile()
-        # The same samples for every arm, and not the first ones: files may be sorted.
-        size = min(PROBE_SIZE, len(data.x_train))
-        probe = np.random.default_rng(0).choice(len(data.x_train), size, replace=False)
-        self._probe = data.x_train[probe], data.y_train[probe]
-        self._block_statistics = diagnostics.BlockStatistics(self.model)
-        self._gradient_norms = diagnostics.GradientNorms(self.model, self.loss)
+        self._probe = probe(data)
+        self._measurements = BlockMeasurements(self.model, self.loss)
 
     def _build(self, seed):
         settings = self.settings
@@ -155,35 +149,13 @@ class Trainer:
 
     def _initial(self):
         """What the network is like before its first step."""
-        # Batch statistics where there are BatchNormalization layers: that is the
-        # network that is about to be trained.
-        statistics = self._block_statistics(self._probe[0], training=True)
-        loss, norms = self._gradient_norms(*self._probe, training=True)
-        predicted = None
+        scheme = None
         if self.settings.family.predictable:
             scheme = schemes.get(self.scheme)
-            predicted = scheme.predicted_variance(
-                self.num_blocks, input_variance=float(statistics["mean_square"][0])
-            ).tolist()
-        names = self._block_statistics.names
-        return {
-            "blocks": names,
-            "variance": statistics["variance"].tolist(),
-            "mean_square": statistics["mean_square"].tolist(),
-            "predicted": predicted,
-            "loss": loss,
-            "gradient_norm": global_norm(norms.values()),
-            "branch_gradient_norms": [
-                global_norm(
-                    n for path, n in norms.items() if path.startswith(f"{name}/")
-                )
-                for name in names[1:]
-            ],
-        }
+        return self._measurements.initial(*self._probe, scheme)
 
     def _gradient_norm(self):
-        _, norms = self._gradient_norms(*self._probe, training=True)
-        return global_norm(norms.values())
+        return self._measurements.gradient_norm(*self._probe)
 
 
 class Recorder(keras.callbacks.Callback):

@@ -62,3 +62,36 @@ def test_serialization():
     config = keras.initializers.serialize(initializer)
     again = keras.initializers.deserialize(config)
     assert (numpy(again((2, 3))) == numpy(initializer((2, 3)))).all()
+
+
+def test_seeds_inside_another_initializer_are_shifted_too():
+    @keras.saving.register_keras_serializable("test_stacked")
+    class Doubled(keras.initializers.Initializer):
+        def __init__(self, seed):
+            self.base_config = seed
+
+        def __call__(self, shape, dtype=None):
+            return 2 * keras.initializers.HeNormal(self.base_config["seed"])(shape)
+
+        def get_config(self):
+            return {"seed": self.base_config}
+
+    rows = numpy(Stacked(Doubled({"seed": 3}), seed_step=2)((3, 5, 4)))
+    expected = 2 * numpy(keras.initializers.HeNormal(seed=7)((5, 4)))
+    np.testing.assert_allclose(rows[2], expected, rtol=3e-7)
+
+
+def test_initializers_of_other_packages_are_not_mixed_up():
+    class Scaled(keras.initializers.RandomNormal):
+        def __init__(self, scale):
+            super().__init__(seed=1)
+            self.scale = scale
+
+        def __call__(self, shape, dtype=None):
+            return self.scale * super().__call__(shape, dtype)
+
+        def get_config(self):
+            return {}
+
+    one, ten = (numpy(Stacked(Scaled(scale))((3, 4))) for scale in (1.0, 10.0))
+    np.testing.assert_allclose(ten, 10 * one, rtol=1e-6)

@@ -507,3 +507,183 @@ def test_integers_are_refused():
 def test_unstacking_needs_weights():
     with pytest.raises(ValueError, match="has no weights yet"):
         Stack(plain_block(), DEPTH).unstack()
+
+
+# Frozen when saved, frozen when built.
+
+
+@pytest.mark.parametrize("saved_frozen", [True, False])
+def test_save_and_load_whatever_is_frozen(tmp_path, saved_frozen):
+    x = keras.Input((WIDTH,))
+    stack = Stack(
+        ResidualBlock(
+            [keras.layers.BatchNormalization(), keras.layers.LayerNormalization()]
+        ),
+        3,
+    )
+    model = keras.Model(x, stack(x))
+    rng = np.random.default_rng(0)
+    stack.set_weights([rng.uniform(0.5, 1, size=v.shape) for v in stack.weights])
+    stack.trainable = not saved_frozen
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(
+        loaded.predict(inputs(), verbose=0), model.predict(inputs(), verbose=0)
+    )
+    loaded.layers[1].trainable = True
+    assert len(loaded.trainable_variables) == 4
+
+
+def test_frozen_from_the_start():
+    stack = Stack(plain_block(), 3, trainable=False)
+    stack.build((None, WIDTH))
+    assert stack.trainable_variables == []
+    stack.trainable = True
+    assert len(stack.trainable_variables) == 5
+
+
+# Other ways to use it.
+
+
+def test_in_a_layer_that_builds_itself_by_calling():
+    class Outer(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.stack = Stack(rich_block(), DEPTH)
+
+        def call(self, x):
+            return self.stack(x)
+
+    outputs = Outer()(inputs())
+    assert outputs.shape == (6, WIDTH)
+
+
+def test_weights_made_with_the_layer():
+    @keras.saving.register_keras_serializable("test_stack")
+    class Early(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.shift = self.add_weight(shape=(), initializer="ones")
+            self.dense = keras.layers.Dense(WIDTH)
+
+        def call(self, x):
+            return self.dense(x) + self.shift
+
+    stack = Stack(Early(), 3)
+    outputs = stack(inputs())
+    expected = inputs()
+    for block in stack.unstack():
+        expected = block(expected)
+    np.testing.assert_allclose(numpy(outputs), numpy(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_images_of_any_size():
+    convolution = keras.layers.Conv2D(3, 3, padding="same", activation="relu")
+    model = keras.Sequential([keras.Input((None, None, 3)), Stack(convolution, 4)])
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    for size in (5, 8):
+        x = inputs(2, size, size, 3)
+        assert np.isfinite(model.train_on_batch(x, x))
+
+
+def test_gathers_from_a_weight():
+    @keras.saving.register_keras_serializable("test_stack")
+    class Bias(keras.layers.Layer):
+        def build(self, input_shape):
+            self.table = self.add_weight(shape=(7,), name="table")
+
+        def call(self, x):
+            return x + ops.take(self.table, [1, 1, 2, 5])
+
+    model = sequential([Stack(Bias(), 3)])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    losses = model.fit(inputs(), inputs() + 1, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
+def test_the_block_itself_stays_an_ordinary_layer():
+    block = keras.layers.Dense(WIDTH)
+    Stack(block, 3)(inputs())
+    assert np.abs(numpy(block(inputs()))).max() > 0
+
+
+def test_sequential_blocks_with_constants():
+    blocks = [
+        sequential([keras.layers.Rescaling(s), keras.layers.Rescaling(0.3)])
+        for s in (1.5, 2.5, 3.5)
+    ]
+    stack = Stack.from_blocks(blocks)
+    expected = inputs() * 1.5 * 2.5 * 3.5 * 0.3**3
+    np.testing.assert_allclose(numpy(stack(inputs())), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda i: keras.layers.Dense(
+            WIDTH, kernel_regularizer=keras.regularizers.L2(0.1 * (i + 1))
+        ),
+        lambda i: keras.layers.Activation(
+            ["relu", "tanh"][i], name=["relu", "tanh"][i]
+        ),
+    ],
+    ids=["regularizers", "activations"],
+)
+def test_from_blocks_refuses_what_it_cannot_stack(make):
+    with pytest.raises(ValueError, match="may differ in names"):
+        Stack.from_blocks([make(0), make(1)])
+
+
+def test_constants_that_a_layer_does_not_take_as_tensors():
+    block = keras.layers.Dropout(0.5, seed=1)
+    stack = Stack(block, 2, constants={"rate": [0.1, 0.2]})
+    if keras.backend.backend() == "torch":
+        pytest.skip("PyTorch's scalars are numbers")
+    with pytest.raises(ValueError, match="perhaps because"):
+        stack(inputs(), training=True)
+
+
+def test_a_layer_shared_with_the_block_is_refused():
+    dense = keras.layers.Dense(WIDTH)
+    dense(keras.Input((WIDTH,)))
+    with pytest.raises(ValueError, match="is in use"):
+        Stack(ResidualBlock([dense]), DEPTH)
+
+
+def test_dtype_is_the_blocks():
+    with pytest.raises(ValueError, match="Argument `dtype`"):
+        Stack(plain_block(), DEPTH, dtype="bfloat16")
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="only JAX tells what XLA needs"
+)
+def test_remat_saves_memory():
+    import jax
+
+    def megabytes(remat):
+        model = sequential([Stack(plain_block(), 100, remat=remat)])
+        values = [v.value for v in model.trainable_variables]
+
+        def loss(x):
+            return ops.sum(model.stateless_call(values, [], x, training=True)[0])
+
+        compiled = jax.jit(jax.grad(loss)).lower(np.ones((4000, WIDTH), "float32"))
+        return compiled.compile().memory_analysis().temp_size_in_bytes / 2**20
+
+    everything, root = megabytes(None), megabytes("sqrt")
+    # 100 blocks against 10 inputs and 10 blocks.
+    assert root < everything / 3
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="a format of TensorFlow"
+)
+def test_export(tmp_path):
+    import tensorflow as tf
+
+    model = sequential([Stack(plain_block(), 3)])
+    model.export(str(tmp_path / "saved"), verbose=False)
+    saved = tf.saved_model.load(str(tmp_path / "saved"))
+    served = saved.serve(inputs())
+    np.testing.assert_allclose(served, model.predict(inputs(), verbose=0), rtol=1e-5)

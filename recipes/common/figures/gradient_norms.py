@@ -1,5 +1,7 @@
 """Gradient norm of every block's weights at initialization."""
 
+import math
+
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
@@ -14,12 +16,16 @@ CAPTION = (
     "to the highest seed. A level curve means that all blocks learn at the same pace. "
     "The line at the bottom stands for exactly 0: where the head starts at zero, as "
     "Fixup's does, the first step moves the head alone. Crosses mark gradients that "
-    "overflow."
+    "overflow. Of networks with more than 250 blocks, means over neighbors are drawn."
 )
 ALT = (
     "Line charts of the gradient norm at initialization against the block index on a "
     "logarithmic axis, one curve for each scheme and one panel for each depth."
 )
+
+
+# Of networks with more blocks, the means of groups of neighbors are drawn.
+_MAX_POINTS = 250
 
 
 def draw(results):
@@ -92,12 +98,26 @@ def _draw_scheme(axis, scheme, norms, index, count, limits, zero):
     mean = read.mean_of(norms)
     blocks = np.arange(1, len(mean) + 1)
     shown = [np.where(x == 0, zero, x) if zero else x for x in norms]
-    panels.draw_curves(axis, blocks, shown, scheme, index, count)
+    size = math.ceil(len(mean) / _MAX_POINTS)
+    panels.draw_curves(
+        axis,
+        _groups_of(size, blocks),
+        [_groups_of(size, x) for x in shown],
+        scheme,
+        index,
+        count,
+    )
     if np.isinf(mean).any():
         where = blocks[np.isinf(mean)]
         start, step = panels.staggered(len(where), index, count)
         for x in where[start::step]:
             panels.cross(axis, x, _overflow_height(limits), scheme)
+
+
+def _groups_of(size, values):
+    """Means of groups of neighbors; the last may be smaller."""
+    starts = np.arange(0, len(values), size)
+    return np.add.reduceat(values, starts) / np.diff([*starts, len(values)])
 
 
 def _overflow_height(limits):

@@ -13,12 +13,12 @@ from recipes.common.summary import format_percent
 TITLE = "Training"
 CAPTION = (
     "Train loss (left) and test accuracy (right) after every epoch, one row for each "
-    "depth, each scheme at its own best learning rate. Lines are means over the seeds "
-    "that still train, bands reach from the lowest to the highest of them. A cross "
-    "marks the last epoch that a diverged seed finished (epoch 0: it finished none). "
-    "The dotted line is the loss of a network that guesses, ln(number of classes). "
-    "Right of each row: test accuracy after the last epoch, mean ± standard deviation "
-    "over seeds."
+    "depth, each scheme at its learning rate in the table. Lines are means over the "
+    "seeds that still train, bands reach from the lowest to the highest of them. A "
+    "cross marks the last epoch that a diverged seed finished (epoch 0: it finished "
+    "none). The dotted line is the loss of a network that guesses, ln(number of "
+    "classes). Right of each row: test accuracy after the last epoch, mean ± standard "
+    "deviation over seeds."
 )
 ALT = (
     "Line charts of train loss and of test accuracy against the epoch, one curve for "

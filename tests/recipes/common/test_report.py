@@ -95,6 +95,20 @@ def test_summary_of_a_run_in_which_everything_diverged(make_results):
     assert "no scheme trained" in text and "best" not in text
 
 
+def test_summary_says_where_activations_overflow(results):
+    text = findings.describe(results, summary.summarize(results))
+    assert re.search(
+        r"activations of He init alone overflow in block 1\d\d of 150", text
+    )
+
+
+def test_summary_says_what_was_stopped(make_results):
+    results = make_results(schemes=("fixup",), depths=(22,), seeds=(0,), epochs=3)
+    results["arms"][-1]["gave_up"] = True
+    text = findings.describe(results, summary.summarize(results))
+    assert "Fixup at depth 22 was stopped after epoch 3" in text
+
+
 def test_values_are_escaped(make_results, png, tmp_path):
     evil = "<script>alert('x')</script>"
     results = make_results(schemes=(evil,), depths=(22,))

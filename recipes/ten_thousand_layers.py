@@ -1,0 +1,92 @@
+r"""Trains a network of ten thousand layers, with and without normalization.
+
+A residual network of 10,000 weight layers learns MNIST-1D on two CPU cores, beside
+the same network with BatchNorm and with He initialization alone: one network after the
+other, with the same steps.
+
+    python -m recipes.ten_thousand_layers
+    python -m recipes.ten_thousand_layers --quick --output_dir=results/quick
+    python -m recipes.ten_thousand_layers --layers=100000 --schemes=scaled_residual \
+        --epochs=2 --output_dir=results/100000
+
+Results go to --output_dir: report.html, PNGs, results.csv and results.json. A run that
+was killed goes on from its finished networks when it is started again with the same
+flags; a finished one draws its report again. docs/ten_thousand_layers.md says how the
+defaults were found.
+"""
+
+import dataclasses
+import os
+import sys
+
+# Before Keras is imported, and TensorFlow with it, which is talkative.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from absl import app, flags
+
+from recipes.common import (
+    datasets,
+    deep_settings,
+    deep_trainer,
+    families,
+    plots,
+    report,
+    summary,
+)
+from recipes.common.comparison import describe, free_memory
+from recipes.common.progress import Progress
+from recipes.common.results import Results
+
+
+def prepare(settings, output_dir):
+    """Does what can fail because of the flags, before anything is trained.
+
+    Returns:
+        `(data, results)`: a `Dataset` of vectors and the `Results` directory.
+    """
+    data = families.get("residual_mlp").adapt(datasets.load(settings.dataset))
+    results = Results(output_dir, dataclasses.asdict(settings), data.num_classes)
+    return data, results
+
+
+def run(settings, data, results):
+    """Trains, and draws what came out. Returns the content of results.json."""
+    progress = Progress(settings.epochs * len(settings.schemes))
+    for scheme in settings.schemes:
+        if results.arm(scheme) is not None:
+            progress.skip(settings.epochs)
+            continue
+        progress.start(f"{scheme}, building")
+        # What the network leaves undone, if it diverges or learns nothing.
+        end = progress.done + settings.epochs
+        record = deep_trainer.train(settings, data, scheme, progress)
+        results.add(record)
+        progress.skip(end - progress.done)
+        progress.write(describe(record))
+        free_memory()
+    progress.finish()
+    title = f"{settings.layers:,} layers, with and without normalization"
+    content = results.finish("ten_thousand_layers", title, settings.schemes)
+    print(f"\n{summary.format_table(summary.summarize(content))}\n", flush=True)
+    figures = plots.draw_all(content, results.path)
+    print(f"Report: {report.write_report(content, figures, results.path)}")
+    return content
+
+
+def main(argv):
+    flag_values = flags.FLAGS
+    try:
+        if argv[1:]:
+            raise ValueError(f"Flags start with --. Received: {' '.join(argv[1:])}")
+        settings = deep_settings.from_flags(flag_values)
+        data, results = prepare(settings, flag_values.output_dir)
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(f"ten_thousand_layers: {error}")
+    run(settings, data, results)
+
+
+if __name__ == "__main__":
+    deep_settings.define()
+    # --help shows the flags of this module, and of those that it adopts.
+    flags.adopt_module_key_flags(deep_settings)
+    app.run(main)
