@@ -442,11 +442,11 @@ def _checkpoint_every(remat, depth):
         return 1
     if remat != "sqrt":
         return remat
-    root = max(1, round(math.sqrt(depth)))
-    # A divisor, where one is near, saves a copy of the weights.
-    divisors = [k for k in range(1, depth + 1) if depth % k == 0]
-    nearest = min(divisors, key=lambda k: abs(math.log(k / root)))
-    return nearest if root / 2 <= nearest <= 2 * root else root
+    root = math.isqrt(depth)
+    # A divisor, where one is near, saves a copy of the weights. A smaller one rather
+    # than a larger: a block keeps more than its input.
+    divisors = [k for k in range(root // 2 + 1, root + 1) if depth % k == 0]
+    return max(divisors, default=root)
 
 
 def _check_constants(constants, block, depth):

@@ -166,4 +166,4 @@ def test_refuses_an_unknown_benchmark(run):
 def test_finds_the_benchmarks_of_the_package():
     benchmark, module = command.find()["resnet110"]
     assert module == "benchmarks.resnet"
-    assert list(benchmark.arms) == ["fixup", "batch_norm", "floor", "unfolded"]
+    assert list(benchmark.arms) == ["fixup", "batch_norm", "floor", "unstacked"]
