@@ -23,8 +23,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
 
-from recipes.common import comparison_flags, datasets, plots, report, summary
+from recipes.common import comparison_flags, datasets
 from recipes.common.comparison import Comparison
+from recipes.common.publish import publish
 from recipes.common.results import Results
 
 TITLE = "Stability of deep residual networks with and without normalization"
@@ -49,11 +50,7 @@ def prepare(settings, output_dir, data_dir=None):
 def run(settings, data, results):
     """Trains, and draws what came out. Returns the content of results.json."""
     arm_ids = Comparison(settings, data, results).run()
-    content = results.finish("compare_stability", TITLE, arm_ids)
-    print(f"\n{summary.format_table(summary.summarize(content))}\n", flush=True)
-    figures = plots.draw_all(content, results.path)
-    print(f"Report: {report.write_report(content, figures, results.path)}")
-    return content
+    return publish(results, "compare_stability", TITLE, arm_ids)
 
 
 def main(argv):

@@ -24,17 +24,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
 
-from recipes.common import (
-    datasets,
-    deep_settings,
-    deep_trainer,
-    families,
-    plots,
-    report,
-    summary,
-)
+from recipes.common import datasets, deep_settings, deep_trainer, families
 from recipes.common.comparison import describe, free_memory
 from recipes.common.progress import Progress
+from recipes.common.publish import publish
 from recipes.common.results import Results
 
 
@@ -66,11 +59,7 @@ def run(settings, data, results):
         free_memory()
     progress.finish()
     title = f"{settings.layers:,} layers, with and without normalization"
-    content = results.finish("ten_thousand_layers", title, settings.schemes)
-    print(f"\n{summary.format_table(summary.summarize(content))}\n", flush=True)
-    figures = plots.draw_all(content, results.path)
-    print(f"Report: {report.write_report(content, figures, results.path)}")
-    return content
+    return publish(results, "ten_thousand_layers", title, settings.schemes)
 
 
 def main(argv):

@@ -148,7 +148,7 @@ def with_seeds_shifted(config, offset):
     if isinstance(config, dict):
         return {
             key: value + offset
-            if key == "seed" and _is_int(value)
+            if is_seed(key, value)
             else with_seeds_shifted(value, offset)
             for key, value in config.items()
         }
@@ -157,5 +157,6 @@ def with_seeds_shifted(config, offset):
     return config
 
 
-def _is_int(value):
-    return isinstance(value, int) and not isinstance(value, bool)
+def is_seed(key, value):
+    """Whether an entry of a configuration is an integer seed."""
+    return key == "seed" and isinstance(value, int) and not isinstance(value, bool)

@@ -4,7 +4,7 @@ import copy
 
 import keras
 
-from fixinit.initializers.stacked import with_seeds_shifted
+from fixinit.initializers.stacked import is_seed, with_seeds_shifted
 
 # What holds names of layers in the configuration of a functional model.
 _REFERENCES = ("name", "inbound_nodes", "input_layers", "output_layers")
@@ -43,7 +43,7 @@ def _seeds(config):
             last = (config["depth"] - 1) * config["seed_step"]
             yield from _seeds(with_seeds_shifted(config["block"], last))
         for key, value in config.items():
-            if key == "seed" and _is_int(value):
+            if is_seed(key, value):
                 yield value
             else:
                 yield from _seeds(value)
@@ -173,7 +173,3 @@ class _Constants:
     def __exit__(self, *_):
         for (owner, name, _), value in zip(self.places, self.before, strict=True):
             setattr(owner, name, value)
-
-
-def _is_int(value):
-    return isinstance(value, int) and not isinstance(value, bool)

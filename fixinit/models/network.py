@@ -162,8 +162,10 @@ class Network:
         while index < len(plans):
             first_seed, self.sites = self.next_seed, []
             block = self.block(index, plans[index], channels)
-            run = self.equal_blocks(plans[index:], channels)
-            if run > 1 and self.is_stacked(block):
+            run = 1
+            if self.is_stacked(block):
+                run = self.equal_blocks(plans[index:], channels)
+            if run > 1:
                 step = self.next_seed - first_seed
                 block = self.stack(index, plans[index : index + run], block, step)
                 index += run - 1

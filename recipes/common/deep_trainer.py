@@ -63,8 +63,6 @@ def compile_model(model, settings, steps):
         # faster than TensorFlow does. PyTorch has no such loop.
         jit_compile=keras.backend.backend() != "torch",
     )
-    # Built in the first step, the optimizer would have TensorFlow trace it twice.
-    model.optimizer.build(model.trainable_variables)
 
 
 def train(settings, data, scheme, progress):

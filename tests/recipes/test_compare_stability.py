@@ -10,7 +10,7 @@ import pytest
 from absl import flags
 
 from recipes import compare_stability
-from recipes.common import comparison_flags, results
+from recipes.common import comparison_flags, plots, report, results
 from recipes.common.comparison_settings import Settings
 
 ROOT = pathlib.Path(compare_stability.__file__).parents[1]
@@ -37,12 +37,8 @@ def npz(tmp_path):
 def no_drawing(monkeypatch):
     """Plots and report have tests of their own."""
     drawn = []
-    monkeypatch.setattr(
-        compare_stability.plots, "draw_all", lambda content, path: drawn.append(path)
-    )
-    monkeypatch.setattr(
-        compare_stability.report, "write_report", lambda content, figures, path: path
-    )
+    monkeypatch.setattr(plots, "draw_all", lambda content, path: drawn.append(path))
+    monkeypatch.setattr(report, "write_report", lambda content, figures, path: path)
     return drawn
 
 
