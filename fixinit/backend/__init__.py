@@ -3,5 +3,6 @@
 from fixinit.backend.compilation import compiled, is_eager
 from fixinit.backend.gradients import value_and_gradients
 from fixinit.backend.scan import scan
+from fixinit.backend.spreading import spread
 
-__all__ = ["compiled", "is_eager", "scan", "value_and_gradients"]
+__all__ = ["compiled", "is_eager", "scan", "spread", "value_and_gradients"]

@@ -34,6 +34,19 @@ def is_eager(tensor):
     return True
 
 
+def under_xla():
+    """Whether TensorFlow traces a graph that XLA will compile."""
+    import tensorflow as tf
+
+    graph = tf.compat.v1.get_default_graph()
+    while graph is not None:
+        context = graph._get_control_flow_context()
+        if context is not None and context.IsXLAContext():
+            return True
+        graph = getattr(graph, "outer_graph", None)
+    return False
+
+
 def unknown(backend):
     """The error for a backend of Keras that is not supported."""
     return RuntimeError(

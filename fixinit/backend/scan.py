@@ -109,9 +109,19 @@ def _jax_scan(step, carry, xs, y_like, keep, chunks=False):
     # A chunk says itself what is kept of it.
     if not chunks:
         step = jax.checkpoint(
-            step, prevent_cse=False, policy=lambda op, *_, **__: op.name not in _CHEAP
+            step,
+            prevent_cse=False,
+            policy=lambda op, *_, **params: not _is_cheap(op, params),
         )
     return jax.lax.scan(step, carry, xs)
+
+
+def _is_cheap(op, params):
+    """Whether all that an operation consists of is cheap, as in an activation."""
+    inner = params.get("call_jaxpr") or params.get("jaxpr")
+    if inner is None:
+        return op.name in _CHEAP
+    return all(_is_cheap(e.primitive, e.params) for e in inner.jaxpr.eqns)
 
 
 def _torch_scan(step, carry, xs, y_like, keep, chunks=False):

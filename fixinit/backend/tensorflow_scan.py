@@ -10,6 +10,8 @@ runs the other part.
 
 import tensorflow as tf
 
+from fixinit.backend.compilation import under_xla
+
 # What the backward loop computes again rather than to read what the forward loop kept.
 # Without XLA, values are kept by reference, which costs nothing.
 _CONSTANT = frozenset(["Const", "TensorListReserve"])
@@ -62,7 +64,7 @@ def scan(step, carry, xs, y_like, keep):
             like = [*y_like, *traced[0].kept]
             carry_out, outputs = forward(traced[0].forward, like, arrays)
             kept = outputs[len(y_like) :]
-            if _under_xla():
+            if under_xla():
                 # There, a list in a list is slow, and a list is a tensor anyway.
                 kept = [array.stack() for array in kept]
             return carry_out, outputs[: len(y_like)], kept
@@ -193,7 +195,7 @@ class _Step:
             if any(op in late for op in before):
                 late.add(op)
         free = {t.op for t in self.x} | {t.op for t in self.graph.internal_captures}
-        cheap = _CHEAP if _under_xla() else _CONSTANT
+        cheap = _CHEAP if under_xla() else _CONSTANT
         kept, seen = {}, set()
         pending = list(self.gradients)
         while pending:
@@ -259,17 +261,6 @@ def _is_control(name):
 
 def _names(tensors):
     return [tensor.name for tensor in tensors]
-
-
-def _under_xla():
-    """Whether the graph that is being traced will be compiled by XLA."""
-    graph = tf.compat.v1.get_default_graph()
-    while graph is not None:
-        context = graph._get_control_flow_context()
-        if context is not None and context.IsXLAContext():
-            return True
-        graph = getattr(graph, "outer_graph", None)
-    return False
 
 
 def rematerialized(function):

@@ -1,5 +1,7 @@
 import keras
 
+from fixinit import backend
+
 
 class _Scalar(keras.layers.Layer):
     """A layer with one trainable scalar, in the place of a vector of them."""
@@ -71,7 +73,7 @@ class ScalarBias(_Scalar):
 
     def call(self, inputs):
         check_float(self.name, inputs)
-        return inputs + self.scalar
+        return inputs + backend.spread(self.scalar, inputs)
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -112,4 +114,4 @@ class ScalarMultiplier(_Scalar):
 
     def call(self, inputs):
         check_float(self.name, inputs)
-        return inputs * self.scalar
+        return inputs * backend.spread(self.scalar, inputs)
