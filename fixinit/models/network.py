@@ -21,14 +21,11 @@ from fixinit.schemes import Site
 SHORTCUTS = ("A", "B", "C")
 
 
-# By default networks of so many blocks are stacked. Measured on two CPU cores, stacked
-# over not stacked: Fixup's ResNet-110 (54 blocks, TensorFlow) takes 0.35 of the time to
-# its first step and 0.96 for the others; an MLP of 50 blocks 0.10 and 0.87 (with
-# BatchNormalization 0.09 and 0.75), on JAX 0.44 and 0.3; one of 12 blocks 0.7 and 1.2.
+# By default networks of so many blocks are stacked: from there on a loop takes less time
+# to the first step and no more for the others (measured: docs/stack.md).
 STACKED_FROM = 50
-# BatchNormalization runs at half the speed in a loop of convolutions, so that it is
-# stacked where Keras could hardly build the graph.
-STACKED_FROM_WITH_BATCH_NORM = 500
+# PyTorch, which traces nothing, gains nothing: there, where Keras may fail to build.
+STACKED_FROM_ON_TORCH = 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +91,7 @@ class Network:
             determines, so that no two of them are alike.
         stacked: bool or `"auto"`. Whether consecutive blocks of one shape become one
             `fixinit.layers.Stack`: by default in networks of at least
-            `STACKED_FROM` blocks, or `STACKED_FROM_WITH_BATCH_NORM`.
+            `STACKED_FROM` blocks, or `STACKED_FROM_ON_TORCH`.
         remat: What stacks keep for the gradient: see `fixinit.layers.Stack`.
     """
 
@@ -163,7 +160,7 @@ class Network:
             first_seed, self.sites = self.next_seed, []
             block = self.block(index, plans[index], channels)
             run = 1
-            if self.is_stacked(block):
+            if self.is_stacked():
                 run = self.equal_blocks(plans[index:], channels)
             if run > 1:
                 step = self.next_seed - first_seed
@@ -174,17 +171,12 @@ class Network:
             index += 1
         return built
 
-    def is_stacked(self, block):
-        """Whether blocks like this one become a stack."""
+    def is_stacked(self):
+        """Whether equal blocks become a stack."""
         if self.stacked != "auto":
             return self.stacked
-        parts = block.branch + block.shortcut
-        normalized = any(
-            isinstance(part, keras.layers.BatchNormalization) for part in parts
-        )
-        if normalized and self.rank:
-            return self.num_branches >= STACKED_FROM_WITH_BATCH_NORM
-        return self.num_branches >= STACKED_FROM
+        on_torch = keras.backend.backend() == "torch"
+        return self.num_branches >= (STACKED_FROM_ON_TORCH if on_torch else STACKED_FROM)
 
     def equal_blocks(self, plans, channels):
         """How many of the first blocks keep the shape and differ in name only."""

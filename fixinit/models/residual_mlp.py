@@ -50,8 +50,8 @@ def ResidualMLP(
         stacked: bool or `"auto"`. `True` makes one `fixinit.layers.Stack` of equal
             consecutive blocks, which builds and compiles in constant time and holds
             each weight of all blocks in one variable. `"auto"` (default) does so in
-            networks of 50 or more blocks, or 500 for convolutions with
-            BatchNormalization. The same seed gives the same weights either way.
+            networks of 50 or more blocks, on PyTorch of 500 or more. The same seed
+            gives the same weights either way.
         remat: What a stack keeps for the gradient: `None` (default), `"sqrt"`,
             `"block"` or an integer, see `fixinit.layers.Stack`.
         name: Name of the model.
