@@ -1,6 +1,7 @@
 import keras
 
 from fixinit._validation import check_positive_int
+from fixinit.layers.block_configs import without_build
 from fixinit.layers.scaled_add import ScaledAdd
 
 
@@ -142,8 +143,4 @@ def _build(layer, input_shape):
 
 
 def _serialize(layer):
-    config = keras.saving.serialize_keras_object(layer)
-    # Keras would build the layer while loading, before the block that it belongs
-    # to, and its variables' paths would lack the block's name.
-    config.pop("build_config", None)
-    return config
+    return without_build(keras.saving.serialize_keras_object(layer))

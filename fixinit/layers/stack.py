@@ -1,24 +1,13 @@
 import math
-import weakref
 
 import keras
 from keras import ops
 
 from fixinit._validation import check_positive_int
-from fixinit.layers import block_configs
+from fixinit.layers import block_configs, stack_arguments
 from fixinit.layers.block_loop import BlockLoop
 from fixinit.layers.scalars import check_float
 from fixinit.layers.stacked_variables import StackedSeedGenerator, stacked_weight
-
-REMAT = ("block", "sqrt")
-
-# Blocks that serve as templates already.
-_TEMPLATES = weakref.WeakSet()
-_IN_USE = (
-    "Argument `block` must not be part of a model or of another stack: the blocks of a "
-    "stack share no weights with other layers. Received `{}`, which is in use. Make a "
-    "new layer for the stack."
-)
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -93,7 +82,7 @@ class Stack(keras.layers.Layer):
     def __init__(
         self, block, depth, remat=None, seed_step=None, constants=None, **kwargs
     ):
-        _check_block(block)
+        stack_arguments.check_block(block)
         dtype = keras.dtype_policies.get(
             kwargs.pop("dtype", None) or block.dtype_policy
         )
@@ -105,12 +94,14 @@ class Stack(keras.layers.Layer):
             )
         super().__init__(dtype=dtype, **kwargs)
         self.depth = check_positive_int("depth", depth)
-        self.remat = check_remat(remat)
+        self.remat = stack_arguments.check_remat(remat)
         config = keras.saving.serialize_keras_object(block)
         if seed_step is None:
             seed_step = block_configs.seed_span(config)
         self.seed_step = check_positive_int("seed_step", seed_step)
-        self.constants = _check_constants(constants or {}, block, self.depth)
+        self.constants = stack_arguments.check_constants(
+            constants or {}, block, self.depth
+        )
         self.supports_masking = block.supports_masking
         self.supports_jit = all(x.supports_jit for x in block._flatten_layers())
         self._template = _Untracked(block)
@@ -118,7 +109,7 @@ class Stack(keras.layers.Layer):
         self._loops = _Untracked({})
         if not self.trainable:
             block.trainable = False
-        _TEMPLATES.add(block)
+        stack_arguments.claim(block)
 
     @classmethod
     def from_blocks(cls, blocks, **kwargs):
@@ -184,6 +175,7 @@ class Stack(keras.layers.Layer):
             if len(source.variables) != len(self.block.variables):
                 source(keras.KerasTensor(input_shape, source.compute_dtype))
         states = _state_ids(self.block)
+        self._is_state = [id(v) in states for v in self.block.variables]
         stacked = []
         for index, variable in enumerate(self.block.variables):
             values = None
@@ -221,7 +213,7 @@ class Stack(keras.layers.Layer):
                 f"Layer `{self.name}` takes one tensor. Received shapes: {shape}"
             )
         block = self.block
-        _check_unused(block)
+        stack_arguments.check_unused(block)
         built = _built_shape(block)
         if built is not None and not _agree(built, shape):
             raise ValueError(
@@ -305,11 +297,9 @@ class Stack(keras.layers.Layer):
             # Functions that are made anew for every call of `observe`.
             loops.clear()
         if key not in loops:
-            states = _state_ids(self.block)
-            is_state = [id(v) in states for v in self.block.variables]
             every = _checkpoint_every(self.remat, self.depth)
             loops[key] = BlockLoop(
-                self.block, self.depth, is_state, every, training, observe
+                self.block, self.depth, self._is_state, every, training, observe
             )
         return loops[key]
 
@@ -389,32 +379,6 @@ class _Untracked:
         self.value = value
 
 
-def _check_block(block):
-    if not isinstance(block, keras.layers.Layer):
-        raise ValueError(
-            "Argument `block` must be a Keras layer or functional model. Received: "
-            f"block={block!r}"
-        )
-    if len(getattr(block, "inputs", None) or [0]) != 1:
-        raise ValueError(
-            "Argument `block` must take one tensor. Received the model "
-            f"`{block.name}` with {len(block.inputs)} inputs."
-        )
-    if block in _TEMPLATES:
-        raise ValueError(_IN_USE.format(block.name))
-    _check_unused(block)
-
-
-def _check_unused(block):
-    """Refuses a block of which a part is called somewhere else."""
-    if block._inbound_nodes:
-        raise ValueError(_IN_USE.format(block.name))
-    # The layers of a functional model are called in the model itself.
-    if not isinstance(block, keras.Model):
-        for layer in block._layers:
-            _check_unused(layer)
-
-
 def _state_ids(block):
     """The ids of the variables that calls may change: statistics, seeds."""
     weights = {id(v) for v in block.weights}
@@ -422,18 +386,6 @@ def _state_ids(block):
         id(v) for x in block._flatten_layers() for v in x._non_trainable_variables
     }
     return states | {id(v) for v in block.variables if id(v) not in weights}
-
-
-def check_remat(remat):
-    """Refuses a `remat` that is not known."""
-    if remat in (None, *REMAT):
-        return remat
-    if isinstance(remat, int) and not isinstance(remat, bool) and remat > 0:
-        return remat
-    raise ValueError(
-        f"Argument `remat` must be None, one of {list(REMAT)} or an integer of at "
-        f"least 1. Received: remat={remat!r}"
-    )
 
 
 def _checkpoint_every(remat, depth):
@@ -447,29 +399,6 @@ def _checkpoint_every(remat, depth):
     # than a larger: a block keeps more than its input.
     divisors = [k for k in range(root // 2 + 1, root + 1) if depth % k == 0]
     return max(divisors, default=root)
-
-
-def _check_constants(constants, block, depth):
-    checked = {}
-    for path, values in constants.items():
-        try:
-            owner, name = block_configs.resolve(block, path)
-            if not isinstance(getattr(owner, name), float):
-                raise TypeError
-        except (AttributeError, IndexError, TypeError):
-            raise ValueError(
-                f"Argument `constants`: block `{block.name}` has no attribute "
-                f"{path!r} that is a float. Received: constants={list(constants)}. A "
-                "path such as 'merge.branch_scale' leads to one."
-            ) from None
-        values = [float(value) for value in values]
-        if len(values) != depth:
-            raise ValueError(
-                f"Argument `constants` needs one value per block, {depth} of them. "
-                f"Received {len(values)} for {path!r}."
-            )
-        checked[path] = values
-    return checked
 
 
 def _built_shape(block):

@@ -15,14 +15,14 @@ from fixinit import layers
 from fixinit._validation import check_choice, check_number, check_positive_int
 from fixinit.layers.scalars import check_float
 from fixinit.layers.shortcuts import convolution_class
-from fixinit.layers.stack import check_remat
+from fixinit.layers.stack_arguments import check_remat
 from fixinit.schemes import Site
 
 SHORTCUTS = ("A", "B", "C")
 
 
-# By default networks of so many blocks are stacked: from there on a loop takes less time
-# to the first step and no more for the others (measured: docs/stack.md).
+# By default networks of so many blocks are stacked: from there on a loop takes less
+# time to the first step and no more for the others (measured: docs/stack.md).
 STACKED_FROM = 50
 # PyTorch, which traces nothing, gains nothing: there, where Keras may fail to build.
 STACKED_FROM_ON_TORCH = 500
@@ -176,7 +176,8 @@ class Network:
         if self.stacked != "auto":
             return self.stacked
         on_torch = keras.backend.backend() == "torch"
-        return self.num_branches >= (STACKED_FROM_ON_TORCH if on_torch else STACKED_FROM)
+        least = STACKED_FROM_ON_TORCH if on_torch else STACKED_FROM
+        return self.num_branches >= least
 
     def equal_blocks(self, plans, channels):
         """How many of the first blocks keep the shape and differ in name only."""
