@@ -108,3 +108,21 @@ def test_gradients_under_xla_on_tensorflow(problem, every):
     found = tf.function(gradients, jit_compile=True)(*problem)
     for gradient, wanted in zip(found, expected, strict=True):
         np.testing.assert_allclose(gradient, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="for JAX")
+def test_activations_are_computed_again(problem):
+    import jax
+
+    def step_with_activation(carry, x):
+        (h,) = carry
+        kernel, shift = x
+        return [h + keras.activations.relu(ops.matmul(h, kernel) + shift)], []
+
+    def run(h, kernels, shifts):
+        return backend.scan(step_with_activation, [h], [kernels, shifts])[0][0]
+
+    _, gradient = jax.vjp(run, *problem)
+    kept = [a.shape for a in jax.tree.leaves(gradient) if a.shape[1:] == (4, WIDTH)]
+    # What the block takes and the matrix product, and nothing of the activation.
+    assert len(kept) == 2

@@ -167,3 +167,14 @@ def test_finds_the_benchmarks_of_the_package():
     benchmark, module = command.find()["resnet110"]
     assert module == "benchmarks.resnet"
     assert list(benchmark.arms) == ["fixup", "batch_norm", "floor", "unstacked"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(command.find()))
+def test_every_benchmark_of_the_package_runs(name):
+    benchmark, module = command.find()[name]
+    for arm in benchmark.arms.values():
+        pytest.importorskip(arm.environment["KERAS_BACKEND"])
+    (result,) = command.run({name: (benchmark, module)}, quick=True)
+    assert result["error"] is None
+    assert all(ratio["values"] for ratio in result["ratios"])
