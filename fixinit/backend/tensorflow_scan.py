@@ -195,7 +195,8 @@ class _Step:
             if any(op in late for op in before):
                 late.add(op)
         free = {t.op for t in self.x} | {t.op for t in self.graph.internal_captures}
-        cheap = _CHEAP if under_xla() else _CONSTANT
+        compiled = under_xla()
+        cheap = _CHEAP if compiled else _CONSTANT
         kept, seen = {}, set()
         pending = list(self.gradients)
         while pending:
@@ -203,7 +204,10 @@ class _Step:
             if tensor.ref() in seen or tensor.op in free:
                 continue
             seen.add(tensor.ref())
-            if tensor.op in late or tensor.op.type in cheap:
+            # Under XLA shapes must be known: read from a list, they would not be.
+            is_shape = compiled and tensor.dtype.is_integer and tensor.op.inputs
+            is_shape = is_shape and (tensor.shape.rank or 0) <= 1
+            if tensor.op in late or tensor.op.type in cheap or is_shape:
                 pending.extend(tensor.op.inputs)
             else:
                 kept[tensor.ref()] = tensor

@@ -35,8 +35,8 @@ class Stacked(keras.initializers.Initializer):
 
     Args:
         initializer: Keras initializer of one row. Constants, such as `Zeros`, give
-            every row the same values. What is not seeded by an integer of its own,
-            such as a function, is called once per row.
+            every row the same values. Classes that are not Keras's are made anew
+            for every row; functions are called once per row.
         seed_step: int. Distance between the seeds of consecutive rows.
     """
 
@@ -57,7 +57,7 @@ class Stacked(keras.initializers.Initializer):
         if isinstance(self.seed, _Seed):
             first = self.seed.pair
             return self._draw(first + self._steps(depth, 0, first.dtype), shape, dtype)
-        if isinstance(self.seed, int):
+        if isinstance(self.seed, int) and _is_known(self.initializer):
             seed_dtype = keras.random.SeedGenerator(0).state.dtype
             draw = self._compiled_draw(shape, dtype)
             return draw(self._steps(depth, self.seed, seed_dtype))
@@ -72,7 +72,10 @@ class Stacked(keras.initializers.Initializer):
         if not isinstance(self.initializer, keras.initializers.Initializer):
             return [self.initializer] * depth
         config = self.initializer.get_config()
-        if with_seeds_shifted(config, 1) == config:
+        if isinstance(self.seed, int) and "seed" in config:
+            # Given or, where the configuration has none, drawn.
+            config = {**config, "seed": self.seed}
+        elif with_seeds_shifted(config, 1) == config and not _unseeded(config):
             return [self.initializer] * depth
         return [
             type(self.initializer).from_config(
@@ -103,12 +106,6 @@ class Stacked(keras.initializers.Initializer):
         def draw(seeds):
             return self._draw(seeds, shape, dtype)
 
-        innermost = self.initializer
-        while isinstance(innermost, Stacked):
-            innermost = innermost.initializer
-        if type(innermost).__module__.split(".")[0] not in ("keras", "fixinit"):
-            # Their configurations may not tell all.
-            return backend.compiled(draw)
         config = _without_seeds(keras.initializers.serialize(self))
         key = json.dumps([config, shape, dtype or keras.config.floatx()])
         return _COMPILED.setdefault(key, backend.compiled(draw))
@@ -129,6 +126,23 @@ class _Seed(keras.random.SeedGenerator):
 
     def next(self, ordered=True):
         return self.pair
+
+
+def _is_known(initializer):
+    """Whether an initializer passes its seed on, and its configuration tells all."""
+    while isinstance(initializer, Stacked):
+        initializer = initializer.initializer
+    return type(initializer).__module__.split(".")[0] in ("keras", "fixinit")
+
+
+def _unseeded(config):
+    """Whether something in a configuration draws a seed when it is made."""
+    if isinstance(config, dict):
+        return any(
+            (key == "seed" and value is None) or _unseeded(value)
+            for key, value in config.items()
+        )
+    return isinstance(config, (list, tuple)) and any(map(_unseeded, config))
 
 
 def _reseeded(initializer, seed):

@@ -32,24 +32,25 @@ def make(block, config):
 
 def seed_span(config):
     """The smallest distance at which shifted copies share no integer seed."""
-    seeds = list(_seeds(config))
-    return max(seeds) - min(seeds) + 1 if seeds else 1
+    found = list(seeds(config))
+    return max(found) - min(found) + 1 if found else 1
 
 
-def _seeds(config):
+def seeds(config):
+    """All integer seeds in a configuration."""
     if isinstance(config, dict):
         if {"block", "depth", "seed_step"} <= config.keys():
             # A stack in a block: its last block has the largest seeds.
             last = (config["depth"] - 1) * config["seed_step"]
-            yield from _seeds(with_seeds_shifted(config["block"], last))
+            yield from seeds(with_seeds_shifted(config["block"], last))
         for key, value in config.items():
             if is_seed(key, value):
                 yield value
             else:
-                yield from _seeds(value)
+                yield from seeds(value)
     elif isinstance(config, (list, tuple)):
         for value in config:
-            yield from _seeds(value)
+            yield from seeds(value)
 
 
 def differences(configs):
@@ -99,8 +100,10 @@ def _names(config):
         if isinstance(value, dict):
             if isinstance(value.get("name"), str):
                 names.setdefault(value["name"], f"name {len(names)}")
-            for inner in value.values():
-                visit(inner)
+            for key, inner in value.items():
+                # The name of a dtype is not a layer's.
+                if key != "dtype":
+                    visit(inner)
         elif isinstance(value, (list, tuple)):
             for inner in value:
                 visit(inner)
@@ -113,7 +116,9 @@ def _plain(config, names, refers=False):
     """Without what may differ; `refers` to names, in a functional model's graph."""
     if isinstance(config, dict):
         return {
-            key: _plain(value, names, refers or key in _REFERENCES)
+            key: value
+            if key == "dtype"
+            else _plain(value, names, refers or key in _REFERENCES)
             for key, value in config.items()
             if key not in ("seed", "build_config") and not key.endswith("initializer")
         }

@@ -45,8 +45,8 @@ class ResidualBlock(keras.layers.Layer):
     Output shape: the branch's.
 
     Raises:
-        ValueError: If the branch is empty, or, when the block is built, if
-            branch and shortcut end in different shapes.
+        ValueError: If the branch is empty, if a layer has two places, or, when the
+            block is built, if branch and shortcut end in different shapes.
 
     References:
 
@@ -78,6 +78,13 @@ class ResidualBlock(keras.layers.Layer):
                 "Argument `branch` must be a list of Keras layers, more of them "
                 "than the shortcut shares. Received: "
                 f"branch={self.branch}, shared_layers={self.shared_layers}"
+            )
+        parts = self.branch + self.shortcut
+        if len({id(layer) for layer in parts}) < len(parts):
+            raise ValueError(
+                "A residual block holds every layer once. Received one more often: "
+                f"branch={self.branch}, shortcut={self.shortcut}. Make a layer for "
+                "every place."
             )
 
     def build(self, input_shape):

@@ -1,13 +1,20 @@
+import functools
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
+from fixinit import initializers
 from fixinit._validation import check_positive_int
 from fixinit.layers import block_configs, stack_arguments
 from fixinit.layers.block_loop import BlockLoop
 from fixinit.layers.scalars import check_float
-from fixinit.layers.stacked_variables import StackedSeedGenerator, stacked_weight
+from fixinit.layers.stacked_variables import (
+    StackedSeedGenerator,
+    given,
+    stacked_weight,
+)
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -42,7 +49,9 @@ class Stack(keras.layers.Layer):
     Args:
         block: Keras layer or functional model with one input and one output of the
             same shape and dtype. The stack makes a copy of its configuration, and does
-            not use weights that it has already. It may not be part of anything else.
+            not use weights that it has already. It may not be part of anything else,
+            which is checked as far as Keras records it. Weights whose initializers are
+            functions are drawn by blocks that are built for it, one by one.
             What is frozen in it when the stack is built is frozen in every block.
         depth: int, at least 1. Number of blocks.
         remat: Which activations are kept for the gradient. `None` (default) keeps
@@ -57,7 +66,8 @@ class Stack(keras.layers.Layer):
             an attribute of the block, such as `"merge.branch_scale"` or
             `"branch.2.alpha"`, to a list of `depth` floats. The attribute is a
             scalar tensor when the block is called, which layers that compare it with
-            a number, such as `Dropout`, do not take.
+            a number, such as `Dropout`, do not take. What a layer has derived from
+            it when it was made stays as it is.
         **kwargs: The arguments of `keras.layers.Layer`. `dtype` is the block's by
             default.
 
@@ -70,9 +80,10 @@ class Stack(keras.layers.Layer):
     like separate blocks.
 
     Raises:
-        ValueError: If an argument is outside its range, if the block is in use
-            elsewhere, and, when the stack is built, if the block was built on
-            another shape or puts out another shape or dtype than it takes.
+        ValueError: If an argument is outside its range, if a seed of the last block
+            would not fit into 32 bits, if the block is in use elsewhere, and, when
+            the stack is built, if the block was built on another shape or puts out
+            another shape or dtype than it takes.
 
     Reference:
 
@@ -99,6 +110,7 @@ class Stack(keras.layers.Layer):
         if seed_step is None:
             seed_step = block_configs.seed_span(config)
         self.seed_step = check_positive_int("seed_step", seed_step)
+        stack_arguments.check_seeds(config, self.depth, self.seed_step)
         self.constants = stack_arguments.check_constants(
             constants or {}, block, self.depth
         )
@@ -118,7 +130,8 @@ class Stack(keras.layers.Layer):
         Args:
             blocks: List of layers that differ at most in their names, seeds,
                 initializers, weights and in floating-point numbers, which become
-                `constants`. Either all of them are built or none.
+                `constants`. Either all of them are built or none. Of blocks that are
+                not, copies are used.
             **kwargs: `remat`, `seed_step` and the arguments of
                 `keras.layers.Layer`.
 
@@ -139,16 +152,19 @@ class Stack(keras.layers.Layer):
         configs = [keras.saving.serialize_keras_object(block) for block in blocks]
         constants = block_configs.differences(configs)
         template = block_configs.make(blocks[0], configs[0])
-        for path, values in constants.items():
-            owner, name = block_configs.resolve(template, path)
-            if getattr(owner, name, None) != values[0]:
-                raise ValueError(
-                    f"The blocks differ in {path!r} of their configurations, which is "
-                    "no attribute of the block. Make these layers alike."
-                )
+        stack_arguments.check_differences(blocks, template, constants)
+        shapes = {_built_shape(block) for block in blocks}
+        if len(shapes) > 1:
+            raise ValueError(
+                "The blocks of a stack must be built on one shape, or none of them. "
+                f"Received blocks built on: {shapes}"
+            )
         stack = cls(template, len(blocks), constants=constants, **kwargs)
+        (shape,) = shapes
+        if shape is None:
+            made = zip(blocks, configs, strict=True)
+            blocks = [block_configs.make(block, config) for block, config in made]
         stack._sources.value = blocks
-        shape = _built_shape(blocks[0])
         if shape is not None:
             stack.build(shape)
         return stack
@@ -184,10 +200,8 @@ class Stack(keras.layers.Layer):
             if id(variable) in starts:
                 made = stacked_weight(
                     variable,
-                    starts[id(variable)],
+                    self._initializer(starts[id(variable)], index, values),
                     self.depth,
-                    self.seed_step,
-                    values,
                     # Whether it is frozen may change, which list it is in may not:
                     # Keras saves one after the other.
                     id(variable) not in states,
@@ -205,6 +219,45 @@ class Stack(keras.layers.Layer):
         ):
             variable.trainable = variable.trainable and template.trainable
         self._sources.value = None
+
+    def _initializer(self, initializer, index, values):
+        """The initializer of the stacked weight `index`."""
+        if values is not None:
+            return given(values)
+        if isinstance(initializer, keras.initializers.Initializer):
+            return initializers.Stacked(initializer, self.seed_step)
+        shape = self.block.get_build_config()["input_shape"]
+        return functools.partial(self._drawn_by_blocks, index, shape)
+
+    def _drawn_by_blocks(self, index, input_shape, shape, dtype=None):
+        """Weight `index`, where nobody knows what its initializer, a function, draws.
+
+        Takes as long as to build the blocks, unless two of them draw the same.
+        """
+        rows = []
+        for block in self._made_blocks():
+            if not block.variables:
+                block(keras.KerasTensor(input_shape, block.compute_dtype))
+            rows.append(ops.convert_to_numpy(block.variables[index]))
+            if len(rows) == 2 and np.array_equal(*rows):
+                rows = self.depth * rows[:1]
+                break
+        return ops.cast(np.stack(rows), dtype)
+
+    def _made_blocks(self):
+        """The blocks one by one, most of them not built."""
+        config = keras.saving.serialize_keras_object(self.block)
+        for index in range(self.depth):
+            shifted = block_configs.with_seeds_shifted(config, index * self.seed_step)
+            name = shifted["config"]["name"] = f"{self.block.name}_{index}"
+            # Functional models are built when they are made; PyTorch's parameters
+            # need paths of their own.
+            with keras.name_scope(name):
+                block = block_configs.make(self.block, shifted)
+            for path, numbers in self.constants.items():
+                owner, name = block_configs.resolve(block, path)
+                setattr(owner, name, numbers[index])
+            yield block
 
     def _build_template(self, shape):
         """Builds the block; returns the initializers of its weights, by their ids."""
@@ -312,7 +365,7 @@ class Stack(keras.layers.Layer):
 
     def _constant_tensors(self):
         return {
-            path: ops.convert_to_tensor(values, "float32")
+            path: ops.convert_to_tensor(values, self.variable_dtype)
             for path, values in self.constants.items()
         }
 
@@ -331,25 +384,14 @@ class Stack(keras.layers.Layer):
                 f"Layer `{self.name}` has no weights yet. Call it on data, or build "
                 "it, before you unstack it."
             )
-        config = keras.saving.serialize_keras_object(self.block)
         values = [ops.convert_to_numpy(v) for v in self._stacked_variables()]
         shape = self.get_build_config()["input_shape"]
-        blocks = []
-        for index in range(self.depth):
-            shifted = block_configs.with_seeds_shifted(config, index * self.seed_step)
-            name = shifted["config"]["name"] = f"{self.block.name}_{index}"
-            # Functional models are built when they are made; PyTorch's parameters
-            # need paths of their own.
-            with keras.name_scope(name):
-                block = block_configs.make(self.block, shifted)
-            for path, numbers in self.constants.items():
-                owner, name = block_configs.resolve(block, path)
-                setattr(owner, name, numbers[index])
+        blocks = list(self._made_blocks())
+        for index, block in enumerate(blocks):
             if len(block.variables) != len(values):
                 block(keras.KerasTensor(shape, block.compute_dtype))
             for variable, value in zip(block.variables, values, strict=True):
                 variable.assign(value[index])
-            blocks.append(block)
         return blocks
 
     def compute_output_shape(self, input_shape):

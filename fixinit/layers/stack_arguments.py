@@ -29,24 +29,36 @@ def check_block(block):
             "Argument `block` must take one tensor. Received the model "
             f"`{block.name}` with {len(block.inputs)} inputs."
         )
-    if block in _TEMPLATES:
-        raise ValueError(_IN_USE.format(block.name))
+    for layer in block._flatten_layers():
+        if layer in _TEMPLATES:
+            raise ValueError(_IN_USE.format(layer.name))
     check_unused(block)
 
 
 def claim(block):
-    """Marks a block as the template of one stack."""
-    _TEMPLATES.add(block)
+    """Marks a block, and all that it holds, as the template of one stack."""
+    _TEMPLATES.update(block._flatten_layers())
 
 
 def check_unused(block):
     """Refuses a block of which a part is called somewhere else."""
     if block._inbound_nodes:
         raise ValueError(_IN_USE.format(block.name))
-    # The layers of a functional model are called in the model itself.
-    if not isinstance(block, keras.Model):
-        for layer in block._layers:
-            check_unused(layer)
+    _check_parts(block)
+
+
+def _check_parts(block):
+    # A functional model calls its layers itself; a sequential one, and one within
+    # another, makes calls that nobody can tell from those of others.
+    by_depth = getattr(block, "_nodes_by_depth", {})
+    own = {id(node) for nodes in by_depth.values() for node in nodes}
+    for layer in [] if isinstance(block, keras.Sequential) else block._layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        if any(id(node) not in own for node in layer._inbound_nodes):
+            raise ValueError(_IN_USE.format(layer.name))
+        if not isinstance(layer, keras.Model):
+            _check_parts(layer)
 
 
 def check_remat(remat):
@@ -69,6 +81,8 @@ def check_constants(constants, block, depth):
             owner, name = block_configs.resolve(block, path)
             if not isinstance(getattr(owner, name), float):
                 raise TypeError
+            # Some attributes cannot be set.
+            setattr(owner, name, getattr(owner, name))
         except (AttributeError, IndexError, TypeError):
             raise ValueError(
                 f"Argument `constants`: block `{block.name}` has no attribute "
@@ -83,3 +97,53 @@ def check_constants(constants, block, depth):
             )
         checked[path] = values
     return checked
+
+
+def check_seeds(config, depth, seed_step):
+    """Refuses seeds that would not fit: some backends would draw alike."""
+    largest = max(block_configs.seeds(config), default=0) + (depth - 1) * seed_step
+    if largest >= 2**32:
+        raise ValueError(
+            f"The seeds of the last of {depth} blocks would reach {largest}, and must "
+            f"stay below 2**32. Received: seed_step={seed_step}. Give the layers of "
+            "the block smaller seeds that lie closer together, or a smaller "
+            "`seed_step`."
+        )
+
+
+def check_differences(blocks, template, constants):
+    """Refuses blocks that `constants`, set on the template, do not make alike."""
+    for path in constants:
+        try:
+            block_configs.resolve(template, path)
+        except (AttributeError, IndexError, TypeError):
+            raise ValueError(
+                f"The blocks differ in {path!r} of their configurations, which is "
+                "no attribute of the block. Make these layers alike."
+            ) from None
+        numbers = {
+            p for p in constants if p.rpartition(".")[0] == path.rpartition(".")[0]
+        }
+        names = {p.rpartition(".")[2] for p in numbers}
+        plain = [_plain_attributes(block, path, names) for block in blocks]
+        different = next((p for p in plain if p != plain[0]), plain[0])
+        for name, value in plain[0].items():
+            if different.get(name) != value:
+                raise ValueError(
+                    f"The blocks differ in {path!r}, and therefore in the attribute "
+                    f"{name!r} of the same layer: {value!r} and "
+                    f"{different.get(name)!r}. A stack only sets the first. Let the "
+                    "layer compute the other in its `call`."
+                )
+
+
+def _plain_attributes(block, path, without):
+    """The numbers and strings that the layer at `path` holds, but for some."""
+    owner, _ = block_configs.resolve(block, path)
+    return {
+        name: value
+        for name, value in vars(owner).items()
+        if isinstance(value, (bool, int, float, str))
+        and not name.startswith("_")
+        and name not in {"name", "built", "seed", *without}
+    }

@@ -6,26 +6,19 @@ import keras
 import numpy as np
 from keras import ops
 
-from fixinit import initializers
-
 _SUMS = (keras.regularizers.L1, keras.regularizers.L2, keras.regularizers.L1L2)
 
 
-def stacked_weight(variable, initializer, depth, seed_step, values, trainable, scopes):
+def stacked_weight(variable, initializer, depth, trainable, scopes):
     """One variable for a weight of `depth` blocks.
 
     Args:
         variable: `keras.Variable`, the weight of the template.
-        initializer: Keras initializer of that weight.
+        initializer: Callable of the stacked shape and a dtype.
         depth: int.
-        seed_step: int. Distance between the seeds of consecutive blocks.
-        values: Tensor that takes the place of draws, or `None`.
         trainable: bool. Whether it is a weight and not a state.
         scopes: List of names in front of the variable's own, for its path.
     """
-    initializer = initializers.Stacked(initializer, seed_step)
-    if values is not None:
-        initializer = _given(values)
     with contextlib.ExitStack() as stack:
         for scope in scopes:
             stack.enter_context(keras.name_scope(scope))
@@ -65,7 +58,7 @@ class StackedSeedGenerator(keras.random.SeedGenerator):
 
         self.name = "stacked_seeds"
         self.state = keras.Variable(
-            shifted if values is None else _given(values),
+            shifted if values is None else given(values),
             shape=(depth, *state.shape),
             dtype=state.dtype,
             trainable=False,
@@ -98,6 +91,7 @@ class SumOverBlocks(keras.regularizers.Regularizer):
         return ops.sum(ops.vectorized_map(self.function, value))
 
 
-def _given(values):
+def given(values):
+    """An initializer that returns these values."""
     # A function, since Keras refuses values where variables are made later.
     return lambda shape, dtype: ops.cast(values, dtype)

@@ -21,15 +21,15 @@ class Settings:
 
     dataset: str = "mnist1d"
     layers: int = 10_000
-    units: int = 16
+    units: int = 32
     schemes: tuple = ("scaled_residual", "batch_norm", "unnormalized")
-    epochs: int = 20
+    epochs: int = 12
     give_up_epochs: int = 3
     batch_size: int = 100
-    learning_rate: float = 0.4
+    learning_rate: float = 0.2
     warmup_epochs: int = 1
-    momentum: float = 0.9
-    global_clipnorm: float = 1.0
+    momentum: float = 0.8
+    global_clipnorm: float = 3.0
     scalar_learning_rate_multiplier: float = 0.1
     remat: str = "auto"
     seed: int = 0

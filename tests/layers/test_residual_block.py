@@ -113,3 +113,9 @@ def test_refuses_to_share_the_whole_branch():
 def test_refuses_shapes_that_do_not_match():
     with pytest.raises(ValueError, match="different shapes.*ZeroPaddingShortcut"):
         ResidualBlock([keras.layers.Dense(4)])(samples(2, 3))
+
+
+def test_a_layer_has_one_place():
+    layer = keras.layers.Dense(4)
+    with pytest.raises(ValueError, match="every layer once"):
+        ResidualBlock([layer, layer])

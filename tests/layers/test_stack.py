@@ -687,3 +687,98 @@ def test_export(tmp_path):
     saved = tf.saved_model.load(str(tmp_path / "saved"))
     served = saved.serve(inputs())
     np.testing.assert_allclose(served, model.predict(inputs(), verbose=0), rtol=1e-5)
+
+
+# Initializers of whatever kind.
+
+
+@keras.saving.register_keras_serializable("fixinit_tests")
+class Wrapped(keras.initializers.Initializer):
+    """An initializer around one without a seed."""
+
+    def __init__(self, inner=None):
+        self.inner = keras.initializers.HeNormal() if inner is None else inner
+
+    def __call__(self, shape, dtype=None):
+        return 0.5 * self.inner(shape, dtype)
+
+    def get_config(self):
+        return {"inner": keras.initializers.serialize(self.inner)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.initializers.deserialize(config["inner"]))
+
+
+@keras.saving.register_keras_serializable("fixinit_tests")
+class WithNumPy(keras.initializers.Initializer):
+    """Uses its seed itself."""
+
+    def __init__(self, seed=None):
+        self.seed = seed
+
+    def __call__(self, shape, dtype=None):
+        return ops.cast(np.random.default_rng(self.seed).normal(size=shape), dtype)
+
+    def get_config(self):
+        return {"seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("fixinit_tests")
+class DrawsByFunction(keras.layers.Layer):
+    def build(self, input_shape):
+        he = keras.initializers.HeNormal()
+        self.kernel = self.add_weight(
+            shape=(WIDTH, WIDTH), initializer=lambda s, dtype=None: 0.5 * he(s, dtype)
+        )
+        self.shift = self.add_weight(
+            shape=(), initializer=lambda s, dtype=None: ops.ones(s, dtype)
+        )
+
+    def call(self, inputs):
+        return ops.matmul(inputs, self.kernel) + self.shift
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: keras.layers.Dense(WIDTH, kernel_initializer=Wrapped()),
+        lambda: keras.layers.Dense(WIDTH, kernel_initializer=WithNumPy(3)),
+        DrawsByFunction,
+    ],
+)
+def test_every_block_draws_for_itself_whatever_the_initializer(make):
+    stack = Stack(make(), DEPTH)
+    stack.build((None, WIDTH))
+    kernels = numpy(stack.weights[0])
+    assert len(np.unique(kernels)) == kernels.size
+
+
+def test_functions_that_draw_nothing_are_the_same_in_every_block():
+    stack = Stack(DrawsByFunction(), DEPTH)
+    stack.build((None, WIDTH))
+    np.testing.assert_array_equal(numpy(stack.weights[1]), np.ones(DEPTH))
+
+
+# Sequences and images.
+
+
+@pytest.mark.parametrize("remat", [None, "sqrt"])
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_dense_blocks_on_sequences_train_like_separate_blocks(remat, jit_compile):
+    if jit_compile and keras.backend.backend() == "torch":
+        pytest.skip("Keras has no compiler for PyTorch on the CPU.")
+
+    def block(seed):
+        return keras.layers.Dense(WIDTH, activation="tanh", kernel_initializer=he(seed))
+
+    stack = Stack(block(3), DEPTH, seed_step=1, remat=remat)
+    models = []
+    for layers in ([stack], [block(3 + i) for i in range(DEPTH)]):
+        model = keras.Sequential([keras.Input((7, WIDTH)), *layers])
+        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=jit_compile)
+        x = inputs(6, 7, WIDTH)
+        model.fit(x, 0.5 * x, batch_size=3, epochs=3, shuffle=False, verbose=0)
+        models.append(model)
+    separate = variables_of(models[1].layers)
+    assert_all_close(stacked_variables(stack), separate)
