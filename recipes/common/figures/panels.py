@@ -136,14 +136,19 @@ def scheme_handle(scheme, label=None, linestyle=None):
 
 
 def legend_below(figure, handles):
-    """One legend for the whole figure, outside every panel."""
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=min(len(handles), 5),
-        handlelength=2.8,
-        columnspacing=1.6,
-    )
+    """One legend for the whole figure, outside every panel, as wide as fits."""
+    for columns in range(min(len(handles), 5), 0, -1):
+        legend = figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=columns,
+            handlelength=2.8,
+            columnspacing=1.6,
+        )
+        width = legend.get_window_extent(figure.canvas.get_renderer()).width
+        if width <= figure.bbox.width or columns == 1:
+            return
+        legend.remove()
 
 
 def label_line_ends(axis, ends, gap=0.07):

@@ -3,6 +3,7 @@ import pytest
 from matplotlib.image import imread
 
 from recipes.common import arms, figures, plots, style
+from recipes.common.figures import panels
 
 SMALL = {"schemes": ("unnormalized", "batch_norm", "fixup"), "depths": (22, 302)}
 
@@ -119,3 +120,14 @@ def test_stable_region_is_below_the_loss_of_guessing(make_results):
     rates = [run["learning_rate"] for run in runs]
     cells = figures.learning_rate_map._cells(results, "fixup", [22], rates)
     assert [cells[0, i][2] for i in range(5)] == [False, True, True, True, False]
+
+
+@pytest.mark.parametrize("length", [5, 30, 300])
+def test_the_legend_fits_into_the_figure(length):
+    figure, _ = style.new_figure(1, 1)
+    panels.legend_below(figure, [panels.cross_handle("x" * length)] * 5)
+    (legend,) = figure.legends
+    width = legend.get_window_extent(figure.canvas.get_renderer()).width
+    assert width <= figure.bbox.width or legend._ncols == 1
+    # Short entries stand side by side.
+    assert legend._ncols == 5 or length > 5
