@@ -200,7 +200,9 @@ class Stack(keras.layers.Layer):
             if id(variable) in starts:
                 made = stacked_weight(
                     variable,
-                    self._initializer(starts[id(variable)], index, values),
+                    self._initializer(
+                        starts[id(variable)], values, index, tuple(input_shape)
+                    ),
                     self.depth,
                     # Whether it is frozen may change, which list it is in may not:
                     # Keras saves one after the other.
@@ -220,14 +222,13 @@ class Stack(keras.layers.Layer):
             variable.trainable = variable.trainable and template.trainable
         self._sources.value = None
 
-    def _initializer(self, initializer, index, values):
+    def _initializer(self, initializer, values, index, input_shape):
         """The initializer of the stacked weight `index`."""
         if values is not None:
             return given(values)
         if isinstance(initializer, keras.initializers.Initializer):
             return initializers.Stacked(initializer, self.seed_step)
-        shape = self.block.get_build_config()["input_shape"]
-        return functools.partial(self._drawn_by_blocks, index, shape)
+        return functools.partial(self._drawn_by_blocks, index, input_shape)
 
     def _drawn_by_blocks(self, index, input_shape, shape, dtype=None):
         """Weight `index`, where nobody knows what its initializer, a function, draws.
@@ -236,7 +237,7 @@ class Stack(keras.layers.Layer):
         """
         rows = []
         for block in self._made_blocks():
-            if not block.variables:
+            if len(block.variables) != len(self.block.variables):
                 block(keras.KerasTensor(input_shape, block.compute_dtype))
             rows.append(ops.convert_to_numpy(block.variables[index]))
             if len(rows) == 2 and np.array_equal(*rows):
