@@ -117,11 +117,11 @@ def _jax_scan(step, carry, xs, y_like, keep, chunks=False):
 
 
 def _is_cheap(op, params):
-    """Whether all that an operation consists of is cheap, as in an activation."""
-    inner = params.get("call_jaxpr") or params.get("jaxpr")
+    """Whether an operation, or all that a function such as ReLU consists of, is."""
+    inner = {"custom_jvp_call": "call_jaxpr", "jit": "jaxpr"}.get(op.name)
     if inner is None:
         return op.name in _CHEAP
-    return all(_is_cheap(e.primitive, e.params) for e in inner.jaxpr.eqns)
+    return all(_is_cheap(e.primitive, e.params) for e in params[inner].jaxpr.eqns)
 
 
 def _torch_scan(step, carry, xs, y_like, keep, chunks=False):

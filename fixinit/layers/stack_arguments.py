@@ -113,9 +113,11 @@ def check_seeds(config, depth, seed_step):
 
 def check_differences(blocks, template, constants):
     """Refuses blocks that `constants`, set on the template, do not make alike."""
-    for path in constants:
+    for path, values in constants.items():
         try:
-            block_configs.resolve(template, path)
+            owner, name = block_configs.resolve(template, path)
+            if getattr(owner, name) != values[0]:
+                raise AttributeError
         except (AttributeError, IndexError, TypeError):
             raise ValueError(
                 f"The blocks differ in {path!r} of their configurations, which is "
