@@ -204,10 +204,8 @@ class _Step:
             if tensor.ref() in seen or tensor.op in free:
                 continue
             seen.add(tensor.ref())
-            # Under XLA shapes must be known: read from a list, they would not be.
-            is_shape = compiled and tensor.dtype.is_integer and tensor.op.inputs
-            is_shape = is_shape and (tensor.shape.rank or 0) <= 1
-            if tensor.op in late or tensor.op.type in cheap or is_shape:
+            again = tensor.op.type in cheap or (compiled and _cannot_be_read(tensor))
+            if tensor.op in late or again:
                 pending.extend(tensor.op.inputs)
             else:
                 kept[tensor.ref()] = tensor
@@ -257,6 +255,12 @@ class _Step:
         pruned.node.extend(nodes)
         pruned.library.CopyFrom(definition.library)
         return pruned
+
+
+def _cannot_be_read(tensor):
+    """Whether XLA cannot use it from a list: a shape, or the list of an inner loop."""
+    is_shape = tensor.dtype.is_integer and (tensor.shape.rank or 0) <= 1
+    return bool(tensor.op.inputs) and (is_shape or tensor.dtype == tf.variant)
 
 
 def _is_control(name):

@@ -123,10 +123,9 @@ def check_differences(blocks, template, constants):
                 f"The blocks differ in {path!r} of their configurations, which is "
                 "no attribute of the block. Make these layers alike."
             ) from None
-        numbers = {
-            p for p in constants if p.rpartition(".")[0] == path.rpartition(".")[0]
-        }
-        names = {p.rpartition(".")[2] for p in numbers}
+        parent = path.rpartition(".")[0]
+        paths = [other.rpartition(".") for other in constants]
+        names = {name for owner, _, name in paths if owner == parent}
         plain = [_plain_attributes(block, path, names) for block in blocks]
         different = next((p for p in plain if p != plain[0]), plain[0])
         for name, value in plain[0].items():

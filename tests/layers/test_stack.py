@@ -763,15 +763,26 @@ def test_functions_that_draw_nothing_are_the_same_in_every_block():
 # Sequences and images.
 
 
+def dense_block(seed):
+    return keras.layers.Dense(WIDTH, activation="tanh", kernel_initializer=he(seed))
+
+
+def recurrent_block(seed):
+    return keras.layers.GRU(
+        WIDTH,
+        return_sequences=True,
+        kernel_initializer=he(seed),
+        recurrent_initializer=he(seed + 100),
+        seed=seed + 200,
+    )
+
+
+@pytest.mark.parametrize("block", [dense_block, recurrent_block])
 @pytest.mark.parametrize("remat", [None, "sqrt"])
 @pytest.mark.parametrize("jit_compile", [True, False])
-def test_dense_blocks_on_sequences_train_like_separate_blocks(remat, jit_compile):
+def test_blocks_on_sequences_train_like_separate_blocks(block, remat, jit_compile):
     if jit_compile and keras.backend.backend() == "torch":
         pytest.skip("Keras has no compiler for PyTorch on the CPU.")
-
-    def block(seed):
-        return keras.layers.Dense(WIDTH, activation="tanh", kernel_initializer=he(seed))
-
     stack = Stack(block(3), DEPTH, seed_step=1, remat=remat)
     models = []
     for layers in ([stack], [block(3 + i) for i in range(DEPTH)]):
