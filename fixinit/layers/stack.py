@@ -153,14 +153,14 @@ class Stack(keras.layers.Layer):
         constants = block_configs.differences(configs)
         template = block_configs.make(blocks[0], configs[0])
         stack_arguments.check_differences(blocks, template, constants)
-        shapes = {_built_shape(block) for block in blocks}
-        if len(shapes) > 1:
+        shapes = [_built_shape(block) for block in blocks]
+        shape = shapes[0]
+        if not all(s == shape or (s and shape and _agree(s, shape)) for s in shapes):
             raise ValueError(
                 "The blocks of a stack must be built on one shape, or none of them. "
-                f"Received blocks built on: {shapes}"
+                f"Received blocks built on: {set(shapes)}"
             )
         stack = cls(template, len(blocks), constants=constants, **kwargs)
-        (shape,) = shapes
         if shape is None:
             made = zip(blocks, configs, strict=True)
             blocks = [block_configs.make(block, config) for block, config in made]
@@ -188,8 +188,7 @@ class Stack(keras.layers.Layer):
         starts = self._build_template(tuple(input_shape))
         sources = self._sources.value or []
         for source in sources:
-            if len(source.variables) != len(self.block.variables):
-                source(keras.KerasTensor(input_shape, source.compute_dtype))
+            self._build_block(source, input_shape)
         states = _state_ids(self.block)
         self._is_state = [id(v) in states for v in self.block.variables]
         stacked = []
@@ -237,8 +236,7 @@ class Stack(keras.layers.Layer):
         """
         rows = []
         for block in self._made_blocks():
-            if len(block.variables) != len(self.block.variables):
-                block(keras.KerasTensor(input_shape, block.compute_dtype))
+            self._build_block(block, input_shape)
             rows.append(ops.convert_to_numpy(block.variables[index]))
             if len(rows) == 2 and np.array_equal(*rows):
                 rows = self.depth * rows[:1]
@@ -259,6 +257,11 @@ class Stack(keras.layers.Layer):
                 owner, name = block_configs.resolve(block, path)
                 setattr(owner, name, numbers[index])
             yield block
+
+    def _build_block(self, block, shape):
+        """Gives a block all the variables that the template has."""
+        if len(block.variables) != len(self.block.variables):
+            block(keras.KerasTensor(shape, block.compute_dtype))
 
     def _build_template(self, shape):
         """Builds the block; returns the initializers of its weights, by their ids."""
@@ -389,8 +392,7 @@ class Stack(keras.layers.Layer):
         shape = self.get_build_config()["input_shape"]
         blocks = list(self._made_blocks())
         for index, block in enumerate(blocks):
-            if len(block.variables) != len(values):
-                block(keras.KerasTensor(shape, block.compute_dtype))
+            self._build_block(block, shape)
             for variable, value in zip(block.variables, values, strict=True):
                 variable.assign(value[index])
         return blocks

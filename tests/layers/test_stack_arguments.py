@@ -110,6 +110,13 @@ def test_blocks_built_on_different_shapes_are_refused():
         Stack.from_blocks(blocks)
 
 
+def test_blocks_built_on_different_batches_are_one_shape():
+    blocks = [dense(), dense()]
+    for size, block in enumerate(blocks, start=2):
+        block(np.ones((size, WIDTH), "float32"))
+    assert Stack.from_blocks(blocks).depth == 2
+
+
 def test_blocks_that_are_not_built_stay_so():
     blocks = [dense(), dense()]
     stack = Stack.from_blocks(blocks)
