@@ -15,7 +15,6 @@ from recipes.common.comparison_settings import Settings
 
 ROOT = pathlib.Path(compare_stability.__file__).parents[1]
 SCHEMES = ("unnormalized", "batch_norm")
-COST = {"seconds", "steps_per_second", "peak_memory_mb"}
 
 
 @pytest.fixture
@@ -64,15 +63,6 @@ def _run(settings, output_dir):
     return compare_stability.run(settings, data, directory)
 
 
-def _without_cost(content):
-    """What must be the same in every run: everything but time and memory."""
-    if isinstance(content, dict):
-        return {k: _without_cost(v) for k, v in content.items() if k not in COST}
-    if isinstance(content, list):
-        return [_without_cost(item) for item in content]
-    return content
-
-
 def test_every_arm_is_there_and_divergence_is_recorded(
     npz, tmp_path, no_drawing, capsys
 ):
@@ -88,7 +78,7 @@ def test_every_arm_is_there_and_divergence_is_recorded(
     assert "diverged at step 2: loss" in capsys.readouterr().out
 
 
-def test_a_run_goes_on_from_its_finished_arms(npz, tmp_path, no_drawing):
+def test_a_run_goes_on_from_its_finished_arms(npz, tmp_path, no_drawing, without_cost):
     settings = _settings(npz, schemes=("batch_norm",))
     undisturbed = _run(settings, tmp_path / "out")
     arms = tmp_path / "out" / "arms"
@@ -97,7 +87,7 @@ def test_a_run_goes_on_from_its_finished_arms(npz, tmp_path, no_drawing):
         (arms / f"{arm_id}.json").unlink()
     kept = {path: path.stat().st_mtime_ns for path in arms.iterdir()}
     resumed = _run(settings, tmp_path / "out")
-    assert _without_cost(resumed["arms"]) == _without_cost(undisturbed["arms"])
+    assert without_cost(resumed["arms"]) == without_cost(undisturbed["arms"])
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
 
 
@@ -163,7 +153,9 @@ def _command(npz, output_dir):
 
 
 @pytest.mark.slow
-def test_killed_and_started_again_it_ends_as_if_undisturbed(npz, tmp_path):
+def test_killed_and_started_again_it_ends_as_if_undisturbed(
+    npz, tmp_path, without_cost
+):
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     options = {"cwd": ROOT, "stdout": subprocess.DEVNULL}
     process = subprocess.Popen(_command(npz, killed), **options)
@@ -176,7 +168,7 @@ def test_killed_and_started_again_it_ends_as_if_undisturbed(npz, tmp_path):
     subprocess.run(_command(npz, killed), check=True, **options)
     subprocess.run(_command(npz, undisturbed), check=True, **options)
     contents = [results.load(path) for path in (killed, undisturbed)]
-    arms = [_without_cost(content["arms"]) for content in contents]
+    arms = [without_cost(content["arms"]) for content in contents]
     assert len(arms[0]) == 16
     assert arms[0] == arms[1]
     assert (killed / "report.html").exists()

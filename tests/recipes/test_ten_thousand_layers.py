@@ -18,7 +18,6 @@ from recipes.common import datasets, deep_settings, deep_trainer, families, resu
 from recipes.common.deep_settings import Settings
 
 ROOT = pathlib.Path(ten_thousand_layers.__file__).parents[1]
-COST = {"seconds", "steps_per_second", "peak_memory_mb"}
 FIGURES = ("variance_growth", "gradient_norms", "training_curves")
 
 
@@ -50,15 +49,6 @@ def _settings(npz, **changes):
 def _run(settings, output_dir):
     data, directory = ten_thousand_layers.prepare(settings, output_dir)
     return ten_thousand_layers.run(settings, data, directory)
-
-
-def _without_cost(content):
-    """What must be the same in every run: everything but time and memory."""
-    if isinstance(content, dict):
-        return {k: _without_cost(v) for k, v in content.items() if k not in COST}
-    if isinstance(content, list):
-        return [_without_cost(item) for item in content]
-    return content
 
 
 @pytest.fixture(scope="module")
@@ -104,12 +94,14 @@ def test_finished_networks_are_not_trained_again(finished, monkeypatch):
     assert _run(settings, path) == content
 
 
-def test_a_run_goes_on_from_its_finished_networks(finished, npz, monkeypatch):
+def test_a_run_goes_on_from_its_finished_networks(
+    finished, npz, monkeypatch, without_cost
+):
     settings, path, content = finished
     (path / "arms" / "fixup.json").unlink()
     kept = path / "arms" / "rezero.json"
     when = kept.stat().st_mtime_ns
-    assert _without_cost(_run(settings, path)) == _without_cost(content) | {
+    assert without_cost(_run(settings, path)) == without_cost(content) | {
         "finished": results.load(path)["finished"]
     }
     assert kept.stat().st_mtime_ns == when
@@ -224,7 +216,9 @@ def _main(monkeypatch, *arguments):
 
 
 @pytest.mark.slow
-def test_killed_and_started_again_it_ends_as_if_undisturbed(npz, tmp_path):
+def test_killed_and_started_again_it_ends_as_if_undisturbed(
+    npz, tmp_path, without_cost
+):
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     command = [
         *(sys.executable, "-m", "recipes.ten_thousand_layers", f"--dataset={npz}"),
@@ -241,7 +235,7 @@ def test_killed_and_started_again_it_ends_as_if_undisturbed(npz, tmp_path):
     for path in (killed, undisturbed):
         subprocess.run([*command, f"--output_dir={path}"], check=True, **options)
     arms = [results.load(path)["arms"] for path in (killed, undisturbed)]
-    assert _without_cost(arms[0]) == _without_cost(arms[1])
+    assert without_cost(arms[0]) == without_cost(arms[1])
 
 
 @pytest.mark.slow
