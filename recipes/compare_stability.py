@@ -16,18 +16,19 @@ a finished one draws its report again.
 
 import dataclasses
 import os
-import sys
 
 # Before Keras is imported, and TensorFlow with it, which is talkative.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
 
-from recipes.common import comparison_flags, datasets
+from recipes.common import command_line, datasets
 from recipes.common.comparison import Comparison
+from recipes.common.comparison_settings import Settings
 from recipes.common.publish import publish
 from recipes.common.results import Results
 
+RECIPE = "compare_stability"
 TITLE = "Stability of deep residual networks with and without normalization"
 
 
@@ -44,29 +45,36 @@ def prepare(settings, output_dir, data_dir=None):
         settings.depths[0], settings.units, data, settings.schemes[0], seed=0
     )
     config = dataclasses.asdict(settings)
-    return data, Results(output_dir, config, data.num_classes)
+    results = Results(output_dir, RECIPE, config, num_classes=data.num_classes)
+    return data, results
 
 
 def run(settings, data, results):
     """Trains, and draws what came out. Returns the content of results.json."""
     arm_ids = Comparison(settings, data, results).run()
-    return publish(results, "compare_stability", TITLE, arm_ids)
+    return publish(results, TITLE, arm_ids)
+
+
+def define_flags(flag_values=flags.FLAGS):
+    command_line.define(Settings, flag_values)
+    command_line.define_output_dir(RECIPE, flag_values)
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "Directory that holds the CIFAR archive or the folder extracted from it. By "
+        "default Keras downloads the data or takes it from its cache.",
+        flag_values=flag_values,
+    )
 
 
 def main(argv):
     flag_values = flags.FLAGS
-    try:
-        if argv[1:]:
-            raise ValueError(f"Flags start with --. Received: {' '.join(argv[1:])}")
-        settings = comparison_flags.settings(flag_values)
+    with command_line.one_line_errors(RECIPE):
+        settings = command_line.parse(Settings, argv, flag_values)
         data, results = prepare(settings, flag_values.output_dir, flag_values.data_dir)
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(f"compare_stability: {error}")
     run(settings, data, results)
 
 
 if __name__ == "__main__":
-    comparison_flags.define()
-    # --help shows the flags of this module, and of those that it adopts.
-    flags.adopt_module_key_flags(comparison_flags)
+    define_flags()
     app.run(main)

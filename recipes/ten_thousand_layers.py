@@ -17,18 +17,20 @@ defaults were found.
 
 import dataclasses
 import os
-import sys
 
 # Before Keras is imported, and TensorFlow with it, which is talkative.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
 
-from recipes.common import datasets, deep_settings, deep_trainer, families
-from recipes.common.comparison import describe, free_memory
+from recipes.common import command_line, datasets, deep_trainer, families, memory
+from recipes.common.comparison import describe
+from recipes.common.deep_settings import Settings
 from recipes.common.progress import Progress
 from recipes.common.publish import publish
 from recipes.common.results import Results
+
+RECIPE = "ten_thousand_layers"
 
 
 def prepare(settings, output_dir):
@@ -38,7 +40,8 @@ def prepare(settings, output_dir):
         `(data, results)`: a `Dataset` of vectors and the `Results` directory.
     """
     data = families.get("residual_mlp").adapt(datasets.load(settings.dataset))
-    results = Results(output_dir, dataclasses.asdict(settings), data.num_classes)
+    config = dataclasses.asdict(settings)
+    results = Results(output_dir, RECIPE, config, num_classes=data.num_classes)
     return data, results
 
 
@@ -56,26 +59,25 @@ def run(settings, data, results):
         results.add(record)
         progress.skip(end - progress.done)
         progress.write(describe(record))
-        free_memory()
+        memory.free()
     progress.finish()
     title = f"{settings.layers:,} layers, with and without normalization"
-    return publish(results, "ten_thousand_layers", title, settings.schemes)
+    return publish(results, title, settings.schemes)
+
+
+def define_flags(flag_values=flags.FLAGS):
+    command_line.define(Settings, flag_values)
+    command_line.define_output_dir(RECIPE, flag_values)
 
 
 def main(argv):
     flag_values = flags.FLAGS
-    try:
-        if argv[1:]:
-            raise ValueError(f"Flags start with --. Received: {' '.join(argv[1:])}")
-        settings = deep_settings.from_flags(flag_values)
+    with command_line.one_line_errors(RECIPE):
+        settings = command_line.parse(Settings, argv, flag_values)
         data, results = prepare(settings, flag_values.output_dir)
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(f"ten_thousand_layers: {error}")
     run(settings, data, results)
 
 
 if __name__ == "__main__":
-    deep_settings.define()
-    # --help shows the flags of this module, and of those that it adopts.
-    flags.adopt_module_key_flags(deep_settings)
+    define_flags()
     app.run(main)

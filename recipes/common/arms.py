@@ -37,9 +37,9 @@ def magnitudes(values):
     return np.where(recorded & np.isnan(values), np.inf, values)
 
 
-def select(results, kind=None, scheme=None, depth=None):
+def select(results, kind=None, scheme=None, depth=None, **others):
     """The arms with these properties; `None` stands for any."""
-    wanted = {"kind": kind, "scheme": scheme, "depth": depth}
+    wanted = {"kind": kind, "scheme": scheme, "depth": depth, **others}
     return [
         arm
         for arm in results.get("arms") or []

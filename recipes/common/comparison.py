@@ -1,10 +1,8 @@
 """Runs a comparison: which arms there are, in which order, and what is done already."""
 
-import gc
 import math
 
-import keras
-
+from recipes.common import memory
 from recipes.common.progress import Progress
 from recipes.common.trainer import Trainer
 
@@ -100,7 +98,7 @@ class Comparison:
             self.progress.skip(self._setup_work(depth))
         else:
             self._trainer = None
-            free_memory()
+            memory.free()
         return records
 
     def _record(self, scheme, depth, arm):
@@ -134,13 +132,6 @@ class Comparison:
     def _size(self, depth):
         # Stem, head, and what does not grow with depth, count as two blocks.
         return self.settings.family.num_blocks(depth) + 2
-
-
-def free_memory():
-    """Frees networks that are not used any more, which would pile up."""
-    keras.utils.clear_session()
-    # They hold themselves in cycles, with the functions that were compiled for them.
-    gc.collect()
 
 
 def describe(record):

@@ -1,14 +1,13 @@
 """What a comparison is asked to do, checked before anything is trained."""
 
 import dataclasses
-import math
-import sys
 
 import keras
 
 from fixinit import schemes
-from fixinit._validation import check_choice, check_positive_int
-from recipes.common import families
+from recipes.common import datasets, families
+from recipes.common import settings as settings_lib
+from recipes.common.settings import setting
 
 OPTIMIZERS = {
     "sgd": lambda: keras.optimizers.SGD(1.0, momentum=0.9),
@@ -36,50 +35,103 @@ DTYPE_POLICIES = {
 }
 
 
+def _rates(optimizer):
+    return ",".join(map(str, LEARNING_RATES[optimizer]))
+
+
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(settings_lib.Settings):
     """Every setting that determines the results, each named as its flag.
 
     `None` stands for a default that depends on other settings.
     """
 
-    dataset: str = "mnist1d"
-    model: str = "residual_mlp"
-    units: int | None = None
-    schemes: tuple = SCHEMES
-    depths: tuple | None = None
-    learning_rates: tuple | None = None
-    seeds: tuple = (0, 1, 2)
-    map_epochs: int = 3
-    epochs: int = 10
-    batch_size: int = 125
-    optimizer: str = "sgd"
-    mixed_precision: str = "none"
-    divergence_loss: float = 100.0
+    schemes: tuple[str, ...] = setting(
+        SCHEMES,
+        "What keeps the networks trainable, compared side by side. Any of "
+        f"{', '.join(schemes.names())}.",
+        check=schemes.get,
+    )
+    depths: tuple[int, ...] | None = setting(
+        None,
+        "Depths of the networks, counted in weight layers. Which there are depends on "
+        "--model: residual_mlp has every even number from 4. Default for "
+        f"residual_mlp: {','.join(map(str, families.get('residual_mlp').depths))}.",
+    )
+    learning_rates: tuple[float, ...] | None = setting(
+        None,
+        "Learning rates to try for every scheme and depth. Default: "
+        f"{_rates('sgd')} with sgd, {_rates('adam')} with adam and adamw.",
+    )
+    seeds: tuple[int, ...] = setting(
+        (0, 1, 2),
+        "Seeds of weights and data order. The best learning rate is trained once per "
+        "seed; the rates are compared at the first seed.",
+        at_least=0,
+    )
+    model: str = setting(
+        "residual_mlp", f"Family of networks, one of {', '.join(families.FAMILIES)}."
+    )
+    units: int | None = setting(
+        None,
+        "Width of the network: units of residual_mlp (default 64), filters of the "
+        "first stage of the others (16, for wide_resnet 32).",
+    )
+    dataset: str = setting(
+        "mnist1d",
+        f"Data set, one of {', '.join(datasets.names())}; the last stands for a file "
+        "of your own.",
+    )
+    map_epochs: int = setting(
+        3, "Epochs of the short runs that compare learning rates."
+    )
+    epochs: int = setting(10, "Epochs of the runs at the best learning rate.")
+    batch_size: int = setting(
+        125,
+        "Samples in a training step. The default divides the 4,000 samples of mnist1d, "
+        "so that no batch is smaller than the others.",
+    )
+    optimizer: str = setting(
+        "sgd",
+        f"One of {', '.join(OPTIMIZERS)}. sgd has momentum 0.9. Scalar multipliers "
+        "and biases train at a tenth of the learning rate.",
+        choices=OPTIMIZERS,
+    )
+    mixed_precision: str = setting(
+        "none",
+        f"One of {', '.join(DTYPE_POLICIES)}: compute in half precision, with "
+        "variables in float32. Pays on GPUs and TPUs.",
+        choices=DTYPE_POLICIES,
+    )
+    divergence_loss: float = setting(
+        100.0,
+        "A run whose training loss on a batch exceeds this, or is not finite, has "
+        "diverged: it is stopped and the others go on. 'inf' for non-finite only.",
+        below=None,
+    )
 
     def __post_init__(self):
+        super().__post_init__()
         family = families.get(self.model)
-        check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        check_choice("mixed_precision", self.mixed_precision, DTYPE_POLICIES)
         self._default("units", family.units)
         self._default("depths", family.depths)
         self._default("learning_rates", LEARNING_RATES[self.optimizer])
-        for name in ("units", "map_epochs", "epochs", "batch_size"):
-            check_positive_int(name, getattr(self, name))
-        for name in ("schemes", "depths", "learning_rates", "seeds"):
-            _check_list(name, getattr(self, name))
-        for scheme in self.schemes:
-            schemes.get(scheme)
         for depth in self.depths:
             family.num_blocks(depth)
-        for rate in self.learning_rates:
-            _check_positive("learning_rates", rate)
-        for seed in self.seeds:
-            check_positive_int("seeds", seed, minimum=0)
-        _check_positive("divergence_loss", self.divergence_loss, maximum=math.inf)
         # Shallow networks first, so that results appear early.
         object.__setattr__(self, "depths", tuple(sorted(self.depths)))
         object.__setattr__(self, "learning_rates", tuple(sorted(self.learning_rates)))
+
+    @classmethod
+    def quick(cls, values):
+        """Every part of the comparison, as small as it goes."""
+        return {
+            "depths": families.get(values["model"]).quick_depths,
+            "learning_rates": LEARNING_RATES[values["optimizer"]][1::2],
+            "seeds": (0, 1),
+            "map_epochs": 1,
+            "epochs": 3,
+        }
 
     def _default(self, name, value):
         if getattr(self, name) is None:
@@ -97,31 +149,3 @@ class Settings:
     def make_optimizer(self):
         """A new optimizer of learning rate 1."""
         return OPTIMIZERS[self.optimizer]()
-
-
-def quick(family, optimizer):
-    """The settings of `--quick`: every part of the comparison, as small as it goes."""
-    rates = LEARNING_RATES[optimizer]
-    return {
-        "depths": family.quick_depths,
-        "learning_rates": rates[1::2],
-        "seeds": (0, 1),
-        "map_epochs": 1,
-        "epochs": 3,
-    }
-
-
-def _check_list(name, values):
-    if not values:
-        raise ValueError(f"--{name} must not be empty.")
-    twice = sorted({value for value in values if values.count(value) > 1})
-    if twice:
-        raise ValueError(
-            f"--{name} holds {', '.join(map(str, twice))} more than once. "
-            f"Received: {','.join(map(str, values))}"
-        )
-
-
-def _check_positive(name, value, maximum=sys.float_info.max):
-    if not 0 < value <= maximum:
-        raise ValueError(f"--{name} must be positive numbers. Received: {value}")

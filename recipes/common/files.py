@@ -7,6 +7,8 @@ import math
 import os
 import pathlib
 
+import numpy as np
+
 _NOT_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
@@ -56,6 +58,8 @@ def write_csv(path, rows):
 
 def encode(value):
     """What JSON knows of `value`: numbers that are not finite become strings."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
     if isinstance(value, dict):
         return {key: encode(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

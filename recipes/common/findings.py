@@ -6,7 +6,7 @@ import numpy as np
 
 from recipes.common import arms as read
 from recipes.common.style import scheme_style
-from recipes.common.summary import format_number, format_percent
+from recipes.common.tables import format_number, format_percent
 
 
 def describe(results, rows):

@@ -1,4 +1,4 @@
-"""The report of a comparison: one HTML file that needs no network and no script."""
+"""Reports: one HTML file that needs no network and no script."""
 
 import base64
 import pathlib
@@ -7,46 +7,32 @@ import shlex
 import jinja2
 
 from recipes.common import arms as read
-from recipes.common import figures as figures_lib
-from recipes.common import findings
-from recipes.common.style import scheme_style
-from recipes.common.summary import COLUMNS, format_cell, summarize
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
 
-def write_report(results, figures, output_dir):
+def write_report(template, results, figures, output_dir, **context):
     """Writes `report.html`, with the figures inside it.
 
     Args:
+        template: Name of a template that extends `report.html`.
         results: dict. The content of results.json.
-        figures: Paths of the PNGs, as `recipes.common.plots.draw_all` returns them.
+        figures: What `recipes.common.plots.draw_all` returns.
         output_dir: Path. Directory to write to; it is made where it is missing.
+        **context: What the template shows beside title, figures and flags.
 
     Returns:
         The `pathlib.Path` of the report.
     """
-    rows = summarize(results)
-    chance = read.chance_loss(results)
     html = render(
-        "report.html",
+        template,
         title=results.get("title") or results.get("recipe") or "Results",
         byline=_byline(results),
-        summary=findings.describe(results, rows),
-        columns=[
-            {"title": title, "is_text": key == "label"} for title, key, _ in COLUMNS
-        ],
-        table=_table(rows),
-        figures=[_figure(pathlib.Path(path)) for path in figures],
-        bound=_bound(results),
-        reasons=_reasons(results),
-        has_map=bool(read.select(results, "map")),
-        trained=f" below that of a network that guesses, {chance:.2f}"
-        if chance
-        else " that is finite",
+        figures=[{"figure": f, "uri": embed_png(path)} for f, path in figures],
         command=[shlex.quote(word) for word in _command(results)],
         config=_facts(results.get("config")),
         environment=_facts(results.get("environment")),
+        **context,
     )
     path = pathlib.Path(output_dir) / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,60 +85,6 @@ def _byline(results):
     if environment.get("fixinit"):
         parts.append(f"fixinit {environment['fixinit']}")
     return " · ".join(parts)
-
-
-def _table(rows):
-    table = []
-    previous = None
-    for row in rows:
-        cells = [
-            {
-                "key": key,
-                "text": format_cell(row, key),
-                "is_bad": key == "diverged" and row["num_diverged"] > 0,
-            }
-            for _, key, _ in COLUMNS
-        ]
-        table.append(
-            {
-                "cells": cells,
-                "color": scheme_style(row["scheme"])["color"],
-                "starts_group": previous not in (None, row["depth"]),
-            }
-        )
-        previous = row["depth"]
-    return table
-
-
-def _figure(path):
-    module = figures_lib.ALL.get(path.stem)
-    name = path.stem.replace("_", " ")
-    return {
-        "name": path.stem,
-        "uri": embed_png(path),
-        "title": getattr(module, "TITLE", name.capitalize()),
-        "caption": getattr(module, "CAPTION", ""),
-        "alt": getattr(module, "ALT", name),
-    }
-
-
-def _bound(results):
-    """The bound on the loss, where the run's flags name one."""
-    config = results.get("config") or {}
-    bound = config.get("divergence_loss")
-    return "" if bound is None else f" of {bound:g}"
-
-
-def _reasons(results):
-    reasons = [
-        arm["diverged"].get("reason") or "no reason recorded"
-        for arm in read.select(results)
-        if arm.get("diverged")
-    ]
-    counts = {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)}
-    # Losses differ from arm to arm; name the most frequent reasons only.
-    ranked = sorted(counts, key=counts.get, reverse=True)[:3]
-    return "; ".join(f"“{reason}” in {counts[reason]} runs" for reason in ranked)
 
 
 def _facts(values):

@@ -20,22 +20,23 @@ _FOREIGN = ("results.json", "results.csv", "report.html", "settings.json")
 
 
 class Results:
-    """The results directory of one comparison.
+    """The results directory of one run of a recipe.
 
     Args:
         output_dir: Path of the directory. Made if it does not exist.
+        recipe: str. Name of the recipe.
         config: dict. Every flag that determines the results.
-        num_classes: int. Number of classes of the data set.
+        **facts: What else determines them, such as `num_classes` of a data set.
 
     Raises:
         ValueError: If the directory holds results of other flags, or something else.
         OSError: If it cannot be written.
     """
 
-    def __init__(self, output_dir, config, num_classes):
+    def __init__(self, output_dir, recipe, config, **facts):
         self.path = pathlib.Path(output_dir)
-        self.config = config
-        self.num_classes = num_classes
+        # As JSON holds it, which knows no tuples.
+        self.head = {"recipe": recipe, "config": decode(encode(config)), **facts}
         try:
             self._open()
         except OSError as error:
@@ -46,22 +47,19 @@ class Results:
 
     def _open(self):
         path = self.path / "config.json"
-        content = {
-            "config": self.config,
-            "num_classes": self.num_classes,
+        self.head |= {
             "environment": environment(),
             "started": _iso(datetime.datetime.now().timestamp()),
         }
         if path.exists():
-            here, content = content, read_json(path)
-            _check_ours(self.path, content)
-            _check_same(self.path, _identity(content), _identity(here))
+            here, self.head = self.head, read_json(path)
+            _check_ours(self.path, self.head)
+            _check_same(self.path, _identity(self.head), _identity(here))
         else:
             _check_free(self.path)
-        self.environment, self.started = content["environment"], content["started"]
         (self.path / "arms").mkdir(parents=True, exist_ok=True)
         # Fails here, and not after the first arm, where nothing can be written.
-        write_json(path, content)
+        write_json(path, self.head)
 
     def arm(self, arm_id):
         """The finished arm of that id, or `None`."""
@@ -75,25 +73,28 @@ class Results:
     def _arm_path(self, arm_id):
         return self.path / "arms" / f"{arm_id}.json"
 
-    def finish(self, recipe, title, arm_ids):
-        """Writes results.json and results.csv, and returns the results."""
+    def content(self, title, arm_ids):
+        """What results.json holds of the finished arms.
+
+        Args:
+            title: Title of the report.
+            arm_ids: Ids of the arms, in the order of the report.
+        """
         arms = [self.arm(arm_id) for arm_id in arm_ids]
         last = max(self._arm_path(arm_id).stat().st_mtime for arm_id in arm_ids)
-        results = {
-            "recipe": recipe,
+        return {
             "title": title,
-            "config": self.config,
-            "num_classes": self.num_classes,
-            "environment": self.environment,
-            "started": self.started,
+            **self.head,
             "finished": _iso(last),
             # The arms' own times: the sum is right also when a run was killed.
             "seconds": round(sum(arm["seconds"] for arm in arms), 1),
             "arms": arms,
         }
-        write_json(self.path / "results.json", results)
-        write_csv(self.path / "results.csv", [row(arm) for arm in arms])
-        return results
+
+    def finish(self, content, rows):
+        """Writes results.json, and results.csv with these rows."""
+        write_json(self.path / "results.json", content)
+        write_csv(self.path / "results.csv", rows)
 
 
 def load(path):
@@ -106,34 +107,6 @@ def load(path):
     return read_json(path / "results.json" if path.is_dir() else path)
 
 
-def row(arm):
-    """One arm as a row of results.csv: what people look at first."""
-    final = arm["epochs"][-1] if arm["epochs"] else {}
-    initial = arm["initial"] or {}
-    diverged = arm["diverged"] or {}
-    keys = ("id", "kind", "scheme", "depth", "num_blocks", "learning_rate", "seed")
-    curves = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
-    return {
-        **{key: arm[key] for key in (*keys, "parameters")},
-        "epochs": len(arm["epochs"]),
-        **{f"final_{key}": final.get(key) for key in curves},
-        "diverged_step": diverged.get("step"),
-        "diverged_reason": diverged.get("reason"),
-        "initial_loss": initial.get("loss"),
-        "initial_gradient_norm": initial.get("gradient_norm"),
-        "growth": _growth(initial.get("mean_square")),
-        "predicted_growth": _growth(initial.get("predicted")),
-        "steps_per_second": arm["steps_per_second"],
-        "peak_memory_mb": arm["peak_memory_mb"],
-        "seconds": arm["seconds"],
-    }
-
-
-def _growth(curve):
-    """The mean square after the last block over that of the first one's input."""
-    return curve[-1] / curve[0] if curve and curve[0] else None
-
-
 def _check_free(path):
     """Refuses a directory without config.json that holds what is not ours."""
     for name in _FOREIGN:
@@ -142,8 +115,8 @@ def _check_free(path):
 
 
 def _check_ours(path, content):
-    """Refuses a config.json that no comparison has written."""
-    kinds = {"config": dict, "num_classes": int, "environment": dict, "started": str}
+    """Refuses a config.json that no run has written."""
+    kinds = {"recipe": str, "config": dict, "environment": dict, "started": str}
     if not isinstance(content, dict) or not all(
         isinstance(content.get(key), kind) for key, kind in kinds.items()
     ):
@@ -152,24 +125,23 @@ def _check_ours(path, content):
 
 def _something_else(path, found):
     return (
-        f"--output_dir={path} holds something else than a comparison: {found}. "
+        f"--output_dir={path} holds something else than results of a recipe: {found}. "
         f"Choose another, such as --output_dir={path}_2."
     )
 
 
 def _identity(content):
-    """What must agree for arms to belong to the same comparison."""
+    """What must agree for arms to belong to the same run."""
+    facts = content.keys() - {"config", "environment", "started"}
     return {
+        **{key: content[key] for key in sorted(facts)},
         **content["config"],
-        "num_classes": content["num_classes"],
         # Backends differ in the last digits, and training amplifies them.
         "KERAS_BACKEND": content["environment"].get("backend"),
     }
 
 
 def _check_same(path, there, here):
-    # As JSON holds it, which knows no tuples.
-    here = decode(encode(here))
     different = [
         f"{key} ({there.get(key)} there, {here.get(key)} now)"
         for key in {**there, **here}
@@ -177,7 +149,7 @@ def _check_same(path, there, here):
     ]
     if different:
         raise ValueError(
-            f"--output_dir={path} holds results of other flags or data: "
+            f"--output_dir={path} holds results of other flags, data or recipes: "
             f"{', '.join(different)}. Choose another, such as "
             f"--output_dir={path}_2, or give the same flags to go on from there."
         )

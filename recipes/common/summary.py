@@ -10,6 +10,7 @@ import numpy as np
 
 from recipes.common import arms as read
 from recipes.common.style import scheme_style
+from recipes.common.tables import align, format_number, format_percent
 
 # Title, key of a row and name in the terminal, where there is less room.
 COLUMNS = (
@@ -131,39 +132,6 @@ def _row(results, depth, scheme):
     return row
 
 
-def format_number(value, digits=3):
-    """A number for people: three significant digits, a dash where it is unknown.
-
-    Example:
-
-    >>> format_number(2.302585), format_number(1.5e30), format_number(math.inf)
-    ('2.30', '1.5e+30', 'overflow')
-    """
-    if value is None or math.isnan(value):
-        return "–"
-    if math.isinf(value):
-        return "overflow"
-    if value == 0:
-        return "0"
-    if not 1e-3 <= abs(value) < 1e5:
-        return f"{value:.1e}"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:.{decimals}f}"
-
-
-def format_percent(mean, std=math.nan):
-    """A fraction in percent, with its spread where there is one.
-
-    Example:
-
-    >>> format_percent(0.684, 0.011), format_percent(0.684)
-    ('68.4 ± 1.1', '68.4')
-    """
-    if math.isnan(mean):
-        return "–"
-    return f"{100 * mean:.1f}" + ("" if math.isnan(std) else f" ± {100 * std:.1f}")
-
-
 def format_cell(row, key):
     """The text of one entry of a row, in the terminal and in the report alike."""
     if key == "diverged":
@@ -181,16 +149,8 @@ def format_table(rows):
     columns = [(key, name) for _, key, name in COLUMNS if name]
     table = [[name for _, name in columns]]
     table += [[format_cell(row, key) for key, _ in columns] for row in rows]
-    widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
-    # Names read best from the left, numbers from the right.
-    aligns = ["<" if key == "label" else ">" for key, _ in columns]
-    lines = [
-        "  ".join(
-            f"{text:{align}{width}}"
-            for text, align, width in zip(line, aligns, widths, strict=True)
-        ).rstrip()
-        for line in table
-    ]
+    # Depth and scheme stand on the left.
+    lines = align(table, labels=2)
     lines.insert(1, "-" * max(len(line) for line in lines))
     # An empty line between depths.
     for i in reversed(range(1, len(rows))):

@@ -10,7 +10,7 @@ import pytest
 from absl import flags
 
 from recipes import compare_stability
-from recipes.common import comparison_flags, plots, report, results
+from recipes.common import comparison_report, plots, results
 from recipes.common.comparison_settings import Settings
 
 ROOT = pathlib.Path(compare_stability.__file__).parents[1]
@@ -36,8 +36,12 @@ def npz(tmp_path):
 def no_drawing(monkeypatch):
     """Plots and report have tests of their own."""
     drawn = []
-    monkeypatch.setattr(plots, "draw_all", lambda content, path: drawn.append(path))
-    monkeypatch.setattr(report, "write_report", lambda content, figures, path: path)
+    monkeypatch.setattr(
+        plots, "draw_all", lambda *arguments: drawn.append(arguments[2])
+    )
+    monkeypatch.setattr(
+        comparison_report, "write_report", lambda content, figures, path: path
+    )
     return drawn
 
 
@@ -103,7 +107,7 @@ def test_a_finished_run_is_drawn_again_without_training(
 
 def _main(monkeypatch, *arguments):
     flag_values = flags.FlagValues()
-    comparison_flags.define(flag_values)
+    compare_stability.define_flags(flag_values)
     rest = flag_values(["recipe", *arguments])
     monkeypatch.setattr(flags, "FLAGS", flag_values)
     monkeypatch.setattr(compare_stability, "run", pytest.fail)
@@ -179,7 +183,7 @@ def test_help_explains_every_flag():
     command = [sys.executable, "-m", "recipes.compare_stability", "--help"]
     text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
     flag_values = flags.FlagValues()
-    comparison_flags.define(flag_values)
+    compare_stability.define_flags(flag_values)
     for name in flag_values:
         assert f"--{name}" in text or f"--[no]{name}" in text
 

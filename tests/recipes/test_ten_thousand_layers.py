@@ -14,7 +14,7 @@ import pytest
 from absl import flags
 
 from recipes import ten_thousand_layers
-from recipes.common import datasets, deep_settings, deep_trainer, families, results
+from recipes.common import command_line, datasets, deep_trainer, families, results
 from recipes.common.deep_settings import Settings
 
 ROOT = pathlib.Path(ten_thousand_layers.__file__).parents[1]
@@ -151,15 +151,20 @@ def test_remat_changes_nothing_but_memory(npz, tmp_path):
 
 def _parse(*arguments):
     flag_values = flags.FlagValues()
-    deep_settings.define(flag_values)
+    ten_thousand_layers.define_flags(flag_values)
     rest = flag_values(["recipe", *arguments])
     return flag_values, rest
 
 
+def _asked(*arguments):
+    flag_values, rest = _parse(*arguments)
+    return command_line.parse(Settings, rest, flag_values)
+
+
 def test_flags_default_to_the_settings():
-    assert deep_settings.from_flags(_parse()[0]) == Settings()
+    assert _asked() == Settings()
     assert Settings().layers == 10_000
-    quick = deep_settings.from_flags(_parse("--quick", "--epochs=7")[0])
+    quick = _asked("--quick", "--epochs=7")
     assert quick.layers < 10_000 and quick.epochs == 7
 
 
@@ -171,7 +176,7 @@ def test_command_in_the_report_gives_the_same_settings_again():
         {"recipe": "ten_thousand_layers", "config": dataclasses.asdict(settings)}
     )
     words = words[words.index("recipes.ten_thousand_layers") + 1 :]
-    assert deep_settings.from_flags(_parse(*words)[0]) == settings
+    assert _asked(*words) == settings
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The figures of a comparison, one a file, each a function of the results.
 
-A figure's `draw(results)` returns a `matplotlib.figure.Figure`, or `None` where the
+A module's `draw(results)` returns a `matplotlib.figure.Figure`, or `None` where the
 results hold nothing to draw. `TITLE`, `CAPTION` and `ALT` say what it shows.
 """
 
@@ -10,11 +10,15 @@ from recipes.common.figures import (
     training_curves,
     variance_growth,
 )
+from recipes.common.plots import Figure
 
 # In the order in which a reader needs them.
-ALL = {
-    "variance_growth": variance_growth,
-    "gradient_norms": gradient_norms,
-    "learning_rate_map": learning_rate_map,
-    "training_curves": training_curves,
-}
+ALL = tuple(
+    Figure(name, module.draw, module.TITLE, module.CAPTION, module.ALT)
+    for name, module in {
+        "variance_growth": variance_growth,
+        "gradient_norms": gradient_norms,
+        "learning_rate_map": learning_rate_map,
+        "training_curves": training_curves,
+    }.items()
+)

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from recipes.common import arms as read
 from recipes.common.figures import panels
 from recipes.common.style import MUTED, new_figure, scheme_style
-from recipes.common.summary import format_percent
+from recipes.common.tables import format_percent
 
 TITLE = "Training"
 CAPTION = (

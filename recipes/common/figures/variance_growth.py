@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from recipes.common import arms as read
 from recipes.common.figures import panels
 from recipes.common.style import new_figure, scheme_style
-from recipes.common.summary import format_number
+from recipes.common.tables import format_number
 
 TITLE = "Growth of the mean square at initialization"
 CAPTION = (

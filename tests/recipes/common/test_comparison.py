@@ -86,7 +86,7 @@ class FakeData:
 def run(monkeypatch):
     monkeypatch.setattr(comparison, "Trainer", FakeTrainer)
     # Slow where other tests have left much behind.
-    monkeypatch.setattr(comparison, "free_memory", lambda: None)
+    monkeypatch.setattr(comparison.memory, "free", lambda: None)
     monkeypatch.setattr(FakeTrainer, "made", 0)
 
     def run(results):

@@ -18,8 +18,12 @@ def always(*_):
     return 0
 
 
-def check(paths):
-    for path in paths:
+def draw(results, path):
+    return plots.draw_all(figures.ALL, results, path)
+
+
+def check(drawn):
+    for _, path in drawn:
         image = imread(path)[..., :3]
         assert min(image.shape[:2]) > 150, path
         # Neither blank nor all ink.
@@ -27,10 +31,10 @@ def check(paths):
 
 
 def test_every_figure_is_written(make_results, tmp_path):
-    paths = plots.draw_all(make_results(**SMALL), tmp_path / "new")
-    assert [path.stem for path in paths] == list(figures.ALL)
-    assert all(path.parent == tmp_path / "new" for path in paths)
-    check(paths)
+    drawn = draw(make_results(**SMALL), tmp_path / "new")
+    assert [figure for figure, _ in drawn] == list(figures.ALL)
+    assert all(path == tmp_path / "new" / f"{f.name}.png" for f, path in drawn)
+    check(drawn)
 
 
 @pytest.mark.filterwarnings("error")
@@ -46,9 +50,9 @@ def test_every_figure_is_written(make_results, tmp_path):
     ids=["one of each", "overflow", "all diverged", "one block", "one rate"],
 )
 def test_unusual_results_are_drawn(make_results, tmp_path, changes):
-    paths = plots.draw_all(make_results(**changes), tmp_path)
-    assert len(paths) == len(figures.ALL)
-    check(paths)
+    drawn = draw(make_results(**changes), tmp_path)
+    assert len(drawn) == len(figures.ALL)
+    check(drawn)
 
 
 def test_many_schemes_and_depths(make_results, tmp_path):
@@ -58,7 +62,7 @@ def test_many_schemes_and_depths(make_results, tmp_path):
         learning_rates=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
         seeds=(0,),
     )
-    check(plots.draw_all(results, tmp_path))
+    check(draw(results, tmp_path))
 
 
 def test_deepest_network_always_has_a_panel():
@@ -77,7 +81,7 @@ def test_deepest_network_always_has_a_panel():
 )
 def test_figure_without_data_is_left_out(make_results, tmp_path, kinds, expected):
     results = make_results(schemes=("fixup",), depths=(22,), kinds=kinds)
-    assert {p.stem for p in plots.draw_all(results, tmp_path)} == expected
+    assert {figure.name for figure, _ in draw(results, tmp_path)} == expected
 
 
 def test_null_and_nonfinite_fields(make_results, tmp_path):
@@ -87,7 +91,7 @@ def test_null_and_nonfinite_fields(make_results, tmp_path):
     second["initial"]["predicted"] = None
     second["initial"]["branch_gradient_norms"] = None
     third["epochs"][2] = dict.fromkeys(third["epochs"][2]) | {"train_loss": "inf"}
-    check(plots.draw_all(results, tmp_path))
+    check(draw(results, tmp_path))
 
 
 def lines(axis):

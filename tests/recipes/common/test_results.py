@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from recipes.common import files, results
+from recipes.common import files, publish, results
 from recipes.common.results import Results
 from recipes.common.run_directory import RunDirectory
 
@@ -35,15 +35,20 @@ ARM = {
 }
 
 
+def _open(path, config, recipe="compare_stability", num_classes=10):
+    return Results(path, recipe, config, num_classes=num_classes)
+
+
 def test_results_hold_flags_environment_and_arms(tmp_path):
-    directory = Results(tmp_path / "a" / "b", {"depths": (4,)}, 10)
+    directory = _open(tmp_path / "a" / "b", {"depths": (4,)})
     assert files.read_json(directory.path / "config.json")["config"] == {"depths": [4]}
     assert directory.arm(ARM["id"]) is None
     directory.add(ARM)
-    content = directory.finish("compare_stability", "title", [ARM["id"]])
+    content = directory.content("title", [ARM["id"]])
+    directory.finish(content, [publish.row(arm) for arm in content["arms"]])
     assert content["recipe"] == "compare_stability"
     assert content["seconds"] == 1.5
-    assert (content["config"], content["num_classes"]) == ({"depths": (4,)}, 10)
+    assert (content["config"], content["num_classes"]) == ({"depths": [4]}, 10)
     assert {"fixinit", "keras", "backend", "numpy"} <= set(content["environment"])
     loaded = results.load(directory.path)
     assert loaded["arms"][0]["epochs"] == ARM["epochs"]
@@ -55,43 +60,49 @@ def test_results_hold_flags_environment_and_arms(tmp_path):
 
 
 def test_the_same_flags_open_a_directory_again(tmp_path):
-    Results(tmp_path, {"depths": (4, 6), "rate": math.inf}, 10).add(ARM)
-    again = Results(tmp_path, {"depths": (4, 6), "rate": math.inf}, 10)
+    _open(tmp_path, {"depths": (4, 6), "rate": math.inf}).add(ARM)
+    again = _open(tmp_path, {"depths": (4, 6), "rate": math.inf})
     assert again.arm(ARM["id"])["learning_rate"] == 0.1
 
 
 def test_other_flags_are_refused_by_name(tmp_path):
-    Results(tmp_path, {"depths": (4, 6), "seeds": (0,), "epochs": 2}, 10)
+    _open(tmp_path, {"depths": (4, 6), "seeds": (0,), "epochs": 2})
     with pytest.raises(ValueError, match="depths.*seeds.*--output_dir") as error:
-        Results(tmp_path, {"depths": (4, 8), "seeds": (1,), "epochs": 2}, 10)
+        _open(tmp_path, {"depths": (4, 8), "seeds": (1,), "epochs": 2})
     assert "epochs" not in str(error.value)
 
 
 def test_another_backend_is_refused(tmp_path):
-    path = Results(tmp_path, {}, 10).path / "config.json"
+    path = _open(tmp_path, {}).path / "config.json"
     content = files.read_json(path)
     content["environment"]["backend"] = "other"
     files.write_json(path, content)
     with pytest.raises(ValueError, match="KERAS_BACKEND"):
-        Results(tmp_path, {}, 10)
+        _open(tmp_path, {})
 
 
 def test_directory_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="--output_dir.*Choose another"):
-        Results(tmp_path / "file", {}, 10)
+        _open(tmp_path / "file", {})
 
 
 def test_data_of_another_number_of_classes_are_refused(tmp_path):
-    Results(tmp_path, {}, 10)
+    _open(tmp_path, {})
     with pytest.raises(ValueError, match=r"num_classes \(10 there, 3 now\)"):
-        Results(tmp_path, {}, 3)
+        _open(tmp_path, {}, num_classes=3)
+
+
+def test_results_of_another_recipe_are_refused(tmp_path):
+    _open(tmp_path, {})
+    with pytest.raises(ValueError, match=r"recipe \(compare_stability there, mine now"):
+        _open(tmp_path, {}, recipe="mine")
 
 
 def test_broken_config_is_an_error_that_names_it(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="config.json is corrupted"):
-        Results(tmp_path, {}, 10)
+        _open(tmp_path, {})
 
 
 @pytest.mark.parametrize(
@@ -107,7 +118,7 @@ def test_broken_config_is_an_error_that_names_it(tmp_path):
 def test_something_else_is_refused_and_left_alone(name, text, tmp_path):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match="--output_dir=.* holds something else"):
-        Results(tmp_path, {}, 10)
+        _open(tmp_path, {})
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == text
 
@@ -115,4 +126,4 @@ def test_something_else_is_refused_and_left_alone(name, text, tmp_path):
 def test_run_of_the_other_recipe_is_refused(tmp_path):
     RunDirectory(tmp_path).check_settings({"scheme": "fixup"})
     with pytest.raises(ValueError, match="settings.json without config.json"):
-        Results(tmp_path, {}, 10)
+        _open(tmp_path, {})

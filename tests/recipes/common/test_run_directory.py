@@ -22,7 +22,7 @@ def test_something_else_is_refused_and_left_alone(name, text, tmp_path):
 
 
 def test_comparison_is_refused_from_its_first_file_on(tmp_path):
-    Results(tmp_path, {}, 10)
+    Results(tmp_path, "compare_stability", {})
     before = sorted(tmp_path.iterdir())
     # Before --restart can remove anything.
     with pytest.raises(ValueError, match="--output_dir=.* holds something else"):

@@ -8,7 +8,14 @@ import shlex
 import pytest
 from absl import flags
 
-from recipes.common import comparison_flags, findings, plots, report, summary
+from recipes.common import (
+    command_line,
+    comparison_report,
+    figures,
+    findings,
+    plots,
+    summary,
+)
 from recipes.common.comparison_settings import Settings
 
 
@@ -52,20 +59,20 @@ def png(tmp_path):
     # The report looks into no figure, so one pixel will do.
     path = tmp_path / "variance_growth.png"
     path.write_bytes(b"\x89PNG\r\n")
-    return path
+    return figures.ALL[0], path
 
 
-def write(results, figures, output_dir):
-    path = report.write_report(results, figures, output_dir)
+def write(results, drawn, output_dir):
+    path = comparison_report.write_report(results, drawn, output_dir)
     assert path == output_dir / "report.html"
     return path.read_text(encoding="utf-8")
 
 
 def test_report_needs_no_other_file(results, tmp_path):
-    figures = plots.draw_all(results, tmp_path)
-    text = write(results, figures, tmp_path)
+    drawn = plots.draw_all(figures.ALL, results, tmp_path)
+    text = write(results, drawn, tmp_path)
     reader = Reader(text)
-    assert len(reader.images) == len(figures) == 4
+    assert len(reader.images) == len(drawn) == 4
     assert all(uri.startswith("data:image/png;base64,") for uri in reader.loads)
     assert all(len(image["alt"]) > 40 for image in reader.images)
     assert not re.search(r"@import|url\(|https?://", text)
@@ -151,9 +158,10 @@ def test_command_gives_the_same_settings_again(settings, tmp_path):
     words = command({"config": dataclasses.asdict(settings)}, tmp_path)
     assert words[:3] == ["python", "-m", "recipes.compare_stability"]
     flag_values = flags.FlagValues()
-    comparison_flags.define(flag_values)
-    assert flag_values(words[2:]) == ["recipes.compare_stability"]
-    assert comparison_flags.settings(flag_values) == settings
+    command_line.define(Settings, flag_values)
+    rest = flag_values(words[2:])
+    assert rest == ["recipes.compare_stability"]
+    assert command_line.parse(Settings, rest, flag_values) == settings
 
 
 def test_command_names_a_backend_that_is_not_the_default(results, tmp_path):
@@ -202,11 +210,3 @@ def test_partial_results(make_results, tmp_path, kinds):
 def test_almost_empty_results(tmp_path):
     text = Reader(write({"arms": []}, [], tmp_path / "new")).text
     assert "No network was trained in full yet." in text
-
-
-def test_figure_of_another_recipe(results, tmp_path):
-    path = tmp_path / "my_own_figure.png"
-    path.write_bytes(b"\x89PNG\r\n")
-    reader = Reader(write(results, [path], tmp_path))
-    assert "My own figure" in reader.text
-    assert reader.images[0]["alt"] == "my own figure"

@@ -1,15 +1,15 @@
 import pytest
 from absl import flags
 
-from recipes.common import comparison_flags
+from recipes.common import command_line
 from recipes.common.comparison_settings import Settings
 
 
 def _settings(*arguments):
     flag_values = flags.FlagValues()
-    comparison_flags.define(flag_values)
-    flag_values(["recipe", *arguments])
-    return comparison_flags.settings(flag_values)
+    command_line.define(Settings, flag_values)
+    rest = flag_values(["recipe", *arguments])
+    return command_line.parse(Settings, rest, flag_values)
 
 
 def test_no_flags_give_the_defaults():
@@ -67,7 +67,8 @@ def test_duplicates_are_an_error(argument):
     "argument, message",
     [
         ("--seeds=-1", "seeds"),
-        ("--depths=-10", "4 and 6"),
+        ("--depths=2", "4 and 6"),
+        ("--depths=-10", "--depths must be an integer, at least 1"),
         ("--depths=11", "10 and 12"),
         ("--depths=ten", "--depths takes integers"),
         ("--learning_rates=0.1,-1", "--learning_rates.*positive"),
@@ -89,5 +90,5 @@ def test_bad_value_is_an_error_that_names_the_flag_or_the_likely_fix(argument, m
 
 def test_every_flag_has_help():
     flag_values = flags.FlagValues()
-    comparison_flags.define(flag_values)
+    command_line.define(Settings, flag_values)
     assert all(len(flag_values[name].help) > 20 for name in flag_values)
