@@ -14,7 +14,7 @@ EXTRAS = {
     "recipes": ["jinja2", "matplotlib", "mnist1d", "scikit-learn", "tensorboard"],
     "jax": ["jax"],
     "torch": ["torch"],
-    "test": ["build", "hypothesis", "pytest", "pytest-xdist", "ruff", "scipy"],
+    "test": ["build", "hypothesis", "pytest>=9", "pytest-xdist", "ruff", "scipy"],
 }
 
 setup(

@@ -10,6 +10,8 @@ import fixinit
 PACKAGE = pathlib.Path(fixinit.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 BACKENDS = {"tensorflow", "jax", "torch"}
+# What `fixinit.graph.trace` and `find_blocks`, which have examples, are made of.
+GRAPH_INTERNALS = {"Block", "Call", "Graph", "Instrument", "run"}
 # What each package may import of the others.
 ALLOWED = {
     "_validation": set(),
@@ -19,7 +21,8 @@ ALLOWED = {
     "schemes": {"_validation", "initializers", "layers"},
     "models": {"_validation", "layers", "schemes"},
     "optimizers": {"_validation"},
-    "diagnostics": {"_validation", "backend", "layers"},
+    "graph": {"_validation", "layers"},
+    "diagnostics": {"_validation", "backend", "graph", "layers"},
 }
 
 
@@ -65,6 +68,7 @@ def test_models_ask_and_never_name_a_scheme():
         fixinit.schemes,
         fixinit.models,
         fixinit.optimizers,
+        fixinit.graph,
         fixinit.diagnostics,
     ],
     ids=lambda module: module.__name__,
@@ -73,5 +77,5 @@ def test_everything_public_is_documented_with_an_example(module):
     for name in module.__all__:
         documentation = getattr(module, name).__doc__
         assert documentation, name
-        exempt = {"Scheme", "block_statistics", "gradient_norms"}
+        exempt = {"Scheme", "block_statistics", "gradient_norms"} | GRAPH_INTERNALS
         assert ">>>" in documentation or name in exempt, name

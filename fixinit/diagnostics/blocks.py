@@ -1,16 +1,19 @@
 """How large the activations are after every residual block."""
 
+import functools
+
 import keras
 import numpy as np
 from keras import ops
 
-from fixinit.layers import ResidualBlock, Stack
+from fixinit import backend, graph
 
 
 class BlockStatistics:
     """Measures variance and mean square after every residual block of a model.
 
-    Made once per model, it can be called again and again as weights change.
+    Made and compiled once per model, it can be called again and again as weights
+    change.
 
     Example:
 
@@ -20,33 +23,35 @@ class BlockStatistics:
     (4,)
 
     Args:
-        model: Functional `keras.Model` with `fixinit.layers.ResidualBlock`
-            layers or `fixinit.layers.Stack`s, such as those of `fixinit.models`.
-            The blocks of a stack are named by its name and their index.
+        model: Functional or Sequential `keras.Model` with residual blocks, which
+            `fixinit.graph.find_blocks` finds, or `fixinit.layers.Stack`s. The blocks of
+            a stack are named by its name and their index.
+
+    Attributes:
+        names: List of strings: `"input"`, then the names of the blocks.
 
     Raises:
         ValueError: If the model holds no residual block.
     """
 
     def __init__(self, model):
-        self.layers = [
-            layer for layer in model.layers if isinstance(layer, (ResidualBlock, Stack))
-        ]
-        if not self.layers:
+        self._model = model
+        self._graph = graph.trace(model)
+        places = block_places(self._graph)
+        if not places:
             raise ValueError(
-                f"Model `{model.name}` holds no fixinit.layers.ResidualBlock or Stack "
-                "at its top level, so there is nothing to measure."
+                f"Model `{model.name}` holds no residual block: no addition of a "
+                "branch and its shortcut, and no fixinit.layers.Stack. There is "
+                "nothing to measure."
             )
-        self.names = ["input"]
-        tensors = [self.layers[0].input]
-        for layer in self.layers:
-            if isinstance(layer, Stack):
-                self.names += [f"{layer.name}[{i}]" for i in range(layer.depth)]
-                tensors.append(layer.input)
-            else:
-                self.names.append(layer.name)
-                tensors.append(layer.output)
-        self._taps = keras.Model(model.inputs, tensors)
+        self.names = ["input", *(name for place in places for name in place.names)]
+        first = places[0].stack.inputs[0] if places[0].stack else places[0].block.input
+        producer = self._graph.producers()[first]
+        self._watched = [producer.name, *(place.call.name for place in places)]
+        self._compiled = {
+            training: backend.compiled(functools.partial(self._measure, training))
+            for training in (False, True)
+        }
 
     def __call__(self, x, training=False):
         """Measures on one batch.
@@ -62,26 +67,56 @@ class BlockStatistics:
             input and every block's output: `"variance"`, over batch and space,
             averaged over channels, and `"mean_square"`, over all elements.
         """
-        x = check_inputs(x)
-        outputs, _ = self._taps.stateless_call(
-            [v.value for v in self._taps.trainable_variables],
-            [v.value for v in self._taps.non_trainable_variables],
-            ops.convert_to_tensor(x),
-            training=training,
-        )
-        measured = [_statistics(outputs[0])]
-        for layer, h in zip(self.layers, outputs[1:], strict=True):
-            if isinstance(layer, Stack):
-                stacked = layer.observe(h, _statistics, training)
-                values = [ops.convert_to_numpy(s)[1:] for s in stacked]
-                measured += list(zip(*values, strict=True))
-            else:
-                measured.append(_statistics(h))
-        variance, mean_square = (
-            np.array([ops.convert_to_numpy(value) for value in values])
-            for values in zip(*measured, strict=True)
-        )
+        x = ops.convert_to_tensor(check_inputs(x))
+        values = [v.value for v in self._model.variables]
+        measured = self._compiled[bool(training)](values, x)
+        rows = [ops.convert_to_numpy(m).reshape(-1, 2) for m in measured]
+        variance, mean_square = np.concatenate(rows).T
         return {"variance": variance, "mean_square": mean_square}
+
+    def _measure(self, training, values, x):
+        state = zip(self._model.variables, values, strict=True)
+        with keras.StatelessScope(state_mapping=state):
+            _, found = graph.run(self._graph, [x], _Taps(self._watched), None, training)
+        return [found[name] for name in self._watched]
+
+
+class BlockPlace:
+    """Where the output of a block, or of all blocks of a stack, can be seen.
+
+    Attributes:
+        names: List of the blocks' names: one, or as many as the stack is deep.
+        call: The `fixinit.graph.Call` that gives the output; that of one block, in
+            the case of a stack.
+        block: The `fixinit.graph.Block`, or `None` where a stack's block is no
+            residual block.
+        graph: The `fixinit.graph.Graph` that `call` is in.
+        stack: The call of the stack, or `None`.
+    """
+
+    def __init__(self, inner, call, block, stack=None):
+        self.graph, self.call, self.block, self.stack = inner, call, block, stack
+        self.names = [block.name] if block else [call.name]
+        if stack is not None:
+            depth = stack.operation.depth
+            self.names = [f"{stack.name}[{i}]" for i in range(depth)]
+
+
+def block_places(model_graph):
+    """The residual blocks of a graph and the blocks of its stacks, in order."""
+    producers = model_graph.producers()
+    places = [
+        BlockPlace(model_graph, producers[block.output], block)
+        for block in graph.find_blocks(model_graph)
+    ]
+    for call in model_graph.calls:
+        if call.body is not None:
+            blocks = graph.find_blocks(call.body)
+            last = call.body.producers()[call.body.outputs[0]]
+            block = blocks[-1] if blocks else None
+            places.append(BlockPlace(call.body, last, block, call))
+    order = {call: index for index, call in enumerate(model_graph.calls)}
+    return sorted(places, key=lambda place: order[place.stack or place.call])
 
 
 def block_statistics(model, x, training=False):
@@ -101,7 +136,20 @@ def check_inputs(x):
     return x
 
 
+class _Taps(graph.Instrument):
+    """Observes the outputs of some calls."""
+
+    def __init__(self, names):
+        self.names = set(names)
+
+    def observation_shape(self, call):
+        return (2,) if call.name in self.names else None
+
+    def observe(self, call, inputs, outputs):
+        return _statistics(outputs[0])
+
+
 def _statistics(h):
     h = ops.cast(h, "float32")
     axes = tuple(range(len(h.shape) - 1))
-    return [ops.mean(ops.var(h, axis=axes)), ops.mean(ops.square(h))]
+    return ops.stack([ops.mean(ops.var(h, axis=axes)), ops.mean(ops.square(h))])

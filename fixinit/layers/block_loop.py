@@ -17,8 +17,12 @@ class BlockLoop:
             change it.
         checkpoint_every: int or `None`, as `backend.scan` takes it.
         training: bool or `None`, as the block's `call` takes it.
-        observe: Callable from a block's output to a list of tensors, which are
-            collected over the blocks. Optional.
+        body: Callable `(x, rows) -> (x, observed)` that runs instead of the block,
+            with a block's values in the template: what is observed, a list of
+            tensors, is collected over the blocks. Optional.
+        like: List of tensors or `keras.KerasTensor`s with the shapes and dtypes of
+            what `body` observes.
+        keep: bool. `False` if no gradient is expected.
 
     Attributes:
         adds_losses: bool. Whether the block called `add_loss`. Known once the loop
@@ -28,19 +32,29 @@ class BlockLoop:
     """
 
     def __init__(
-        self, block, depth, is_state, checkpoint_every, training, observe=None
+        self,
+        block,
+        depth,
+        is_state,
+        checkpoint_every,
+        training,
+        body=None,
+        like=(),
+        keep=False,
     ):
         self.block = block
         self.depth = depth
         self.is_state = is_state
         self.checkpoint_every = checkpoint_every
         self.training = training
-        self.observe = observe
+        self.body = body
+        self.like = list(like)
+        self.keep = keep
         self.adds_losses = False
         self.changed = set()
         self._compiled = backend.compiled(self._loop)
 
-    def __call__(self, inputs, mask, values, constants):
+    def __call__(self, inputs, mask, values, constants, rows=()):
         """Runs the loop, compiled unless that is what the caller does already.
 
         Args:
@@ -48,6 +62,7 @@ class BlockLoop:
             mask: Its mask, or `None`.
             values: List of tensors: the block's variables, stacked.
             constants: Dict from the paths of attributes to their stacked values.
+            rows: List of stacked tensors, of which `body` gets a block's.
 
         Returns:
             `(outputs, loss, states, observed)`: the last block's output, the sum of
@@ -55,7 +70,7 @@ class BlockLoop:
             what was observed; both stacked.
         """
         run = self._compiled if backend.is_eager(inputs) else self._loop
-        return run(inputs, mask, values, constants)
+        return run(inputs, mask, values, constants, list(rows))
 
     def assign_states(self, variables, states):
         """Assigns the states that the blocks have changed.
@@ -72,7 +87,7 @@ class BlockLoop:
                 if index in self.changed:
                     variable.assign(state)
 
-    def _loop(self, inputs, mask, values, constants):
+    def _loop(self, inputs, mask, values, constants, rows):
         inputs = ops.cast(inputs, self.block.compute_dtype)
         values = [
             # A copy: PyTorch changes variables in place.
@@ -80,18 +95,19 @@ class BlockLoop:
             for value, is_state in zip(values, self.is_state, strict=True)
         ]
         num_values = len(values)
-        xs = [*values, *constants.values()]
+        num_fixed = num_values + len(constants)
+        xs = [*values, *constants.values(), *rows]
 
         def step(carry, xs):
             x, loss = carry
-            x, added, states = self._call_block(
+            x, added, states, observed = self._call_block(
                 x,
                 mask,
                 xs[:num_values],
-                # Without either, the loop has an index as its only x.
-                dict(zip(constants, xs[num_values:], strict=False)),
+                dict(zip(constants, xs[num_values:num_fixed], strict=True)),
+                # Without any x, the loop has an index as its only one.
+                xs[num_fixed : num_fixed + len(rows)],
             )
-            observed = self.observe(x) if self.observe else []
             return [x, loss + added], states + observed
 
         slots = [
@@ -100,22 +116,22 @@ class BlockLoop:
             if is_state
         ]
         num_states = len(slots)
-        if self.observe:
-            slots += self.observe(inputs)
         (outputs, loss), ys = backend.scan(
             step,
             [inputs, ops.zeros((), "float32")],
             # A block may have nothing that differs, but the loop has a length.
             xs or [ops.arange(self.depth)],
-            y_like=slots,
+            y_like=slots + self.like,
             checkpoint_every=self.checkpoint_every,
-            keep=bool(self.training) and not self.observe,
+            keep=self.keep,
         )
         return outputs, loss, ys[:num_states], ys[num_states:]
 
-    def _call(self, x, constants, **kwargs):
+    def _call(self, x, constants, rows, **kwargs):
         try:
-            return self.block(x, training=self.training, **kwargs)
+            if self.body is not None:
+                return self.body(x, rows)
+            return self.block(x, training=self.training, **kwargs), []
         except Exception as error:
             if not constants:
                 raise
@@ -125,7 +141,7 @@ class BlockLoop:
                 f"`constants` that do. The error was: {error}"
             ) from error
 
-    def _call_block(self, x, mask, values, constants):
+    def _call_block(self, x, mask, values, constants, rows):
         """One block, with these values in the place of the template's."""
         variables = self.block.variables
         kwargs = {}
@@ -143,11 +159,11 @@ class BlockLoop:
                 if self.is_state[index]
             ]
             before = [scope.get_current_value(v) for _, v in state_slots]
-            x = self._call(x, constants, **kwargs)
+            x, observed = self._call(x, constants, rows, **kwargs)
             states = [scope.get_current_value(v) for _, v in state_slots]
             losses = [ops.cast(ops.sum(loss), "float32") for loss in scope.losses]
         self.adds_losses |= bool(losses)
         for (index, _), old, new in zip(state_slots, before, states, strict=True):
             if new is not old:
                 self.changed.add(index)
-        return x, sum(losses, ops.zeros((), "float32")), states
+        return x, sum(losses, ops.zeros((), "float32")), states, observed

@@ -311,54 +311,60 @@ class Stack(keras.layers.Layer):
             self.add_loss(loss)
         return outputs
 
-    def observe(self, inputs, function, training=False, mask=None):
-        """Measures the input and every block's output, without a change to the stack.
+    def scan_blocks(self, inputs, body, rows=(), like=(), keep=True):
+        """Runs `body` for every block, one after the other, in one loop.
+
+        While it runs, the variables of `block` hold the values of the block whose
+        turn it is: `body(x, [])`, which returns `(block(x), [])`, is what a call of
+        the stack does. The stack's state stays as it is. Differentiable with respect
+        to `inputs`, the stack's variables and `rows`, not through what is observed.
 
         Example:
 
         >>> stack = fixinit.layers.Stack(keras.layers.Dense(4), depth=3)
-        >>> def mean_square(x):
-        ...     return [keras.ops.mean(x**2)]
-        >>> (values,) = stack.observe(keras.ops.ones((2, 4)), mean_square)
+        >>> x = keras.ops.ones((2, 4))
+        >>> def body(x, rows):
+        ...     return stack.block(x), [keras.ops.mean(x**2)]
+        >>> stack.build(x.shape)
+        >>> _, (values,) = stack.scan_blocks(x, body, like=[keras.KerasTensor(())])
         >>> len(values), float(values[0])
-        (4, 1.0)
+        (3, 1.0)
 
         Args:
             inputs: Tensor, the first block's input.
-            function: Callable from a block's output to a list of tensors. The loop
-                is compiled once per function.
-            training: bool. Whether the blocks run in training mode.
-            mask: The inputs' mask.
+            body: Callable `(x, rows) -> (x, observed)` without side effects, where
+                `rows` and `observed` are lists of tensors.
+            rows: List of tensors with a first axis of length `depth`, of which every
+                block gets its own.
+            like: List of tensors or `keras.KerasTensor`s with the static shapes and
+                dtypes of what is observed.
+            keep: bool. `False` if no gradient is expected.
 
         Returns:
-            List of tensors with a first axis of length `depth + 1`: the function's
-            values for the input and for every block's output.
+            `(outputs, observed)`: the last block's output, and what was observed, with
+            a first axis of length `depth`.
         """
         check_float(self.name, inputs)
-        if not self.built:
-            self.build(inputs.shape)
-        inputs = ops.cast(inputs, self.compute_dtype)
-        loop = self._loop(training, function)
-        *_, observed = loop(inputs, mask, self._values(), self._constant_tensors())
-        return [
-            ops.concatenate([ops.expand_dims(first, 0), rest])
-            for first, rest in zip(function(inputs), observed, strict=True)
-        ]
+        loop = self._make_loop(None, keep, body, like)
+        outputs, _, _, observed = loop(
+            inputs, None, self._values(), self._constant_tensors(), rows
+        )
+        return outputs, observed
 
-    def _loop(self, training, observe=None):
+    def _loop(self, training):
         """The loop over the blocks, made once for each way to run them."""
         layers = self.block._flatten_layers()
-        key = (training, observe, self.remat, *(x.trainable for x in layers))
+        key = (training, self.remat, *(x.trainable for x in layers))
         loops = self._loops.value
-        if len(loops) > 16:
-            # Functions that are made anew for every call of `observe`.
-            loops.clear()
         if key not in loops:
-            every = _checkpoint_every(self.remat, self.depth)
-            loops[key] = BlockLoop(
-                self.block, self.depth, self._is_state, every, training, observe
-            )
+            loops[key] = self._make_loop(training, keep=bool(training))
         return loops[key]
+
+    def _make_loop(self, training, keep, body=None, like=()):
+        every = _checkpoint_every(self.remat, self.depth)
+        return BlockLoop(
+            self.block, self.depth, self._is_state, every, training, body, like, keep
+        )
 
     def _stacked_variables(self):
         """In the order of the block's variables."""

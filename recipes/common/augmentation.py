@@ -88,7 +88,11 @@ class TrainingBatches:
             for array in (self.x, self.y)
         )
         batches = tf.data.Dataset.from_generator(generate, output_signature=signature)
-        return batches.prefetch(tf.data.AUTOTUNE)
+        # A thread that runs Python code when the iterator is deleted waits for the
+        # interpreter, which waits for the thread. `epoch` looks ahead, not this.
+        options = tf.data.Options()
+        options.experimental_optimization.inject_prefetch = False
+        return batches.with_options(options)
 
     def epoch(self, epoch):
         """The batches of one epoch, as NumPy arrays."""
@@ -103,7 +107,7 @@ class TrainingBatches:
         # before. In sequence, as the order of their draws must not vary either.
         for transform in self._transforms(sequence.generate_state(3)):
             batches = batches.map(transform)
-        return batches.as_numpy_iterator()
+        return batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
 
     def _samples(self, rows):
         return tf.gather(self.x, rows), tf.gather(self.y, rows)

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from fixinit import diagnostics
+from fixinit import diagnostics, layers
 from fixinit.diagnostics.gradients import global_norm, loss_and_gradients
 
 _PROBE_SIZE = 250
@@ -73,7 +73,9 @@ class BlockMeasurements:
         variables = self.model.trainable_variables
         by_id = {id(v): g for v, g in zip(variables, gradients, strict=True)}
         norms = []
-        for layer in self._statistics.layers:
+        for layer in self.model.layers:
+            if not isinstance(layer, (layers.ResidualBlock, layers.Stack)):
+                continue
             found = [by_id[id(v)] for v in layer.trainable_variables]
             # A stack's variables hold those of all its blocks along the first axis.
             stacked = hasattr(layer, "depth")

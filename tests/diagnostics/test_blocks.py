@@ -62,5 +62,5 @@ def test_refuses_integers_and_models_without_blocks():
     with pytest.raises(ValueError, match="floating-point.*int64"):
         block_statistics(model, np.ones((2, 8), "int64"))
     other = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
-    with pytest.raises(ValueError, match="no fixinit.layers.ResidualBlock"):
+    with pytest.raises(ValueError, match="no residual block"):
         BlockStatistics(other)

@@ -404,26 +404,26 @@ def test_regularizers_add_up_over_blocks():
     assert float(numpy(loss)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_observe_sees_the_input_and_every_block():
+def test_scan_blocks_runs_a_body_with_every_blocks_values():
     stack = Stack(rich_block(), DEPTH)
     stack.build((None, WIDTH))
-    before = stacked_variables(stack)
+    factors = np.arange(1, DEPTH + 1, dtype="float32")
 
-    def moments(x):
-        return [ops.mean(x), ops.mean(ops.square(x))]
+    def body(x, rows):
+        x = rows[0] * stack.block(x, training=False)
+        return x, [ops.mean(ops.square(x))]
 
-    x = inputs()
-    mean, mean_square = (numpy(v) for v in stack.observe(x, moments))
-    expected = [x]
-    for block in stack.unstack():
-        expected.append(numpy(block(expected[-1])))
-    np.testing.assert_allclose(
-        mean, [np.mean(h) for h in expected], rtol=1e-4, atol=1e-6
+    x = ops.convert_to_tensor(inputs())
+    like = [keras.KerasTensor((), "float32")]
+    outputs, (observed,) = stack.scan_blocks(
+        x, body, [ops.convert_to_tensor(factors)], like
     )
-    np.testing.assert_allclose(
-        mean_square, [np.mean(h**2) for h in expected], rtol=1e-4
-    )
-    assert_all_close(stacked_variables(stack), before, rtol=0, atol=0)
+    expected = []
+    for block, factor in zip(stack.unstack(), factors, strict=True):
+        x = factor * block(x)
+        expected.append(np.mean(np.square(numpy(x))))
+    np.testing.assert_allclose(numpy(observed), expected, rtol=1e-4)
+    np.testing.assert_allclose(numpy(outputs), numpy(x), rtol=1e-3, atol=1e-4)
 
 
 # Wrong use.

@@ -1,0 +1,174 @@
+"""Finds residual blocks in a graph: additions of what has gone two ways."""
+
+import dataclasses
+
+import keras
+
+from fixinit.layers import ScaledAdd
+
+# Activations that are calls of layers or operations, by the name of the class.
+_ACTIVATION_LAYERS = (
+    keras.layers.Activation,
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ELU,
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Block:
+    """One residual block: `output = merge(shortcut, branches)`.
+
+    Attributes:
+        name: String. Ours: the name of the `ResidualBlock`. Otherwise that of the
+            call that merges.
+        merge: The `Call` that adds.
+        input: int. The value at which the ways part.
+        shortcut: int. Index of the shortcut among the inputs of `merge`.
+        branches: Tuple of ints, the indices of the other inputs.
+        branch_depth: int. Weight layers in the longest branch (m).
+        output: int. The block's output: the sum, or the activation behind it where
+            nothing else reads the sum.
+        changes_shape: bool. Whether the shortcut has weights or changes the shape.
+        weights: Tuple of the names of the branches' weight layers.
+    """
+
+    name: str
+    merge: object
+    input: int
+    shortcut: int
+    branches: tuple
+    branch_depth: int
+    output: int
+    changes_shape: bool
+    weights: tuple
+
+
+def find_blocks(graph):
+    """The residual blocks of a graph, from its input to its output.
+
+    A residual block ends in an addition (`keras.layers.Add`, `+`, `keras.ops.add` or
+    `fixinit.layers.ScaledAdd`) of values that share an ancestor. The shortcut is the
+    one with the fewest weight layers on its way from there. Where two share that
+    place, as in Inception-like modules, none is a shortcut, and the addition is no
+    residual block.
+
+    Example:
+
+    >>> x = inputs = keras.Input((8,))
+    >>> x = keras.layers.Dense(8, name="weight1")(keras.ops.relu(x)) + x
+    >>> graph = fixinit.graph.trace(keras.Model(inputs, x))
+    >>> (block,) = fixinit.graph.find_blocks(graph)
+    >>> block.branch_depth, block.weights
+    (1, ('weight1',))
+
+    Args:
+        graph: `fixinit.graph.Graph`. Blocks inside of a stack are found in the graph
+            of its body.
+
+    Returns:
+        List of `Block`s.
+    """
+    ways = _Ways(graph)
+    found = [ways.block(call) for call in graph.calls if is_addition(call)]
+    return [block for block in found if block is not None]
+
+
+def is_addition(call):
+    """Whether a call adds two or more values."""
+    operation = call.operation
+    # The classes of operations are not public.
+    is_operation = type(operation).__name__ == "Add" and not isinstance(
+        operation, keras.layers.Layer
+    )
+    adds = is_operation or isinstance(operation, (keras.layers.Add, ScaledAdd))
+    is_merge = call.owner is not None and operation is call.owner.merge
+    return len(call.inputs) > 1 and (adds or is_merge)
+
+
+def is_activation(call):
+    """Whether a call is that of an element-wise activation and nothing else."""
+    name = type(call.operation).__name__.lower()
+    functions = dir(keras.activations)
+    return len(call.inputs) == 1 and (
+        isinstance(call.operation, _ACTIVATION_LAYERS) or name in functions
+    )
+
+
+class _Ways:
+    """The ways through a graph."""
+
+    def __init__(self, graph):
+        self.graph = graph
+        self.consumers = graph.consumers()
+        self.producers = graph.producers()
+        # As bits of an integer: the values that a value depends on, itself included.
+        self.ancestors = {}
+        for call in graph.calls:
+            before = 0
+            for value in call.inputs:
+                before |= self.ancestors[value]
+            for value in call.outputs:
+                self.ancestors[value] = before | 1 << value
+
+    def block(self, merge):
+        """The residual block that ends in `merge`, `None` if none does."""
+        common = -1
+        for value in merge.inputs:
+            common &= self.ancestors[value]
+        if not common:
+            return None
+        # Values are numbered in the order of the calls: the last one is the nearest.
+        fork = common.bit_length() - 1
+        ways = [self._weight_layers(fork, value) for value in merge.inputs]
+        depths = [depth for depth, _ in ways]
+        shortcut = depths.index(min(depths))
+        branches = tuple(i for i in range(len(depths)) if i != shortcut)
+        if depths.count(min(depths)) > 1:
+            return None
+        specs = self.graph.specs
+        output = self._output(merge)
+        return Block(
+            name=merge.name if merge.owner is None else merge.name.rpartition("/")[0],
+            merge=merge,
+            input=fork,
+            shortcut=shortcut,
+            branches=branches,
+            branch_depth=max(depths),
+            output=output,
+            changes_shape=depths[shortcut] > 0
+            or specs[merge.inputs[shortcut]].shape != specs[fork].shape,
+            weights=tuple(dict.fromkeys(n for i in branches for n in ways[i][1])),
+        )
+
+    def _weight_layers(self, start, end):
+        """`(depth, names)`: most weight layers in a row, and all of them."""
+        depths, names = {start: 0}, []
+        between = sorted(self._between(start, end), key=lambda call: call.outputs[0])
+        for call in between:
+            depth = max(depths.get(value, 0) for value in call.inputs)
+            if call.weight is not None or call.body is not None:
+                depth += 1
+                names.append(call.name)
+            depths.update(dict.fromkeys(call.outputs, depth))
+        return depths.get(end, 0), names
+
+    def _between(self, start, end):
+        """The calls on the ways from `start` to `end`."""
+        found, pending = set(), [end]
+        while pending:
+            value = pending.pop()
+            call = self.producers.get(value)
+            if value == start or call is None or call in found:
+                continue
+            found.add(call)
+            pending += [v for v in call.inputs if self.ancestors[v] >> start & 1]
+        return found
+
+    def _output(self, merge):
+        (output,) = merge.outputs
+        readers = self.consumers.get(output, [])
+        if len(readers) == 1 and is_activation(readers[0]):
+            return readers[0].outputs[0]
+        return output

@@ -1,0 +1,101 @@
+import keras
+import pytest
+
+import fixinit
+from fixinit.graph import find_blocks, trace
+
+
+def blocks(inputs, outputs):
+    return find_blocks(trace(keras.Model(inputs, outputs)))
+
+
+def dense(x, name=None):
+    return keras.layers.Dense(8, name=name)(x)
+
+
+def test_tells_the_shortcut_from_the_branch():
+    x = inputs = keras.Input((8,))
+    x = keras.layers.Add(name="first")([dense(dense(x, "a"), "b"), x])
+    x = keras.ops.add(x, dense(x, "c"))
+    first, second = blocks(inputs, x)
+    assert (first.name, first.shortcut, first.branches) == ("first", 1, (0,))
+    assert (first.branch_depth, first.weights) == (2, ("a", "b"))
+    assert (second.shortcut, second.branch_depth) == (0, 1)
+    assert second.input == first.output
+    assert not first.changes_shape and not second.changes_shape
+
+
+def test_projection_has_fewer_weights_than_the_branch():
+    inputs = keras.Input((4,))
+    (block,) = blocks(inputs, dense(dense(inputs)) + dense(inputs, "projection"))
+    assert block.branches == (0,) and block.changes_shape
+
+
+def test_shortcut_that_subsamples_changes_the_shape():
+    inputs = keras.Input((8, 8, 2))
+    x = keras.layers.Conv2D(2, 3, strides=2, padding="same")(inputs)
+    shortcut = keras.layers.MaxPooling2D(1, strides=2)(inputs)
+    (block,) = blocks(inputs, keras.layers.add([shortcut, x]))
+    assert block.changes_shape and block.shortcut == 0
+
+
+def test_gates_and_inner_ways_belong_to_the_branch():
+    x = inputs = keras.Input((8, 8, 8))
+    x = keras.layers.Conv2D(8, 3, padding="same", name="conv")(x)
+    gate = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)
+    gate = keras.layers.Conv2D(8, 1, activation="sigmoid", name="gate")(gate)
+    x = keras.layers.add([keras.layers.multiply([x, gate]), inputs])
+    (block,) = blocks(inputs, x)
+    assert block.weights == ("conv", "gate") and block.branch_depth == 2
+
+
+def test_parallel_branches_beside_a_shortcut():
+    inputs = keras.Input((8,))
+    x = keras.layers.add([dense(inputs), inputs, dense(dense(inputs))])
+    (block,) = blocks(inputs, x)
+    assert (block.shortcut, block.branches, block.branch_depth) == (1, (0, 2), 2)
+
+
+def test_no_shortcut_no_block():
+    inputs, other = keras.Input((8,)), keras.Input((8,))
+    assert not blocks(inputs, keras.layers.add([dense(inputs), dense(inputs)]))
+    assert not blocks([inputs, other], dense(inputs) + other)
+    assert not blocks(inputs, keras.layers.add([inputs, keras.ops.relu(inputs)]))
+    assert not blocks(inputs, dense(inputs) + 1.0)
+
+
+def test_the_activation_behind_the_sum_ends_the_block():
+    x = inputs = keras.Input((8,))
+    x = keras.layers.ReLU(name="end")(keras.layers.add([x, dense(x)]))
+    x = keras.layers.add([x, dense(x)], name="last")
+    traced = trace(keras.Model(inputs, keras.layers.ReLU()(x) + x))
+    ends, last, *_ = find_blocks(traced)
+    names = {v: call.name for v, call in traced.producers().items()}
+    # What something else reads too is the output itself.
+    assert names[ends.output] == "end" and names[last.output] == "last"
+
+
+@pytest.mark.parametrize("scheme", fixinit.schemes.names())
+@pytest.mark.parametrize("preactivation", [False, True])
+def test_finds_every_block_of_our_models(scheme, preactivation):
+    model = fixinit.models.ResNet1D(
+        (2, 1),
+        (4, 8),
+        scheme=scheme,
+        input_shape=(8, 1),
+        preactivation=preactivation,
+    )
+    found = find_blocks(trace(model))
+    ours = [x for x in model.layers if isinstance(x, fixinit.layers.ResidualBlock)]
+    assert [block.name for block in found] == [layer.name for layer in ours]
+    assert [block.branch_depth for block in found] == [2, 2, 2]
+    assert [block.changes_shape for block in found] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    "name, count, depth", [("ResNet50", 16, 3), ("MobileNetV2", 10, 3)]
+)
+def test_finds_the_blocks_of_keras_applications(name, count, depth):
+    model = getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3))
+    found = find_blocks(trace(model))
+    assert len(found) == count and {b.branch_depth for b in found} == {depth}
