@@ -1,7 +1,16 @@
 """Keras initializers for residual branches, usable in any Keras layer."""
 
+from fixinit.initializers.delta_orthogonal import DeltaOrthogonal
 from fixinit.initializers.fixup import Fixup
+from fixinit.initializers.looks_linear import LooksLinear
 from fixinit.initializers.scaled_residual import ScaledResidual, residual_scale
 from fixinit.initializers.stacked import Stacked
 
-__all__ = ["Fixup", "ScaledResidual", "Stacked", "residual_scale"]
+__all__ = [
+    "DeltaOrthogonal",
+    "Fixup",
+    "LooksLinear",
+    "ScaledResidual",
+    "Stacked",
+    "residual_scale",
+]

@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from fixinit import backend
+from fixinit.initializers.looks_linear import LooksLinear
 
 _COMPILED = {}
 _CONSTANT = (
@@ -130,7 +131,7 @@ class _Seed(keras.random.SeedGenerator):
 
 def _is_known(initializer):
     """Whether an initializer passes its seed on, and its configuration tells all."""
-    while isinstance(initializer, Stacked):
+    while isinstance(initializer, (Stacked, LooksLinear)):
         initializer = initializer.initializer
     return type(initializer).__module__.split(".")[0] in ("keras", "fixinit")
 

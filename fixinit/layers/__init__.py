@@ -1,17 +1,26 @@
 """Keras layers for residual networks that need no normalization."""
 
+from fixinit.layers.crelu import CReLU
 from fixinit.layers.residual_block import ResidualBlock
 from fixinit.layers.scalars import ScalarBias, ScalarMultiplier
 from fixinit.layers.scaled_add import ScaledAdd
+from fixinit.layers.shake_drop import ShakeDrop
+from fixinit.layers.shake_shake import ShakeShake
 from fixinit.layers.shortcuts import ProjectionShortcut, ZeroPaddingShortcut
 from fixinit.layers.stack import Stack
+from fixinit.layers.stochastic_depth import StochasticDepth, survival_probability
 
 __all__ = [
+    "CReLU",
     "ProjectionShortcut",
     "ResidualBlock",
     "ScalarBias",
     "ScalarMultiplier",
     "ScaledAdd",
+    "ShakeDrop",
+    "ShakeShake",
     "Stack",
+    "StochasticDepth",
     "ZeroPaddingShortcut",
+    "survival_probability",
 ]

@@ -1,0 +1,80 @@
+import copy
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("fixinit")
+class LooksLinear(keras.initializers.Initializer):
+    """A mirrored kernel, with which a layer behind `CReLU` starts as a linear map.
+
+    The input channels come in two halves, relu(x) and relu(-x). For a kernel W that
+    `initializer` draws for the first half,
+
+        kernel = [W, -W],    kernel^T CReLU(x) = W^T relu(x) - W^T relu(-x) = W^T x
+
+    so that a network of such layers is linear at the start, and its gradients do
+    not shatter. Training breaks the mirror symmetry.
+
+    Example:
+
+    >>> initializer = fixinit.initializers.LooksLinear(seed=0)
+    >>> layer = keras.layers.Dense(3, kernel_initializer=initializer)
+    >>> x = np.array([[1.0, -2.0], [-2.0, 4.0]])
+    >>> outputs = layer(fixinit.layers.CReLU()(x))
+    >>> bool(keras.ops.all(keras.ops.isclose(outputs[1], -2 * outputs[0])))
+    True
+
+    Args:
+        initializer: Keras initializer of W, `"orthogonal"` by default, which keeps
+            norms. It sees the kernel's shape with half the input channels.
+        seed: int or `keras.random.SeedGenerator`, which takes the place of the
+            seed of `initializer`. An integer or `None` repeats the same values at
+            every call: give each layer a seed of its own.
+
+    The shape is that of a kernel, `(..., channels in, channels out)`.
+
+    Raises:
+        ValueError: When called, if the shape has fewer than two axes or an odd
+            number of input channels.
+
+    Reference:
+
+    - [Balduzzi et al., 2017](https://arxiv.org/abs/1702.08591), section 4.
+    """
+
+    def __init__(self, initializer="orthogonal", seed=None):
+        self.initializer = keras.initializers.get(initializer)
+        if isinstance(seed, dict):
+            seed = keras.saving.deserialize_keras_object(seed)
+        self._init_seed = seed
+        if seed is not None:
+            self.seed = seed
+
+    @property
+    def seed(self):
+        return getattr(self.initializer, "seed", None)
+
+    @seed.setter
+    def seed(self, seed):
+        # A copy: others may hold the initializer as well.
+        self.initializer = copy.copy(self.initializer)
+        self.initializer.seed = seed
+
+    def __call__(self, shape, dtype=None):
+        shape = tuple(int(n) for n in shape)
+        if len(shape) < 2 or shape[-2] % 2:
+            raise ValueError(
+                "LooksLinear draws kernels of layers behind a CReLU, which have an "
+                f"even number of input channels. Received: shape={shape}. Put a "
+                "fixinit.layers.CReLU in front of the layer."
+            )
+        *rest, channels, filters = shape
+        half = self.initializer((*rest, channels // 2, filters), dtype=dtype)
+        return ops.concatenate([half, -half], axis=-2)
+
+    def get_config(self):
+        return {
+            "initializer": keras.initializers.serialize(self.initializer),
+            "seed": keras.saving.serialize_keras_object(self._init_seed),
+        }

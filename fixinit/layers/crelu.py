@@ -1,0 +1,61 @@
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("fixinit")
+class CReLU(keras.layers.Layer):
+    """Concatenated ReLU: the positive and the negative part, side by side.
+
+    `outputs = concatenate([relu(inputs), relu(-inputs)])`
+
+    Nothing is lost: `inputs` is the first half of the outputs minus the second. The
+    next weight layer has twice the channels to read, and starts as a linear map of
+    `inputs` if `fixinit.initializers.LooksLinear` draws its kernel.
+
+    Example:
+
+    >>> layer = fixinit.layers.CReLU()
+    >>> keras.ops.convert_to_numpy(layer(np.array([[2.0, -3.0]]))).tolist()
+    [[2.0, 0.0, 0.0, 3.0]]
+
+    Args:
+        axis: int. The axis of the channels, the last (-1) by default.
+        **kwargs: The arguments of `keras.layers.Layer`.
+
+    Input shape: any with such an axis.
+    Output shape: the same with twice its length.
+
+    Raises:
+        ValueError: If the inputs have no such axis.
+
+    References:
+
+    - [Shang et al., 2016](https://arxiv.org/abs/1603.05201)
+    - [Balduzzi et al., 2017](https://arxiv.org/abs/1702.08591), section 4.
+    """
+
+    def __init__(self, axis=-1, **kwargs):
+        super().__init__(**kwargs)
+        self.axis = int(axis)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        rank = len(input_shape)
+        if not -rank <= self.axis < rank or self.axis in (0, -rank):
+            raise ValueError(
+                f"Argument `axis` of layer `{self.name}` must be an axis of the "
+                f"inputs other than the batch. Received: axis={self.axis}, input "
+                f"shape {tuple(input_shape)}"
+            )
+        self.built = True
+
+    def call(self, inputs):
+        return ops.concatenate([ops.relu(inputs), ops.relu(-inputs)], axis=self.axis)
+
+    def compute_output_shape(self, input_shape):
+        shape = list(input_shape)
+        shape[self.axis] = shape[self.axis] and 2 * shape[self.axis]
+        return tuple(shape)
+
+    def get_config(self):
+        return {**super().get_config(), "axis": self.axis}
