@@ -2,7 +2,17 @@
 
 from fixinit.backend.compilation import compiled, is_eager
 from fixinit.backend.gradients import value_and_gradients
+from fixinit.backend.noise import kept_random_state
+from fixinit.backend.products import vector_products
 from fixinit.backend.scan import scan
 from fixinit.backend.spreading import spread
 
-__all__ = ["compiled", "is_eager", "scan", "spread", "value_and_gradients"]
+__all__ = [
+    "compiled",
+    "is_eager",
+    "kept_random_state",
+    "scan",
+    "spread",
+    "value_and_gradients",
+    "vector_products",
+]
