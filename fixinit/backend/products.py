@@ -2,7 +2,7 @@
 
 import keras
 
-from fixinit.backend.compilation import unknown
+from fixinit.backend.compilation import compiled, unknown
 
 
 def vector_products(function):
@@ -38,7 +38,7 @@ def _jax(function):
     def jvp(inputs, vectors, *args):
         return jax.jvp(lambda x: function(x, *args), (inputs,), (vectors,))[1]
 
-    return jax.jit(vjp), jax.jit(jvp)
+    return compiled(vjp), compiled(jvp)
 
 
 # Few operations and no loop have a forward mode on TensorFlow and PyTorch. J^T u is
@@ -66,7 +66,7 @@ def _tensorflow(function):
             gradients = tape.gradient(outputs, inputs, upstream, zero)
         return outer.gradient(gradients, upstream, vectors, zero)
 
-    return tf.function(vjp, autograph=False), tf.function(jvp, autograph=False)
+    return compiled(vjp), compiled(jvp)
 
 
 def _torch(function):

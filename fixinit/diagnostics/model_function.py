@@ -22,7 +22,9 @@ class ModelFunction:
 
     Attributes:
         training: bool.
-        count: int. The number of maps.
+        num_samples: int. Size of the batch.
+        num_outputs_per_sample: int.
+        count: int. The number of maps: `num_samples`, or 1 in training mode.
         num_inputs: int. The length of a row of inputs, n.
         num_outputs: int. The length of a row of outputs, m.
 
@@ -44,9 +46,11 @@ class ModelFunction:
         self.count = 1 if training else len(self._x[0])
         self._input_shapes = [h.shape[1:] for h in self._x]
         self._output_shapes = [h.shape[1:] for h in outputs]
-        batch = len(self._x[0]) if training else 1
+        self.num_samples = len(self._x[0])
+        self.num_outputs_per_sample = sum(map(_size, self._output_shapes))
+        batch = self.num_samples // self.count
         self.num_inputs = batch * sum(map(_size, self._input_shapes))
-        self.num_outputs = batch * sum(map(_size, self._output_shapes))
+        self.num_outputs = batch * self.num_outputs_per_sample
 
     def outputs(self):
         """The model's outputs for the batch, as a list of arrays."""
