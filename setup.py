@@ -12,6 +12,7 @@ VERSION = re.search(
 
 EXTRAS = {
     "recipes": ["jinja2", "matplotlib", "mnist1d", "scikit-learn", "tensorboard"],
+    "diagnostics": ["jinja2", "matplotlib"],
     "jax": ["jax"],
     "torch": ["torch"],
     "test": ["build", "hypothesis", "pytest>=9", "pytest-xdist", "ruff", "scipy"],
@@ -27,7 +28,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["fixinit", "fixinit.*"]),
-    package_data={"fixinit": ["py.typed"]},
+    package_data={"fixinit": ["py.typed", "diagnostics/templates/*.html"]},
     install_requires=[
         # MultiOptimizer and OptimizerMap came with Keras 3.15.
         "keras>=3.15",

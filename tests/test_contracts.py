@@ -11,7 +11,7 @@ PACKAGE = pathlib.Path(fixinit.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 BACKENDS = {"tensorflow", "jax", "torch"}
 # What `fixinit.graph.trace` and `find_blocks`, which have examples, are made of.
-GRAPH_INTERNALS = {"Block", "Call", "Graph", "Instrument", "run"}
+GRAPH_INTERNALS = {"Block", "Call", "Graph", "Instrument", "is_activation", "run"}
 # What each package may import of the others.
 ALLOWED = {
     "_validation": set(),

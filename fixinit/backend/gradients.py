@@ -5,56 +5,64 @@ import keras
 from fixinit.backend.compilation import unknown
 
 
-def value_and_gradients(function):
+def value_and_gradients(function, has_aux=False):
     """Compiles `function` together with its gradients.
 
     Args:
         function: Callable that maps a list of tensors, and any further tensors,
             to a scalar, without side effects: `Layer.stateless_call` inside it
             keeps it so.
+        has_aux: bool. `function` returns `(value, aux)` instead, where `aux` is a
+            structure of tensors that no gradient is taken of.
 
     Returns:
-        Callable `(variables, *args) -> (value, gradients)`, where `gradients` is
-        a list like `variables`. Compiled once per shape of the arguments on
-        TensorFlow and JAX; eager on PyTorch.
+        Callable `(variables, *args) -> (value, gradients)`, or `((value, aux),
+        gradients)`, where `gradients` is a list like `variables`. Compiled once per
+        shape of the arguments on TensorFlow and JAX; eager on PyTorch.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
-        return _tensorflow(function)
+        return _tensorflow(function, has_aux)
     if backend == "jax":
         import jax
 
-        return jax.jit(jax.value_and_grad(function))
+        return jax.jit(jax.value_and_grad(function, has_aux=has_aux))
     if backend == "torch":
-        return _torch(function)
+        return _torch(function, has_aux)
     raise unknown(backend)
 
 
-def _tensorflow(function):
+def _tensorflow(function, has_aux):
     import tensorflow as tf
 
-    @tf.function
-    def compiled(variables, *args):
+    @tf.function(autograph=False)
+    def evaluate(variables, *args):
         with tf.GradientTape() as tape:
             tape.watch(variables)
-            value = function(variables, *args)
+            result = function(variables, *args)
+        value = result[0] if has_aux else result
         zero = tf.UnconnectedGradients.ZERO
-        return value, tape.gradient(value, variables, unconnected_gradients=zero)
+        return result, tape.gradient(value, variables, unconnected_gradients=zero)
 
-    return compiled
+    return evaluate
 
 
-def _torch(function):
+def _torch(function, has_aux):
     import torch
 
-    def eager(variables, *args):
+    def evaluate(variables, *args):
         with torch.enable_grad():
             variables = [v.detach().requires_grad_() for v in variables]
-            value = function(variables, *args)
+            result = function(variables, *args)
+            value = result[0] if has_aux else result
             gradients = torch.autograd.grad(value, variables, allow_unused=True)
-        return value.detach(), [
+        gradients = [
             torch.zeros_like(v) if g is None else g
             for g, v in zip(gradients, variables, strict=True)
         ]
+        if has_aux:
+            aux = keras.tree.map_structure(lambda t: t.detach(), result[1])
+            return (value.detach(), aux), gradients
+        return value.detach(), gradients
 
-    return eager
+    return evaluate

@@ -1,7 +1,16 @@
 """The graph of a Keras model: its calls one by one, and the residual blocks in it."""
 
-from fixinit.graph.blocks import Block, find_blocks
+from fixinit.graph.blocks import Block, find_blocks, is_activation
 from fixinit.graph.calls import Call, Graph, trace
 from fixinit.graph.run import Instrument, run
 
-__all__ = ["Block", "Call", "Graph", "Instrument", "find_blocks", "run", "trace"]
+__all__ = [
+    "Block",
+    "Call",
+    "Graph",
+    "Instrument",
+    "find_blocks",
+    "is_activation",
+    "run",
+    "trace",
+]

@@ -28,10 +28,11 @@ class Block:
         shortcut: int. Index of the shortcut among the inputs of `merge`.
         branches: Tuple of ints, the indices of the other inputs.
         branch_depth: int. Weight layers in the longest branch (m).
-        output: int. The block's output: the sum, or the activation behind it where
-            nothing else reads the sum.
+        output: int. The block's output: the sum, or, in a network whose blocks end
+            in an activation, that.
         changes_shape: bool. Whether the shortcut has weights or changes the shape.
         weights: Tuple of the names of the branches' weight layers.
+        calls: Tuple of the `Call`s between `input` and the sum, which is the last.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Block:
     output: int
     changes_shape: bool
     weights: tuple
+    calls: tuple
 
 
 def find_blocks(graph):
@@ -72,7 +74,15 @@ def find_blocks(graph):
     """
     ways = _Ways(graph)
     found = [ways.block(call) for call in graph.calls if is_addition(call)]
-    return [block for block in found if block is not None]
+    found = [block for block in found if block is not None]
+    ends = [ways.activation(block) for block in found]
+    # Behind the last sum of a pre-activation network, the head has an activation too.
+    if not all(ends[:-1]):
+        ends = [None] * len(found)
+    return [
+        dataclasses.replace(block, output=(end or block.merge).outputs[0])
+        for block, end in zip(found, ends, strict=True)
+    ]
 
 
 def is_addition(call):
@@ -121,14 +131,17 @@ class _Ways:
             return None
         # Values are numbered in the order of the calls: the last one is the nearest.
         fork = common.bit_length() - 1
-        ways = [self._weight_layers(fork, value) for value in merge.inputs]
+        calls = [self._between(fork, value) for value in merge.inputs]
+        ways = [
+            _weight_layers(fork, value, between)
+            for value, between in zip(merge.inputs, calls, strict=True)
+        ]
         depths = [depth for depth, _ in ways]
-        shortcut = depths.index(min(depths))
-        branches = tuple(i for i in range(len(depths)) if i != shortcut)
         if depths.count(min(depths)) > 1:
             return None
+        shortcut = depths.index(min(depths))
+        branches = tuple(i for i in range(len(depths)) if i != shortcut)
         specs = self.graph.specs
-        output = self._output(merge)
         return Block(
             name=merge.name if merge.owner is None else merge.name.rpartition("/")[0],
             merge=merge,
@@ -136,39 +149,41 @@ class _Ways:
             shortcut=shortcut,
             branches=branches,
             branch_depth=max(depths),
-            output=output,
+            output=merge.outputs[0],
             changes_shape=depths[shortcut] > 0
             or specs[merge.inputs[shortcut]].shape != specs[fork].shape,
             weights=tuple(dict.fromkeys(n for i in branches for n in ways[i][1])),
+            calls=(*dict.fromkeys(call for way in calls for call in way), merge),
         )
 
-    def _weight_layers(self, start, end):
-        """`(depth, names)`: most weight layers in a row, and all of them."""
-        depths, names = {start: 0}, []
-        between = sorted(self._between(start, end), key=lambda call: call.outputs[0])
-        for call in between:
-            depth = max(depths.get(value, 0) for value in call.inputs)
-            if call.weight is not None or call.body is not None:
-                depth += 1
-                names.append(call.name)
-            depths.update(dict.fromkeys(call.outputs, depth))
-        return depths.get(end, 0), names
-
     def _between(self, start, end):
-        """The calls on the ways from `start` to `end`."""
+        """The calls on the ways from `start` to `end`, in order."""
         found, pending = set(), [end]
         while pending:
             value = pending.pop()
-            call = self.producers.get(value)
-            if value == start or call is None or call in found:
+            call = self.producers[value]
+            if value == start or call in found:
                 continue
             found.add(call)
             pending += [v for v in call.inputs if self.ancestors[v] >> start & 1]
-        return found
+        return sorted(found, key=lambda call: call.outputs[0])
 
-    def _output(self, merge):
-        (output,) = merge.outputs
-        readers = self.consumers.get(output, [])
-        if len(readers) == 1 and is_activation(readers[0]):
-            return readers[0].outputs[0]
-        return output
+    def activation(self, block):
+        """The activation that alone reads the sum, `None` without one."""
+        merge = block.merge
+        readers = self.consumers.get(merge.outputs[0], [])
+        if len(readers) != 1 or readers[0].owner is not merge.owner:
+            return None
+        return readers[0] if is_activation(readers[0]) else None
+
+
+def _weight_layers(start, end, between):
+    """`(depth, names)`: most weight layers in a row, and all of them."""
+    depths, names = {start: 0}, []
+    for call in between:
+        depth = max((depths.get(value, 0) for value in call.inputs), default=0)
+        if call.weight is not None or call.body is not None:
+            depth += 1
+            names.append(call.name)
+        depths.update(dict.fromkeys(call.outputs, depth))
+    return depths[end], names

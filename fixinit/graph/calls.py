@@ -112,16 +112,22 @@ class Graph:
         """Dict from a value to the call that gives it."""
         return {value: call for call in self.calls for value in call.outputs}
 
-    def walk(self):
-        """Yields `(call, depth)`, those inside stacks too.
+    def graphs(self):
+        """Yields `(graph, depth)`: this one, and those of the blocks of stacks.
 
-        `depth` is the tuple of the lengths of the stacks around the call.
+        `depth` is the tuple of the lengths of the stacks around the graph.
         """
+        yield self, ()
         for call in self.calls:
-            yield call, ()
             if call.body is not None:
-                for inner, depth in call.body.walk():
+                for inner, depth in call.body.graphs():
                     yield inner, (call.operation.depth, *depth)
+
+    def walk(self):
+        """Yields `(call, depth)` for the calls of all `graphs()`."""
+        for inner, depth in self.graphs():
+            for call in inner.calls:
+                yield call, depth
 
 
 def trace(model):

@@ -216,7 +216,7 @@ class Stack(keras.layers.Layer):
         # A list of variables and seed generators, for Keras to find.
         self.stacked = stacked
         for variable, template in zip(
-            self._stacked_variables(), self.block.variables, strict=True
+            self.stacked_variables, self.block.variables, strict=True
         ):
             variable.trainable = variable.trainable and template.trainable
         self._sources.value = None
@@ -306,7 +306,7 @@ class Stack(keras.layers.Layer):
         outputs, loss, states, _ = loop(
             inputs, mask, self._values(), self._constant_tensors()
         )
-        loop.assign_states(self._stacked_variables(), states)
+        loop.assign_states(self.stacked_variables, states)
         if loop.adds_losses:
             self.add_loss(loss)
         return outputs
@@ -366,12 +366,13 @@ class Stack(keras.layers.Layer):
             self.block, self.depth, self._is_state, every, training, body, like, keep
         )
 
-    def _stacked_variables(self):
-        """In the order of the block's variables."""
+    @property
+    def stacked_variables(self):
+        """The variables that hold those of all blocks, in the order of the block's."""
         return [getattr(stacked, "state", stacked) for stacked in self.stacked]
 
     def _values(self):
-        return [variable.value for variable in self._stacked_variables()]
+        return [variable.value for variable in self.stacked_variables]
 
     def _constant_tensors(self):
         return {
@@ -394,7 +395,7 @@ class Stack(keras.layers.Layer):
                 f"Layer `{self.name}` has no weights yet. Call it on data, or build "
                 "it, before you unstack it."
             )
-        values = [ops.convert_to_numpy(v) for v in self._stacked_variables()]
+        values = [ops.convert_to_numpy(v) for v in self.stacked_variables]
         shape = self.get_build_config()["input_shape"]
         blocks = list(self._made_blocks())
         for index, block in enumerate(blocks):

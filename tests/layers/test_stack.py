@@ -82,7 +82,7 @@ def variables_of(blocks):
 
 
 def stacked_variables(stack):
-    return [numpy(v) for v in stack._stacked_variables()]
+    return [numpy(v) for v in stack.stacked_variables]
 
 
 def assert_all_close(found, expected, rtol=1e-5, atol=1e-6):

@@ -1,0 +1,84 @@
+"""Measures a model from end to end, and says what is wrong with it."""
+
+import numpy as np
+from keras import ops
+
+from fixinit.diagnostics.diagnosis import Diagnosis
+from fixinit.diagnostics.measure import Measure
+from fixinit.diagnostics.rows import block_rows, layer_rows
+from fixinit.diagnostics.targets import check_batch
+from fixinit.diagnostics.weights import weight_statistics
+
+
+def diagnose(model, x, y=None, loss=None, optimizer=None, training=True):
+    """Looks into a model: activations and gradients by layer and by residual block.
+
+    One forward and one backward pass measure everything; `fixinit.layers.Stack`s are
+    not unrolled. The model, its optimizer and its random state stay as they are.
+
+    For an activation h of shape `(batch, ..., channels)`: the mean square is
+    mean(h^2); the variance is that over batch and space, averaged over channels; a
+    channel is never (always) active if h <= 0 (h > 0) for all samples and positions;
+    the correlation is the mean over pairs of samples of the cosine between them. Of
+    gradients, dh is that of the loss with respect to h.
+
+    Example:
+
+    >>> model = fixinit.models.ResidualMLP(
+    ...     num_blocks=16, units=64, scheme="unnormalized", seed=0
+    ... )
+    >>> x = np.random.default_rng(0).normal(size=(64, 40)).astype("float32")
+    >>> diagnosis = fixinit.diagnostics.diagnose(model, x)
+    >>> diagnosis.growth.kind, 1.8 < diagnosis.growth.rate < 2.2
+    ('exponential', True)
+
+    Args:
+        model: Functional or Sequential `keras.Model`, built; of any layers. Residual
+            blocks are found by `fixinit.graph.find_blocks`.
+        x: Array of inputs, or a list or dict of them for several inputs.
+        y: Targets, in the structure of the outputs. `None` takes the gradient of a
+            sum of the outputs with fixed weights of +1 and -1 instead of a loss.
+        loss: Keras loss, its name, or a callable `(y_true, y_pred)`. By default the
+            one that the model is compiled with; if it is not compiled, cross-entropy
+            for integer targets, mean squared error for others.
+        optimizer: Keras optimizer for the update-to-weight ratios, norm(step) /
+            norm(weight), that of the compiled model by default. It is not changed.
+        training: bool. Whether layers run in training mode: BatchNormalization with
+            the batch's own statistics, dropout on.
+
+    Returns:
+        `Diagnosis`.
+
+    Raises:
+        TypeError: If the model has no graph, or if `x` is ragged or of integers where
+            the model takes floating-point numbers.
+        ValueError: If the model is not built, or if `x` and `y` do not fit it or hold
+            NaN.
+    """
+    measure = Measure(model, loss, training)
+    x, y = check_batch(model, x, y)
+    if optimizer is None and model.compiled:
+        optimizer = model.optimizer
+    return diagnosis_of(measure, x, y, optimizer)
+
+
+def diagnosis_of(measure, x, y, optimizer):
+    """The diagnosis that a `Measure` gives for a checked batch."""
+    model, traced = measure.model, measure.graph
+    loss, forward, backward, gradients = measure(x, y)
+    weights = weight_statistics(traced, model, gradients, optimizer)
+    layers = layer_rows(traced, forward, backward, weights)
+    first, blocks = block_rows(traced, forward, backward, layers)
+    return Diagnosis(
+        name=model.name,
+        layers=layers,
+        blocks=blocks,
+        input=first,
+        loss=loss if y is not None else None,
+        batch_size=len(x[0]),
+        bad_weights=[v.path for v in model.weights if not _is_finite(v)],
+    )
+
+
+def _is_finite(variable):
+    return np.isfinite(ops.convert_to_numpy(variable.value)).all()

@@ -1,0 +1,164 @@
+"""How a quantity grows from block to block, and where number formats end."""
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy import stats
+
+# Largest number, and smallest that is held with full precision.
+FORMATS = {
+    "float32": (float(np.finfo("float32").max), float(np.finfo("float32").tiny)),
+    "bfloat16": ((2 - 2**-7) * 2.0**127, 2.0**-126),
+    "float16": (65504.0, 2.0**-14),
+}
+# (1 + 1/L)^L, the growth of branches scaled by 1/sqrt(L), stays below e at any depth.
+BOUNDED = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Growth:
+    """Growth of a mean square over the blocks of a network.
+
+    Example:
+
+    >>> growth = fixinit.diagnostics.fit_growth(3.0 ** np.arange(9))
+    >>> growth.total, growth.leaves["float32"]["mean_square"]
+    (6561.0, 81)
+
+    Attributes:
+        kind: `"exponential"`, `"linear"`, `"polynomial"`, `"bounded"`, or `"unknown"`
+            where there are fewer than three blocks or values that are zero or not
+            finite.
+        rate: float. Factor per block: the geometric mean.
+        interval: Pair of floats, the 95 % confidence interval of the rate.
+        slope: float. What a block adds, relative to the first value, if the growth
+            is linear; the exponent, if it is polynomial.
+        total: float. The last value over the first.
+        leaves: Dict from a number format to the index of the block, counted from 1,
+            at which an exponential growth leaves its range: the mean square's, and
+            that of the largest activation. `None` where it never does.
+    """
+
+    kind: str
+    rate: float = math.nan
+    interval: tuple = (math.nan, math.nan)
+    slope: float = math.nan
+    total: float = math.nan
+    leaves: dict = dataclasses.field(default_factory=dict)
+
+
+def fit_growth(values, peak_ratio=1.0, segments=None):
+    """Fits the growth of positive values, the first of which lies before all blocks.
+
+    The values are fitted by `a_s r^l`, `a_s + c l` and `a_s (l + 1)^p`, and the fit
+    that leaves the smallest squares of logarithms names the kind. Where the total
+    growth is below a factor e, within the values' noise, it is bounded, as that of
+    branches scaled by 1/sqrt(L) is. The interval is Student's, of the mean of the
+    logarithms of the factors from block to block.
+
+    Example:
+
+    >>> growth = fixinit.diagnostics.fit_growth(2.0 ** np.arange(11))
+    >>> growth.kind, round(growth.rate, 3), growth.leaves["float16"]["mean_square"]
+    ('exponential', 2.0, 16)
+    >>> fixinit.diagnostics.fit_growth(1.0 + np.arange(11)).kind
+    'linear'
+
+    Args:
+        values: Array of shape `(num_blocks + 1,)`.
+        peak_ratio: float. Largest activation over the root of the mean square.
+        segments: Array of ints like `values`: which stage a value belongs to. Stages,
+            of different shapes, start at levels `a_s` of their own.
+
+    Returns:
+        `Growth`.
+    """
+    values = np.asarray(values, "float64")
+    positive = np.isfinite(values).all() and (values > 0).all()
+    if len(values) < 4 or not positive:
+        return Growth("unknown", total=_total(values))
+    if segments is None:
+        segments = np.zeros(len(values), int)
+    logs = np.log(values)
+    within = np.diff(segments) == 0
+    steps = np.diff(logs)[within] if within.sum() >= 2 else np.diff(logs)
+    rate, interval = _mean_factor(steps)
+    spans = [np.ptp(logs[segments == s]) for s in set(segments)]
+    kind, slope, fitted = _best(values, logs, segments)
+    # Twice the standard error of a sum of the steps' deviations from the fit.
+    noise = 2 * np.std(np.diff(logs - fitted)) * math.sqrt(len(logs) - 1)
+    if max(*spans, abs(logs[-1] - logs[0])) <= BOUNDED + noise:
+        kind, slope = "bounded", math.nan
+    leaves = {}
+    if kind == "exponential":
+        leaves = {
+            name: _leaves(values, math.log(rate), peak_ratio, *limits)
+            for name, limits in FORMATS.items()
+        }
+    return Growth(kind, rate, interval, slope, _total(values), leaves)
+
+
+def _total(values):
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return float(values[-1] / values[0]) if len(values) else math.nan
+
+
+def _mean_factor(steps):
+    """The geometric mean of factors, given as logarithms, and its 95 % interval."""
+    mean = float(np.mean(steps))
+    if len(steps) < 2:
+        return math.exp(mean), (math.nan, math.nan)
+    error = stats.sem(steps) * stats.t.ppf(0.975, len(steps) - 1)
+    return math.exp(mean), (math.exp(mean - error), math.exp(mean + error))
+
+
+def _best(values, logs, segments):
+    """The fit that leaves the smallest squares of logarithms: `(kind, slope, fit)`."""
+    index = np.arange(len(values), dtype="float64")
+    slope, line = _fit(index, values, segments)
+    exponent, power = _fit(np.log(index + 1), logs, segments)
+    _, exponential = _fit(index, logs, segments)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        linear = np.log(line) if slope > 0 else np.full_like(line, np.nan)
+    fits = {
+        "linear": (slope / values[0], linear),
+        "polynomial": (exponent, power),
+        "exponential": (math.nan, exponential),
+    }
+
+    def error(kind):
+        squares = np.sum((logs - fits[kind][1]) ** 2)
+        return squares if np.isfinite(squares) else math.inf
+
+    kind = min(fits, key=error)
+    return kind, float(fits[kind][0]), fits[kind][1]
+
+
+def _fit(x, y, segments):
+    """A common slope, and a level for every segment: `(slope, fitted values)`."""
+    x_mean, y_mean = np.zeros_like(x), np.zeros_like(y)
+    for s in set(segments):
+        x_mean[segments == s] = x[segments == s].mean()
+        y_mean[segments == s] = y[segments == s].mean()
+    x = x - x_mean
+    slope = float(x @ (y - y_mean) / (x @ x)) if x.any() else 0.0
+    return slope, y_mean + slope * x
+
+
+def _leaves(values, log_rate, peak_ratio, largest, smallest):
+    """The blocks at which the mean square and the activations leave a format."""
+
+    def block(value, bound):
+        if not log_rate:
+            return None
+        ahead = (math.log(bound) - math.log(value)) / log_rate
+        return max(1, math.ceil(len(values) - 1 + ahead))
+
+    bound = largest if log_rate > 0 else smallest
+    root = math.sqrt(values[-1]) * (peak_ratio if log_rate > 0 else 1.0)
+    # An activation grows by the root of the rate.
+    return {
+        "mean_square": block(values[-1], bound),
+        "activation": block(root**2, bound**2),
+    }

@@ -1,0 +1,233 @@
+"""Everything that one forward and one backward pass tell about a network."""
+
+import functools
+
+import keras
+import numpy as np
+from keras import ops
+
+from fixinit import backend, graph
+from fixinit.diagnostics.targets import loss_function
+from fixinit.layers import ScaledAdd
+
+# What is observed of an activation. Moments are those of the activation divided by
+# its largest magnitude, "peak", so that squares neither overflow nor vanish.
+FORWARD = (
+    "peak",
+    "mean_square",
+    "variance",
+    "never_active",
+    "always_active",
+    "correlation",
+    "shortcut",
+    "branch",
+)
+# What is observed of the gradient with respect to an activation.
+BACKWARD = ("peak", "mean_square")
+
+
+class Measure:
+    """Measures all activations and gradients of a model on a batch.
+
+    Made once per model, it can be called again as weights change.
+
+    Args:
+        model: Functional or Sequential `keras.Model`.
+        loss: As `diagnose` takes it.
+        training: bool. Whether layers run in training mode.
+
+    Attributes:
+        graph: The model's `fixinit.graph.Graph`.
+    """
+
+    def __init__(self, model, loss=None, training=True):
+        self.model = model
+        self.graph = graph.trace(model)
+        self.training = training
+        self._loss = loss
+        self._probed = {
+            call.name: depth
+            for inner, depth in self.graph.graphs()
+            for call in inner.calls
+            if call.body is None and _is_float(inner.specs[call.outputs[0]])
+        }
+        self._instrument = _Statistics(self.graph, set(self._probed))
+        self._evaluate = {
+            has_targets: backend.value_and_gradients(
+                functools.partial(self._value, has_targets), has_aux=True
+            )
+            for has_targets in (False, True)
+        }
+
+    def __call__(self, x, y=None):
+        """Measures on one batch.
+
+        Args:
+            x: List of arrays, one per input of the model.
+            y: Targets, or `None`.
+
+        Returns:
+            `(loss, forward, backward, gradients)`: the loss, a float; dicts from the
+            names of calls to arrays whose last axis holds what `FORWARD` and
+            `BACKWARD` name, behind the axes of stacks around the call; and the
+            gradients, one tensor for each of the model's trainable variables.
+        """
+        trainable = [v.value for v in self.model.trainable_variables]
+        slots = [
+            ops.zeros((*depth, len(BACKWARD)), "float32")
+            for depth in self._probed.values()
+        ]
+        x = [ops.convert_to_tensor(array) for array in x]
+        targets = y
+        if y is not None:
+            targets = keras.tree.map_structure(ops.convert_to_tensor, y)
+        (loss, forward), gradients = self._evaluate[y is not None](
+            [*trainable, *slots],
+            [v.value for v in self.model.non_trainable_variables],
+            x,
+            targets,
+        )
+        split = len(trainable)
+        backward = dict(zip(self._probed, gradients[split:], strict=True))
+        return (
+            float(ops.convert_to_numpy(loss)),
+            {name: _numpy(values) for name, values in forward.items()},
+            {name: _numpy(values) for name, values in backward.items()},
+            gradients[:split],
+        )
+
+    def _value(self, has_targets, variables, non_trainable, x, y):
+        model = self.model
+        split = len(model.trainable_variables)
+        state = [
+            *zip(model.trainable_variables, variables[:split], strict=True),
+            *zip(model.non_trainable_variables, non_trainable, strict=True),
+        ]
+        controls = dict(zip(self._probed, variables[split:], strict=True))
+        with keras.StatelessScope(state_mapping=state):
+            outputs, forward = graph.run(
+                self.graph, x, self._instrument, controls, self.training
+            )
+            loss = loss_function(model, self._loss, outputs, y if has_targets else None)
+        return loss, forward
+
+
+class _Statistics(graph.Instrument):
+    """Observes activations, and the gradients that come back to them."""
+
+    def __init__(self, model_graph, names):
+        self.names = names
+        self.axes, self.blocks = {}, {}
+        for inner, _ in model_graph.graphs():
+            for call in inner.calls:
+                self.axes[call.name] = inner.channel_axes[call.outputs[0]]
+            for block in graph.find_blocks(inner):
+                self.blocks[block.merge.name] = block
+
+    def leave(self, call, outputs, control):
+        if control is None:
+            return outputs
+        return [_probe(outputs[0], control), *outputs[1:]]
+
+    def observation_shape(self, call):
+        return (len(FORWARD),) if call.name in self.names else None
+
+    def observe(self, call, inputs, outputs):
+        h = ops.stop_gradient(outputs[0])
+        axis = self.axes[call.name] % max(1, len(h.shape))
+        observed = _compiled_moments(axis, is_nonlinear(call))(h)
+        if call.name in self.blocks:
+            terms = _terms(self.blocks[call.name], inputs, observed[0])
+        else:
+            terms = ops.full((2,), np.nan, "float32")
+        return ops.concatenate([observed, terms])
+
+
+def is_nonlinear(call):
+    """Whether units of what a call gives can be told active from inactive."""
+    activation = getattr(call.operation, "activation", None)
+    if activation is None:
+        return graph.is_activation(call)
+    return activation not in (keras.activations.linear, keras.activations.softmax)
+
+
+@functools.cache
+def _compiled_moments(channel_axis, rectifies):
+    """The function that observes an activation: traced once for all of one shape."""
+    return backend.compiled(functools.partial(_moments, channel_axis, rectifies))
+
+
+def _terms(block, inputs, peak):
+    """Mean squares of what a block adds up: the shortcut, and all branches."""
+    merge = block.merge.operation
+    scale = ops.where(peak > 0, peak, ops.ones_like(peak))
+    inputs = [ops.cast(ops.stop_gradient(h), "float32") / scale for h in inputs]
+    if isinstance(merge, ScaledAdd):
+        scales = (merge.shortcut_scale, merge.branch_scale)
+        inputs = [scale * h for scale, h in zip(scales, inputs, strict=True)]
+    branches = sum(inputs[i] for i in block.branches)
+    terms = [inputs[block.shortcut], branches]
+    return ops.stack([ops.mean(ops.square(h)) for h in terms])
+
+
+def _moments(channel_axis, rectifies, h):
+    """See `FORWARD`, up to the correlation."""
+    peak, h = _by_peak(ops.cast(h, "float32"))
+    axes = tuple(i for i in range(len(h.shape)) if i != channel_axis)
+    never = always = ops.full((), np.nan, "float32")
+    if rectifies:
+        active = ops.cast(h > 0, "float32")
+        never = 1 - ops.mean(ops.max(active, axis=axes))
+        always = ops.mean(ops.min(active, axis=axes))
+    variance = ops.mean(ops.var(h, axis=axes))
+    mean_square = ops.mean(ops.square(h))
+    return ops.stack([peak, mean_square, variance, never, always, _correlation(h)])
+
+
+def _correlation(h):
+    """Mean cosine between the representations of two different inputs."""
+    count = h.shape[0]
+    if count < 2:
+        return ops.full((), np.nan, "float32")
+    rows = ops.reshape(h, (count, -1))
+    norms = ops.sqrt(ops.sum(ops.square(rows), axis=1, keepdims=True))
+    # The squared norm of the sum of unit vectors adds up all pairs.
+    total = ops.sum(ops.square(ops.sum(rows / norms, axis=0)))
+    return (total - count) / (count * (count - 1))
+
+
+def _by_peak(h):
+    """The largest magnitude, and `h` divided by it."""
+    peak = ops.max(ops.abs(h))
+    return peak, h / ops.where(peak > 0, peak, ops.ones_like(peak))
+
+
+@functools.cache
+def _compiled_gradient_moments():
+    """The function that observes a gradient."""
+
+    def moments(g):
+        peak, g = _by_peak(ops.cast(g, "float32"))
+        return ops.stack([peak, ops.mean(ops.square(g))])
+
+    return backend.compiled(moments)
+
+
+@ops.custom_gradient
+def _probe(x, slot):
+    """The identity; the "gradient" of `slot` is what `BACKWARD` says of that of `x`."""
+
+    def gradient(*args, upstream=None):
+        if upstream is None:
+            (upstream,) = args
+        return upstream, _compiled_gradient_moments()(upstream)
+
+    return x, gradient
+
+
+def _is_float(spec):
+    return spec.dtype in ("float16", "bfloat16", "float32", "float64")
+
+
+def _numpy(values):
+    return ops.convert_to_numpy(values).astype("float64")

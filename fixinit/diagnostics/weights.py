@@ -1,0 +1,121 @@
+"""Weights, their gradients, and how far a step of an optimizer moves them."""
+
+import contextlib
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def weight_statistics(model_graph, model, gradients, optimizer=None):
+    """Mean squares of weights and gradients, and update-to-weight ratios.
+
+    Args:
+        model_graph: `fixinit.graph.Graph` of the model.
+        model: `keras.Model`.
+        gradients: List of tensors, one for each of the model's trainable variables.
+        optimizer: Keras optimizer, of which a copy makes a step on copies of the
+            weights, from its own state if it is built. `None` leaves the ratios out.
+
+    Returns:
+        Dict from the names of calls with weights to dicts of `"weight_mean_square"`,
+        `"weight_gradient_mean_square"` and `"update_to_weight"`: arrays with the axes
+        of the stacks around the call. They are those of the layer's kernel, or of
+        all its weights if it has none.
+    """
+    updated = _updated(model, optimizer, gradients)
+    rows = {
+        id(variable): values
+        for variable, *values in zip(
+            model.trainable_variables,
+            [v.value for v in model.trainable_variables],
+            gradients,
+            updated,
+            strict=True,
+        )
+    }
+    found = {}
+    _collect(model_graph, rows, {}, 0, found)
+    return found
+
+
+def _updated(model, optimizer, gradients):
+    """The trainable variables after a step, `None` each without an optimizer."""
+    variables = model.trainable_variables
+    if optimizer is None:
+        return [None] * len(variables)
+    copies = [_copy(v) for v in variables]
+    copied = type(optimizer).from_config(optimizer.get_config())
+    copied.build(copies)
+    if len(copied.variables) == len(optimizer.variables):
+        for new, old in zip(copied.variables, optimizer.variables, strict=True):
+            new.assign(ops.convert_to_numpy(old.value))
+    copied.apply(list(gradients), copies)
+    return [copy.value for copy in copies]
+
+
+def _copy(variable):
+    """A variable of the same value and path, by which optimizers may choose."""
+    *scopes, name = variable.path.split("/")
+    with contextlib.ExitStack() as stack:
+        for scope in scopes:
+            stack.enter_context(keras.name_scope(scope))
+        # As an array: from its value, a variable would be made that shares it.
+        value = np.array(ops.convert_to_numpy(variable.value))
+        return keras.Variable(value, dtype=variable.dtype, name=name)
+
+
+def _collect(model_graph, rows, outer, num_axes, found):
+    """Adds the calls of a graph.
+
+    Args:
+        outer: Dict from the id of a variable of a stack's template to the variable
+            that holds it for all blocks.
+        num_axes: int. Number of stacks around the graph.
+    """
+    for call in model_graph.calls:
+        if call.body is not None:
+            stack = call.operation
+            inner = {
+                id(template): outer.get(id(stacked), stacked)
+                for template, stacked in zip(
+                    stack.block.variables, stack.stacked_variables, strict=True
+                )
+            }
+            _collect(call.body, rows, inner, num_axes + 1, found)
+            continue
+        kernel = call.weight
+        weights = getattr(call.operation, "trainable_variables", [])
+        if kernel is not None and any(kernel is w for w in weights):
+            weights = [kernel]
+        held = [rows.get(id(outer.get(id(w), w))) for w in weights]
+        held = [row for row in held if row is not None]
+        if held:
+            found[call.name] = _statistics(held, num_axes)
+
+
+def _statistics(held, num_axes):
+    values, gradients, updated = zip(*held, strict=True)
+    size = sum(np.prod(v.shape[num_axes:]) for v in values)
+    weight = _sum_of_squares(values, num_axes)
+    statistics = {
+        "weight_mean_square": weight / size,
+        "weight_gradient_mean_square": _sum_of_squares(gradients, num_axes) / size,
+    }
+    if updated[0] is not None:
+        moved = [new - old for new, old in zip(updated, values, strict=True)]
+        moved = _sum_of_squares(moved, num_axes)
+        # Weights that start at zero are moved by infinitely many times their size.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            statistics["update_to_weight"] = np.sqrt(moved / weight)
+    return statistics
+
+
+def _sum_of_squares(tensors, num_axes):
+    total = 0.0
+    for tensor in tensors:
+        values = ops.convert_to_numpy(ops.cast(tensor, "float32")).astype("float64")
+        values = values.reshape(*values.shape[:num_axes], -1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = total + np.einsum("...i,...i", values, values)
+    return total

@@ -1,0 +1,296 @@
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import fixinit
+from fixinit.diagnostics import diagnose
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(64, 8)).astype("float32")
+Y = RNG.integers(10, size=64)
+
+
+def mlp(scheme="unnormalized", num_blocks=12, units=32, **kwargs):
+    return fixinit.models.ResidualMLP(
+        num_blocks, units, scheme=scheme, input_shape=(8,), seed=0, **kwargs
+    )
+
+
+def numpy(tensor):
+    return ops.convert_to_numpy(tensor)
+
+
+def layer(diagnosis, name):
+    return next(row for row in diagnosis.layers if row["name"] == name)
+
+
+def test_measures_activations():
+    inputs = keras.Input((8, 3))
+    h = keras.layers.Conv1D(6, 3, padding="same", activation="relu", name="conv")(
+        inputs
+    )
+    model = keras.Model(inputs, keras.layers.Dense(2, name="dense")(h))
+    x = RNG.normal(size=(5, 8, 3)).astype("float32")
+    diagnosis = diagnose(model, x)
+    h = numpy(model.get_layer("conv")(x))
+    row = layer(diagnosis, "conv")
+    assert row["mean_square"] == pytest.approx(np.mean(h**2), rel=1e-5)
+    assert row["variance"] == pytest.approx(h.var(axis=(0, 1)).mean(), rel=1e-5)
+    assert row["peak"] == pytest.approx(np.abs(h).max(), rel=1e-6)
+    active = (h > 0).mean(axis=(0, 1))
+    assert row["never_active"] == np.mean(active == 0)
+    assert row["always_active"] == np.mean(active == 1)
+    unit = h.reshape(5, -1) / np.linalg.norm(h.reshape(5, -1), axis=1, keepdims=True)
+    cosines = (unit @ unit.T)[~np.eye(5, dtype=bool)]
+    assert row["correlation"] == pytest.approx(cosines.mean(), rel=1e-4)
+    assert math.isnan(layer(diagnosis, "dense")["never_active"])
+
+
+def test_measures_gradients_of_activations_and_weights():
+    inputs = keras.Input((8,))
+    h = keras.layers.Dense(6, activation="tanh", name="first")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(3, name="second")(h))
+    target = RNG.normal(size=(64, 3)).astype("float32")
+    diagnosis = diagnose(model, X, target)
+    first, second = (numpy(model.get_layer(n)(x)) for n, x in [("first", X)] * 2)
+    w1, w2 = (numpy(model.get_layer(n).kernel) for n in ("first", "second"))
+    outputs = first @ w2
+    assert diagnosis.loss == pytest.approx(np.mean((outputs - target) ** 2), rel=1e-5)
+    d_outputs = 2 * (outputs - target) / outputs.size
+    d_first = d_outputs @ w2.T
+    expected = {
+        "second": (d_outputs, first.T @ d_outputs),
+        "first": (d_first, X.T @ (d_first * (1 - first**2))),
+    }
+    for name, (d_activation, d_weight) in expected.items():
+        row = layer(diagnosis, name)
+        assert row["gradient_mean_square"] == pytest.approx(
+            np.mean(d_activation**2), rel=1e-4
+        )
+        assert row["weight_gradient_mean_square"] == pytest.approx(
+            np.mean(d_weight**2), rel=1e-4
+        )
+    assert layer(diagnosis, "first")["weight_mean_square"] == pytest.approx(
+        np.mean(w1**2), rel=1e-5
+    )
+
+
+def test_update_to_weight_ratio_of_plain_gradient_descent():
+    model = mlp("scaled_residual", 3)
+    diagnosis = diagnose(model, X, Y, optimizer=keras.optimizers.SGD(0.3))
+    row = layer(diagnosis, "block2/weight1")
+    ratio = 0.3 * math.sqrt(
+        row["weight_gradient_mean_square"] / row["weight_mean_square"]
+    )
+    assert row["update_to_weight"] == pytest.approx(ratio, rel=1e-4)
+
+
+@pytest.mark.parametrize("scheme", ["scaled_residual", "batch_norm", "fixup"])
+def test_a_stack_is_measured_like_separate_blocks(scheme):
+    sgd = fixinit.optimizers.with_scalar_learning_rate(keras.optimizers.SGD(0.1))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    measured = []
+    for stacked in (False, True):
+        model = mlp(scheme, 4, stacked=stacked)
+        # From Fixup's head of zeros no gradient comes back.
+        rng = np.random.default_rng(1)
+        model.layers[-2].kernel.assign(rng.normal(size=(32, 10)))
+        measured.append(diagnose(model, X, Y, loss, sgd))
+    separate, stack = measured
+    assert [b["name"] for b in stack.blocks] == [f"blocks[{i}]" for i in range(4)]
+    assert len(separate.layers) == len(stack.layers)
+    for one, two in zip(
+        separate.layers + separate.blocks, stack.layers + stack.blocks, strict=True
+    ):
+        for key, value in one.items():
+            if isinstance(value, float):
+                assert two[key] == pytest.approx(value, rel=2e-3, abs=1e-7, nan_ok=True)
+
+
+def test_tells_schemes_apart():
+    kinds = {
+        scheme: diagnose(mlp(scheme, 16, 64, stacked=True), X, Y)
+        for scheme in ("unnormalized", "batch_norm", "scaled_residual", "fixup")
+    }
+    exploding = kinds["unnormalized"]
+    low, high = exploding.growth.interval
+    assert exploding.verdict.kind == "exploding" and low < 2 < high
+    assert "float16 overflows at block" in exploding.verdict.text
+    assert "ScaledAdd(branch_scale=0.25)" in exploding.verdict.remedy
+    assert kinds["batch_norm"].verdict.kind == "growing"
+    assert kinds["batch_norm"].growth.kind == "linear"
+    assert kinds["scaled_residual"].verdict.kind == "healthy"
+    assert "comes with the second step" in kinds["fixup"].verdict.text
+
+
+def test_remedies_are_code_that_runs():
+    remedy = diagnose(mlp(stacked=True), X).verdict.remedy
+    merge = eval(remedy, {"fixinit": fixinit})
+    assert merge.branch_scale == pytest.approx(12**-0.5, rel=1e-2)
+
+
+def test_branch_to_shortcut_is_that_of_what_is_added():
+    diagnosis = diagnose(mlp("scaled_residual", 4, 512), X)
+    for row in diagnosis.blocks:
+        # (1/4) of the branch's variance, which is that of the shortcut.
+        assert row["branch_to_shortcut"] == pytest.approx(0.25, rel=0.3)
+
+
+def test_batch_norm_in_training_mode_and_in_test_mode():
+    model = mlp("batch_norm", stacked=True)
+    # Beside the input's hundred, every branch adds one.
+    assert diagnose(model, 10 * X).growth.total < 3
+    assert diagnose(model, 10 * X, training=False).verdict.kind == "exploding"
+
+
+def test_nothing_of_the_model_changes():
+    model = mlp("batch_norm", 3, dropout_rate=0.3)
+    optimizer = keras.optimizers.Adam(0.1)
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    model.fit(X, Y, epochs=1, verbose=0)
+    keras.utils.set_random_seed(0)
+    before = [np.array(numpy(v.value)) for v in model.variables + optimizer.variables]
+    nodes = [len(x._inbound_nodes) for x in model._flatten_layers()]
+    diagnosis = diagnose(model, X, Y)
+    after = [numpy(v.value) for v in model.variables + optimizer.variables]
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert nodes == [len(x._inbound_nodes) for x in model._flatten_layers()]
+    assert np.isfinite(layer(diagnosis, "block1/weight1")["update_to_weight"])
+    # The next random numbers are what they would have been.
+    drawn = numpy(keras.random.normal((3,)))
+    keras.utils.set_random_seed(0)
+    np.testing.assert_array_equal(drawn, numpy(keras.random.normal((3,))))
+
+
+def test_any_keras_model():
+    model = keras.applications.MobileNetV2(
+        weights=None, input_shape=(32, 32, 3), classes=4, alpha=0.35
+    )
+    x = RNG.normal(size=(4, 32, 32, 3)).astype("float32")
+    diagnosis = diagnose(model, x, RNG.integers(4, size=4))
+    assert [row["name"] for row in diagnosis.blocks][:2] == [
+        "block_2_add",
+        "block_4_add",
+    ]
+    assert len(diagnosis.layers) == len(model.layers)
+    assert all(math.isfinite(row["mean_square"]) for row in diagnosis.layers)
+
+
+def test_several_inputs_and_outputs_and_integers():
+    a, b = keras.Input((4,), name="a"), keras.Input((3,), dtype="int32", name="b")
+    embedded = keras.layers.Embedding(5, 4)(b)
+    h = keras.layers.Dense(4)(a) + keras.ops.mean(embedded, axis=1)
+    model = keras.Model({"a": a, "b": b}, [h, keras.layers.Dense(2)(h)])
+    x = {"a": X[:, :4], "b": RNG.integers(5, size=(64, 3))}
+    y = [np.zeros((64, 4), "float32"), np.zeros(64, int)]
+    diagnosis = diagnose(model, x, y)
+    assert diagnosis.loss > 0 and not diagnosis.blocks
+    assert diagnosis.verdict.kind == "healthy"
+
+
+def test_layers_called_twice_have_two_rows():
+    shared = keras.layers.Dense(8, name="shared")
+    inputs = keras.Input((8,))
+    diagnosis = diagnose(keras.Model(inputs, shared(shared(inputs))), X)
+    names = [row["name"] for row in diagnosis.layers]
+    assert names[1:] == ["shared", "shared:2"]
+
+
+def test_a_batch_of_one_has_no_correlation():
+    diagnosis = diagnose(mlp(num_blocks=4), X[:1])
+    assert all(math.isnan(row["correlation"]) for row in diagnosis.layers)
+    assert diagnosis.growth.kind == "exponential"
+
+
+def test_a_model_that_has_diverged_is_told_where():
+    model = mlp("scaled_residual", 4)
+    block = next(x for x in model.layers if x.name == "block2")
+    kernel = block.branch[1].kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    verdict = diagnose(model, X).verdict
+    assert verdict.kind == "not_finite" and verdict.where == kernel.path
+
+
+def test_overflow_is_told_where():
+    diagnosis = diagnose(mlp(num_blocks=300, stacked=True), X)
+    assert diagnosis.verdict.kind == "not_finite"
+    # Activations of 2^(l/2), whose largest are some times that.
+    assert diagnosis.verdict.where.startswith("blocks[2")
+    assert math.isinf(diagnosis.blocks[-1]["mean_square"])
+
+
+def test_dead_units_and_collapsed_inputs_are_found():
+    inputs = keras.Input((8,))
+    dead = keras.layers.Dense(
+        16, activation="relu", bias_initializer=keras.initializers.Constant(-100.0)
+    )
+    diagnosis = diagnose(keras.Model(inputs, dead(inputs)), X)
+    assert diagnosis.verdict.kind == "dead" and diagnosis.verdict.where == dead.name
+    shift = keras.layers.Dense(
+        16, bias_initializer=keras.initializers.Constant(100.0), name="shift"
+    )
+    model = keras.Model(inputs, keras.layers.Dense(2)(shift(inputs)))
+    verdict = diagnose(model, X).verdict
+    assert (verdict.kind, verdict.where) == ("collapsed", "shift")
+
+
+@pytest.mark.parametrize(
+    "x, error, message",
+    [
+        (np.ones((4, 8), int), TypeError, "dtype int64.*astype"),
+        (np.full((4, 8), np.nan, "float32"), ValueError, "NaN or infinity in sample 0"),
+        (np.ones((4, 9), "float32"), ValueError, r"shape \(None, 8\).*\(4, 9\)"),
+        (np.ones((0, 8), "float32"), ValueError, r"\(0, 8\)"),
+        ([np.ones(8, "float32"), np.ones(3, "float32")], ValueError, "2 arrays"),
+        (np.array([[1.0], [1.0, 2.0]], dtype=object), TypeError, "ragged"),
+    ],
+)
+def test_refuses_bad_inputs(x, error, message):
+    with pytest.raises(error, match=message):
+        diagnose(mlp(num_blocks=1), x)
+
+
+def test_refuses_targets_that_do_not_fit():
+    with pytest.raises(ValueError, match="64 and.*3"):
+        diagnose(mlp(num_blocks=1), X, Y[:3])
+
+
+def test_table_fits_a_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = str(diagnose(mlp(num_blocks=100, units=8, stacked=True), X, Y))
+    lines = text.splitlines()
+    remedy = [line for line in lines if line.startswith("Try: ")]
+    assert all(len(line) <= 80 for line in lines if line not in remedy)
+    assert len(lines) < 60 and "blocks[99]" in text and "exponentially" in text
+
+
+def test_dict_is_strict_json():
+    diagnosis = diagnose(mlp(num_blocks=4), X)
+    content = json.loads(json.dumps(diagnosis.to_dict(), allow_nan=False))
+    assert content["blocks"][0]["name"] == "block1"
+    assert content["verdict"]["kind"] == "exploding"
+    assert content["layers"][0]["weight_mean_square"] is None
+    assert content["growth"]["leaves"]["float16"]["mean_square"] > 4
+
+
+def test_figure_and_page_of_two_diagnoses(tmp_path):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
+    one = diagnose(mlp(stacked=True), X, Y)
+    two = diagnose(mlp("batch_norm", stacked=True), X, Y)
+    figure = one.plot(two, labels=["He", "BatchNorm"])
+    assert len(figure.axes[0].get_lines()) == 2
+    np.testing.assert_allclose(
+        figure.axes[0].get_lines()[1].get_ydata(), two.curve("mean_square")[1:]
+    )
+    one.to_html(tmp_path / "d.html", two, labels=["He <alone>", "BatchNorm"])
+    html = (tmp_path / "d.html").read_text()
+    assert "He &lt;alone&gt;" in html and "data:image/png;base64," in html
+    assert "http" not in html and "blocks[11]" in html
+    with pytest.raises(ValueError, match="labels"):
+        one.plot(two, labels=["one"])
