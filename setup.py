@@ -15,7 +15,7 @@ EXTRAS = {
     "diagnostics": ["jinja2", "matplotlib"],
     "jax": ["jax"],
     "torch": ["torch"],
-    "test": ["build", "hypothesis", "pytest>=9", "pytest-xdist", "ruff", "scipy"],
+    "test": ["build", "hypothesis", "pytest>=9", "pytest-xdist", "ruff"],
 }
 
 setup(
@@ -34,6 +34,7 @@ setup(
         "keras>=3.15",
         "tensorflow>=2.16.1",
         "numpy>=1.26",
+        "scipy>=1.11",
         "absl-py",
     ],
     extras_require=EXTRAS,

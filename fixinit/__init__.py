@@ -8,6 +8,7 @@ from fixinit import (
     models,
     optimizers,
     schemes,
+    theory,
 )
 
 __version__ = "0.1.0"
@@ -20,4 +21,5 @@ __all__ = [
     "models",
     "optimizers",
     "schemes",
+    "theory",
 ]

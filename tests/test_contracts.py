@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import sys
 
 import pytest
 
@@ -9,6 +10,7 @@ import fixinit
 
 PACKAGE = pathlib.Path(fixinit.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
+STANDARD = set(sys.stdlib_module_names)
 BACKENDS = {"tensorflow", "jax", "torch"}
 # What `fixinit.graph.trace` and `find_blocks`, which have examples, are made of.
 GRAPH_INTERNALS = {"Block", "Call", "Graph", "Instrument", "is_activation", "run"}
@@ -23,6 +25,7 @@ ALLOWED = {
     "optimizers": {"_validation"},
     "graph": {"_validation", "layers"},
     "diagnostics": {"_validation", "backend", "graph", "layers"},
+    "theory": {"_validation", "graph", "initializers", "layers"},
 }
 
 
@@ -52,6 +55,14 @@ def test_nothing_imports_upward(path):
     assert imported & set(ALLOWED) - {place} <= ALLOWED[place]
 
 
+def test_only_the_rules_of_theory_know_keras():
+    """The mathematics depends on nothing but NumPy and SciPy."""
+    for path in (PACKAGE / "theory").rglob("*.py"):
+        roots = {name.split(".")[0] for name in imported_modules(path)}
+        with_keras = path.parent.name == "rules" or path.stem in ("initial", "walk")
+        assert with_keras or roots <= STANDARD | {"numpy", "scipy", "fixinit"}, path
+
+
 def test_models_ask_and_never_name_a_scheme():
     names = {scheme.__name__ for scheme in fixinit.schemes.Scheme.__subclasses__()}
     for path in (PACKAGE / "models").glob("*.py"):
@@ -70,6 +81,7 @@ def test_models_ask_and_never_name_a_scheme():
         fixinit.optimizers,
         fixinit.graph,
         fixinit.diagnostics,
+        fixinit.theory,
     ],
     ids=lambda module: module.__name__,
 )

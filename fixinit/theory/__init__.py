@@ -1,0 +1,32 @@
+"""Predicts variances, correlations and gradients of wide networks in closed form."""
+
+from fixinit.theory import (
+    calculus,
+    rules,  # noqa: F401  (registers the rules)
+)
+from fixinit.theory.activations import activation
+from fixinit.theory.functions import Function
+from fixinit.theory.initial import weight_moments
+from fixinit.theory.mean_field import MeanField, critical_scale, edge_of_chaos
+from fixinit.theory.moments import Moments
+from fixinit.theory.piecewise import PiecewiseLinear
+from fixinit.theory.prediction import LayerPrediction, Prediction
+from fixinit.theory.registry import Setting, register
+from fixinit.theory.walk import predict
+
+__all__ = [
+    "Function",
+    "LayerPrediction",
+    "MeanField",
+    "Moments",
+    "PiecewiseLinear",
+    "Prediction",
+    "Setting",
+    "activation",
+    "calculus",
+    "critical_scale",
+    "edge_of_chaos",
+    "predict",
+    "register",
+    "weight_moments",
+]

@@ -1,0 +1,104 @@
+"""Mean and variance of the weights that Keras initializers draw."""
+
+import math
+
+import keras
+import numpy as np
+
+from fixinit import initializers
+from fixinit.theory.registry import find, register
+
+# The variance of a standard normal that is cut off at two standard deviations.
+_TRUNCATED = 1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(math.sqrt(2))
+
+
+def weight_moments(initializer, shape):
+    """`(mean, variance)` of one weight of a given shape.
+
+    Example:
+
+    >>> mean, variance = fixinit.theory.weight_moments("he_normal", (50, 10))
+    >>> mean, variance
+    (0.0, 0.04)
+
+    Args:
+        initializer: Keras initializer, or what `keras.initializers.get` takes. `None`
+            is a weight that does not exist: 0.
+        shape: Tuple of ints.
+
+    Raises:
+        ValueError: If the initializer is not known: register a rule for it.
+    """
+    if initializer is None:
+        return 0.0, 0.0
+    initializer = keras.initializers.get(initializer)
+    rule = find(initializer)
+    if rule is None:
+        kind = type(initializer).__name__
+        raise ValueError(
+            f"The variance of what the initializer {initializer!r} draws is not known. "
+            f"Register it: `@fixinit.theory.register({kind})` on a function "
+            "`(initializer, shape) -> (mean, variance)`."
+        )
+    mean, variance = rule(initializer, tuple(shape))
+    return float(mean), float(variance)
+
+
+@register(keras.initializers.Zeros)
+def zeros(initializer, shape):
+    return 0.0, 0.0
+
+
+@register(keras.initializers.Ones)
+def ones(initializer, shape):
+    return 1.0, 0.0
+
+
+@register(keras.initializers.Constant)
+def constant(initializer, shape):
+    value = np.asarray(keras.ops.convert_to_numpy(initializer.value), "float64")
+    return value.mean(), value.var()
+
+
+@register(keras.initializers.RandomNormal)
+def random_normal(initializer, shape):
+    return initializer.mean, initializer.stddev**2
+
+
+@register(keras.initializers.TruncatedNormal)
+def truncated_normal(initializer, shape):
+    return initializer.mean, _TRUNCATED * initializer.stddev**2
+
+
+@register(keras.initializers.RandomUniform)
+def random_uniform(initializer, shape):
+    low, high = initializer.minval, initializer.maxval
+    return (low + high) / 2, (high - low) ** 2 / 12
+
+
+@register(keras.initializers.VarianceScaling)
+def variance_scaling(initializer, shape):
+    fan_in, fan_out = fans(shape)
+    fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
+    return 0.0, initializer.scale / max(1.0, fan[initializer.mode])
+
+
+@register(keras.initializers.Orthogonal)
+def orthogonal(initializer, shape):
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    return 0.0, initializer.gain**2 / max(rows, columns)
+
+
+@register(initializers.Stacked)
+def stacked(initializer, shape):
+    return weight_moments(initializer.initializer, shape[1:])
+
+
+def fans(shape):
+    """`(fan_in, fan_out)` as Keras computes them."""
+    if not shape:
+        return 1, 1
+    if len(shape) == 1:
+        return shape[0], shape[0]
+    receptive = math.prod(shape[:-2])
+    return shape[-2] * receptive, shape[-1] * receptive

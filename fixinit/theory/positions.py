@@ -1,0 +1,266 @@
+"""Pairs of positions along one spatial axis, and what layers do to them.
+
+Covariances between positions only depend on how far two positions are from each other
+and from both borders, and on large distances hardly at all. So the n x n pairs of
+positions of an axis are sorted into the pairs of a short axis with at most `RESOLUTION`
+positions: the three distances (left border to first position, first to second, second
+to right border) are kept where they are small, and the largest are cut to what is
+left. Axes that are short already are exact. On these classes every spatial layer is a
+matrix, the average over the true pairs in a class.
+"""
+
+import functools
+
+import numpy as np
+
+RESOLUTION = 8
+# Longer axes behave like this one: their borders weigh nothing.
+_LONGEST = 512
+
+
+def size(n):
+    """How many positions stand for the n of an axis."""
+    return min(n, RESOLUTION)
+
+
+@functools.lru_cache(maxsize=256)
+def pair_classes(n):
+    """The class of every pair of positions: array `(n, n)` of `size(n)^2` numbers."""
+    m = size(n)
+    first, second = np.meshgrid(np.arange(n), np.arange(n), indexing="ij")
+    if m < n:
+        low, high = np.minimum(first, second), np.maximum(first, second)
+        parts = _cut(np.stack([low, high - low, n - 1 - high]), m - 1)
+        near, far = parts[0], parts[0] + parts[1]
+        first = np.where(first <= second, near, far)
+        second = np.where(first == near, far, near)
+    return first * m + second
+
+
+def _cut(parts, total):
+    """Three distances cut to a sum of `total`, the largest first."""
+    order = np.argsort(-parts, axis=0, kind="stable")
+    large, middle, small = np.take_along_axis(parts, order, axis=0)
+    # Cut the largest; where it would fall below the second, both; else all three.
+    one = total - middle - small
+    two = total - small
+    third = total // 3
+    cut = np.where(
+        one >= middle,
+        [one, middle, small],
+        np.where(
+            two // 2 >= small,
+            [two - two // 2, two // 2, small],
+            np.array([total - 2 * third, third, third])[:, None, None],
+        ),
+    )
+    result = np.empty_like(parts)
+    np.put_along_axis(result, order, cut, axis=0)
+    return result
+
+
+@functools.lru_cache(maxsize=256)
+def position_weights(n):
+    """The share of an axis' positions that every class has."""
+    short = min(n, _LONGEST)
+    classes = np.diag(pair_classes(short)) // (size(n) + 1)
+    weights = np.bincount(classes, minlength=size(n)).astype("float64")
+    # All that a long axis has more is in its middle.
+    weights[weights == weights.max()] += (n - short) / np.sum(weights == weights.max())
+    return weights / n
+
+
+@functools.lru_cache(maxsize=256)
+def pair_weights(n):
+    """The share of all pairs of positions that every class of pairs has."""
+    m = size(n)
+    weights = (
+        np.bincount(pair_classes(min(n, _LONGEST)).ravel(), minlength=m * m)
+        / min(n, _LONGEST) ** 2
+    )
+    if n > _LONGEST:
+        # A long axis has the same borders, and fewer pairs of equal positions.
+        weights[:: m + 1] *= _LONGEST / n
+        weights /= weights.sum()
+    return weights
+
+
+@functools.lru_cache(maxsize=256)
+def row_weights(n):
+    """For each position, the weights of all pairs it is in: matrix `(m, m^2)`."""
+    m, short = size(n), min(n, _LONGEST)
+    pairs = pair_classes(short)
+    own = np.diag(pairs) // (m + 1)
+    flat = (own[:, None] * m * m + pairs).ravel()
+    rows = np.bincount(flat, minlength=m**3).reshape(m, m * m)
+    return rows / rows.sum(axis=1, keepdims=True)
+
+
+class Window:
+    """Which input positions every output position of a layer reads, on one axis.
+
+    Example:
+
+    >>> from fixinit.theory.positions import Window
+    >>> window = Window.convolution(5, kernel=3, padding="same")
+    >>> window.mean.sum(axis=1).tolist()  # how many taps lie inside
+    [2.0, 3.0, 3.0, 3.0, 2.0]
+
+    Args:
+        inputs: int. Number of input positions.
+        taps: Integer array `(outputs, taps)` of input positions, -1 for none.
+        coefficients: Array of that shape, 1 by default.
+        sizes: `(inputs, outputs)` of the axis that a shorter one stands for.
+    """
+
+    def __init__(self, inputs, taps, coefficients=None, sizes=None):
+        self._from, self._to = inputs, len(taps)
+        self.inputs, self.outputs = sizes or (self._from, self._to)
+        self._taps = np.asarray(taps)
+        inside = self._taps >= 0
+        self._coefficients = np.where(
+            inside, 1.0 if coefficients is None else coefficients, 0.0
+        )
+
+    @classmethod
+    @functools.lru_cache(maxsize=1024)
+    def convolution(cls, inputs, kernel, stride=1, dilation=1, padding="valid"):
+        """What a convolution or a pooling layer reads.
+
+        Args:
+            padding: `"valid"`, `"same"` as Keras pads, or `"causal"`.
+        """
+        full, reach = inputs, (kernel - 1) * dilation + 1
+        inputs = max(_shortened(inputs), min(inputs, reach))
+
+        def count(n):
+            return (n - reach) // stride + 1 if padding == "valid" else -(-n // stride)
+
+        outputs, left = count(inputs), 0
+        if padding == "same":
+            left = max((outputs - 1) * stride + reach - inputs, 0) // 2
+        elif padding == "causal":
+            left = reach - 1
+        starts = np.arange(outputs)[:, None] * stride - left
+        taps = starts + np.arange(kernel) * dilation
+        taps = np.where((taps >= 0) & (taps < inputs), taps, -1)
+        return cls(inputs, taps, sizes=(full, count(full)))
+
+    @classmethod
+    @functools.lru_cache(maxsize=1024)
+    def transposed(cls, inputs, outputs, kernel, stride=1, dilation=1, padding="valid"):
+        """What a transposed convolution reads."""
+        sizes, short = (inputs, outputs), _shortened(inputs)
+        inputs, outputs = short, outputs - (inputs - short) * stride
+        reach = (kernel - 1) * dilation + 1
+        left = 0
+        if padding == "same":
+            # The convolution that this one is the gradient of pads so much.
+            left = max((inputs - 1) * stride + reach - outputs, 0) // 2
+        offsets = np.arange(outputs)[:, None] + left - np.arange(kernel) * dilation
+        taps = offsets // stride
+        valid = (offsets % stride == 0) & (taps >= 0) & (taps < inputs)
+        return cls(inputs, np.where(valid, taps, -1), sizes=sizes)
+
+    @classmethod
+    @functools.lru_cache(maxsize=1024)
+    def gather(cls, inputs, low, outputs, repeat=1):
+        """Output i reads input `i // repeat + low`, or nothing outside: padding,
+        cropping, subsampling and repetition."""
+        sizes, short = (inputs, outputs), _shortened(inputs)
+        inputs, outputs = short, outputs - (inputs - short) * repeat
+        if repeat == sizes[1]:
+            # One position everywhere.
+            outputs = _shortened(sizes[1])
+        taps = np.arange(outputs) // repeat + low
+        taps = np.where((taps >= 0) & (taps < inputs), taps, -1)
+        return cls(inputs, taps[:, None], sizes=sizes)
+
+    @classmethod
+    @functools.lru_cache(maxsize=1024)
+    def everything(cls, inputs):
+        """One output that reads all positions."""
+        short = _shortened(inputs)
+        return cls(short, np.arange(short)[None], sizes=(inputs, 1))
+
+    def averaging(self):
+        """The same window with coefficients that sum to 1."""
+        taken = self._coefficients.sum(axis=1, keepdims=True)
+        return self._with(self._coefficients / taken)
+
+    def _with(self, coefficients):
+        return Window(self._from, self._taps, coefficients, (self.inputs, self.outputs))
+
+    @functools.cached_property
+    def backward(self):
+        """The transposed sum on positions, `(m_in, m_out)`, of squared coefficients."""
+        out = position_weights(self._to) * self._to
+        into = position_weights(self._from) * self._from
+        return self.squares.T * out / into[:, None]
+
+    @functools.cached_property
+    def mean(self):
+        """The sum over taps as a matrix on positions, `(m_out, m_in)`."""
+        n, m = self._to, size(self._to)
+        out = np.diag(pair_classes(n)) // (m + 1)
+        into = np.diag(pair_classes(self._from)) // (size(self._from) + 1)
+        rows = np.broadcast_to(out[:, None], self._taps.shape)
+        return _matrix(
+            rows, into[self._taps], self._coefficients, m, size(self._from), out
+        )
+
+    @functools.cached_property
+    def squares(self):
+        """The sum of squared coefficients, likewise."""
+        return self._with(self._coefficients**2).mean
+
+    @functools.cached_property
+    def same_tap(self):
+        """Pairs that read through one tap: what independent weights leave."""
+        out = pair_classes(self._to)
+        into = pair_classes(self._from)
+        first, second = self._taps[:, None, :], self._taps[None, :, :]
+        coefficients = self._coefficients[:, None, :] * self._coefficients[None, :, :]
+        rows = np.broadcast_to(out[..., None], coefficients.shape)
+        return self._pairs(rows, into[first, second], coefficients, out)
+
+    @functools.cached_property
+    def all_taps(self):
+        """All pairs of taps: what one fixed coefficient a tap gives."""
+        out = pair_classes(self._to)
+        into = pair_classes(self._from)
+        result = 0.0
+        for t in range(self._taps.shape[1]):
+            first, second = self._taps[:, None, t, None], self._taps[None, :, :]
+            coefficients = (
+                self._coefficients[:, None, t, None] * self._coefficients[None, :, :]
+            )
+            rows = np.broadcast_to(out[..., None], coefficients.shape)
+            result = result + self._pairs(rows, into[first, second], coefficients, out)
+        return result
+
+    @functools.cached_property
+    def shared(self):
+        """How many inputs the windows of two outputs have in common, by class."""
+        reads = np.zeros((self._to, self._from))
+        rows = np.arange(self._to)[:, None]
+        np.add.at(reads, (rows, self._taps), (self._taps >= 0).astype("float64"))
+        out = pair_classes(self._to)
+        common = np.bincount(out.ravel(), (reads @ reads.T).ravel())
+        return common / np.bincount(out.ravel())
+
+    def _pairs(self, rows, columns, values, classes):
+        m, k = size(self._to) ** 2, size(self._from) ** 2
+        return _matrix(rows, columns, values, m, k, classes)
+
+
+def _matrix(rows, columns, values, m, k, classes):
+    flat = (rows * k + columns).ravel()
+    sums = np.bincount(flat, values.ravel(), minlength=m * k).reshape(m, k)
+    counts = np.bincount(classes.ravel(), minlength=m)
+    return sums / np.maximum(counts, 1)[:, None]
+
+
+def _shortened(n):
+    """A shorter axis for a very long one, alike with respect to strides."""
+    return n if n <= _LONGEST else _LONGEST - 64 + n % 64

@@ -1,0 +1,191 @@
+"""Rules for activation layers, and for the `activation` argument of other layers."""
+
+import inspect
+import math
+
+import keras
+import numpy as np
+from scipy import optimize
+
+from fixinit.theory import activations, calculus
+from fixinit.theory.functions import Exponential
+from fixinit.theory.initial import weight_moments
+from fixinit.theory.moments import Moments, first, second
+from fixinit.theory.piecewise import PiecewiseLinear
+from fixinit.theory.registry import find, find_by_key, register
+
+
+def activate(x, activation, setting):
+    """`x` behind what a layer has as `activation`: a function, a layer or `None`."""
+    if activation is None or activation is keras.activations.linear:
+        return x
+    if isinstance(activation, keras.layers.Layer) and find(activation):
+        return find(activation)(activation, setting, x)
+    rule = find_by_key(activation)
+    if rule is not None:
+        return calculus.apply(x, rule(activation))
+    name = getattr(activation, "__name__", None)
+    if getattr(keras.activations, str(name), None) is activation:
+        if name in _VECTOR:
+            return _VECTOR[name](x)
+        if name != "threshold":
+            return calculus.apply(x, activations.activation(name))
+    raise ValueError(
+        f"The activation {activation!r} of `{setting.name}` is not known. Register it: "
+        "`@fixinit.theory.register(my_activation)` on a function that returns its "
+        "`fixinit.theory.Function`."
+    )
+
+
+def function_of(operation):
+    """The element-wise function of a recorded activation, `None` if it is none."""
+    name = _SNAKE.get(type(operation).__name__)
+    if name is None:
+        return None
+    made = activations.activation
+    factory = inspect.signature(activations.factory(name)).parameters
+    arguments = {
+        key: getattr(operation, key) for key in factory if hasattr(operation, key)
+    }
+    return made(name, **arguments)
+
+
+# Classes of `keras.ops` and `keras.activations` with the names of their functions.
+_SNAKE = {
+    "".join(part.capitalize() for part in name.split("_")): name
+    for name in activations.names()
+}
+_SNAKE |= {"ReLU": "relu", "Relu": "relu", "Relu6": "relu6", "Exp": "exponential"}
+
+
+@register(keras.layers.Activation)
+def activation(layer, setting, x):
+    return activate(x, layer.activation, setting)
+
+
+@register(keras.layers.ReLU)
+def relu(layer, setting, x):
+    function = activations.activation(
+        "relu",
+        negative_slope=float(layer.negative_slope),
+        max_value=None if layer.max_value is None else float(layer.max_value),
+        threshold=float(layer.threshold),
+    )
+    return calculus.apply(x, function)
+
+
+@register(keras.layers.LeakyReLU)
+def leaky_relu(layer, setting, x):
+    slope = float(layer.negative_slope)
+    return calculus.apply(x, activations.activation("leaky_relu", negative_slope=slope))
+
+
+@register(keras.layers.ELU)
+def elu(layer, setting, x):
+    return calculus.apply(x, activations.activation("elu", alpha=float(layer.alpha)))
+
+
+@register(keras.layers.PReLU)
+def prelu(layer, setting, x):
+    mean, variance = weight_moments(layer.alpha_initializer, setting.output_shape)
+    if variance:
+        raise ValueError(
+            f"PReLU `{setting.name}` draws its slopes at random. Only constant ones "
+            "are known. Register a rule for a subclass of it."
+        )
+    return calculus.apply(x, PiecewiseLinear([0.0], [mean, 1.0]))
+
+
+@register(keras.layers.Softmax)
+def softmax_layer(layer, setting, x):
+    axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+    if list(axes) not in ([-1], [len(x.shape) + 1]):
+        raise ValueError(
+            f"Softmax `{setting.name}` over other axes than the last one is not known. "
+            f"Received: axis={layer.axis}"
+        )
+    return softmax(x)
+
+
+def softmax(x):
+    """`exp(h) / sum(exp(h))`, its denominator as the sum over very many channels."""
+    y = calculus.apply(x, Exponential())
+    denominator = y.total_channels * np.tensordot(y.shares, y.mean, (0, 0))[None]
+    return _over(y, denominator)
+
+
+def log_softmax(x):
+    """`h - log(sum(exp(h)))`, likewise."""
+    variance = np.maximum(x.squares - x.mean**2, 0)
+    mean = np.tensordot(x.shares, np.exp(x.mean + variance / 2), (0, 0))
+    shift = -np.log(x.total_channels * mean)
+    if np.ptp(shift) > 1e-12:
+        return _shifted(x, shift[None])
+    return calculus.scale(x, 1.0, float(shift.flat[0]))
+
+
+def sparsemax(x):
+    """`max(h - t, 0)` with the t at which very many channels sum to 1."""
+
+    def excess(threshold):
+        ramp = PiecewiseLinear([threshold], [0.0, 1.0])
+        mean = ramp.moments(x.mean, np.maximum(x.squares - x.mean**2, 0))[0]
+        return x.total_channels * float(x.shares @ x.average(mean)) - 1
+
+    reach = 40 * math.sqrt(x.mean_square) + 2
+    threshold = optimize.brentq(excess, -reach, reach)
+    return calculus.apply(x, PiecewiseLinear([threshold], [0.0, 1.0]))
+
+
+def glu(x):
+    """`a * sigmoid(b)`: the halves of the channels have different weights."""
+    half = x.total_channels // 2
+    a, b = (_channels(x, low, low + half) for low in (0, half))
+    gate = calculus.apply(b, activations.activation("sigmoid"))
+    gate.sources = frozenset([object()])
+    return calculus.multiply([a, gate])
+
+
+_VECTOR = {
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+    "sparsemax": sparsemax,
+    "glu": glu,
+}
+
+
+def _over(x, denominator):
+    shape = x.shape
+    scale = 1 / (first(denominator, shape) * second(denominator, shape))
+    y = x.like(x.mean / denominator, x.same * scale, x.cross * scale)
+    y.node.link((x,), lambda g: [g / denominator**2])
+    return y
+
+
+def _shifted(x, shift):
+    shape = x.shape
+    a, b = first(shift, shape), second(shift, shape)
+    drift = a * b + a * second(x.mean, shape) + b * first(x.mean, shape)
+    y = x.like(x.mean + shift, x.same + drift, x.cross + drift)
+    y.node.link((x,), lambda g: [g])
+    return y
+
+
+def _channels(x, low, high):
+    """Some of the channels."""
+    ends = np.cumsum(x.channels)
+    counts = np.clip(ends, low, high) - np.clip(ends - x.channels, low, high)
+    keep = counts > 0
+    y = Moments(
+        x.shape, counts[keep], x.mean[keep], x.same[keep], x.cross[keep], x.sources
+    )
+    shares = (counts / x.channels).reshape(-1, *(1,) * len(x.shape))
+    into = x.mean.shape
+
+    def pull(g):
+        result = np.zeros(into)
+        result[keep] = g
+        return [result * shares]
+
+    y.node.link((x,), pull)
+    return y

@@ -1,0 +1,106 @@
+"""Rules for normalization layers, at initialization."""
+
+import keras
+import numpy as np
+
+from fixinit.theory import calculus
+from fixinit.theory.initial import weight_moments
+from fixinit.theory.normalization import by_batch, by_input
+from fixinit.theory.registry import register
+
+_ONE, _ZERO = (1.0, 0.0), (0.0, 0.0)
+
+
+@register(keras.layers.BatchNormalization)
+def batch_normalization(layer, setting, x):
+    """In training the batch's statistics; otherwise the initial moving ones."""
+    _last_axis(layer, setting, x)
+    shape = (x.total_channels,)
+    if setting.training and layer.trainable:
+        y = by_batch(x, layer.epsilon, setting.batch_size)
+    else:
+        mean, _ = weight_moments(layer.moving_mean_initializer, shape)
+        variance, _ = weight_moments(layer.moving_variance_initializer, shape)
+        factor = 1 / np.sqrt(variance + layer.epsilon)
+        y = calculus.scale(x, factor, -mean * factor)
+    gamma = weight_moments(layer.gamma_initializer, shape) if layer.scale else _ONE
+    beta = weight_moments(layer.beta_initializer, shape) if layer.center else _ZERO
+    return calculus.randomly_scale(y, gamma, beta)
+
+
+@register(keras.layers.LayerNormalization)
+def layer_normalization(layer, setting, x):
+    rank = len(x.shape) + 2
+    given = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+    axes = sorted(axis % rank for axis in given)
+    if axes not in ([rank - 1], list(range(1, rank))):
+        raise ValueError(
+            f"LayerNormalization `{setting.name}` is known over the channels, or over "
+            f"everything but the batch. Received: axis={layer.axis}"
+        )
+    y = by_input(x, layer.epsilon, space=len(axes) > 1)
+    shape = setting.output_shape[axes[0] - 1 :]
+    gamma = weight_moments(layer.gamma_initializer, shape) if layer.scale else _ONE
+    beta = weight_moments(layer.beta_initializer, shape) if layer.center else _ZERO
+    return calculus.randomly_scale(y, gamma, beta)
+
+
+@register(keras.layers.GroupNormalization)
+def group_normalization(layer, setting, x):
+    _last_axis(layer, setting, x)
+    groups = x.total_channels if layer.groups == -1 else layer.groups
+    size = x.total_channels // groups
+    # A group that spans several kinds of channels is taken to hold all of them.
+    channels = size if np.all(x.channels % size == 0) else None
+    y = by_input(x, layer.epsilon, channels=channels, space=True)
+    shape = (x.total_channels,)
+    gamma = weight_moments(layer.gamma_initializer, shape) if layer.scale else _ONE
+    beta = weight_moments(layer.beta_initializer, shape) if layer.center else _ZERO
+    return calculus.randomly_scale(y, gamma, beta)
+
+
+@register(keras.layers.RMSNormalization)
+def rms_normalization(layer, setting, x):
+    _last_axis(layer, setting, x)
+    # Keras starts the scale at 1.
+    return by_input(x, layer.epsilon, center=False)
+
+
+@register(keras.layers.UnitNormalization)
+def unit_normalization(layer, setting, x):
+    _last_axis(layer, setting, x)
+    y = by_input(x, 0.0, center=False)
+    return calculus.scale(y, 1 / np.sqrt(x.total_channels))
+
+
+@register(keras.layers.Normalization)
+def fixed_normalization(layer, setting, x):
+    """By statistics of the data that were given or adapted to."""
+    mean, variance = (
+        np.asarray(keras.ops.convert_to_numpy(value), "float64")
+        for value in (layer.mean, layer.variance)
+    )
+    deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
+    factor, shift = 1 / deviation, -mean / deviation
+    if layer.invert:
+        factor, shift = deviation, mean
+    return calculus.randomly_scale(
+        x, (factor.mean(), factor.var()), (shift.mean(), shift.var())
+    )
+
+
+@register(keras.layers.Rescaling)
+def rescaling(layer, setting, x):
+    factor, shift = (np.asarray(v, "float64") for v in (layer.scale, layer.offset))
+    return calculus.randomly_scale(
+        x, (factor.mean(), factor.var()), (shift.mean(), shift.var())
+    )
+
+
+def _last_axis(layer, setting, x):
+    axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) else layer.axis
+    if axis % (len(x.shape) + 2) != len(x.shape) + 1:
+        raise ValueError(
+            f"{type(layer).__name__} `{setting.name}` is known over the last axis, the "
+            f"channels. Received: axis={layer.axis}"
+        )

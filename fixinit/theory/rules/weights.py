@@ -1,0 +1,134 @@
+"""Rules for the layers that multiply by a kernel."""
+
+import keras
+
+from fixinit.theory import calculus
+from fixinit.theory.initial import weight_moments
+from fixinit.theory.moments import Moments
+from fixinit.theory.positions import Window
+from fixinit.theory.registry import register
+from fixinit.theory.rules.activations import activate
+
+
+@register(keras.layers.Dense)
+def dense(layer, setting, x):
+    units = layer.units
+    if isinstance(layer.kernel_initializer, keras.initializers.Identity):
+        if x.total_channels == units:
+            bias = _bias(layer, (units,))
+            y = calculus.randomly_scale(x, (layer.kernel_initializer.gain, 0.0), bias)
+            return activate(y, layer.activation, setting)
+    weight = weight_moments(layer.kernel_initializer, (x.total_channels, units))
+    y = calculus.mix(x, [], units, weight, bias=_bias(layer, (units,)))
+    return activate(y, layer.activation, setting)
+
+
+@register(keras.layers.EinsumDense)
+def einsum_dense(layer, setting, x):
+    inputs, rest = layer.equation.replace("...", "").split(",")
+    kernel, outputs = rest.split("->")
+    summed = set(inputs) & set(kernel) - set(outputs)
+    simple = summed == {inputs[-1]} and outputs[-1] in kernel
+    if not simple or set(outputs[:-1]) & set(kernel) or "..." in layer.equation[:-1]:
+        if layer.equation not in _LAST_AXIS:
+            raise ValueError(
+                f"EinsumDense `{setting.name}` is only known as a dense layer on the "
+                f"last axis, such as 'ab,bc->ac'. Received: {layer.equation!r}"
+            )
+    units = setting.output_shape[-1]
+    shape = tuple(layer.kernel.shape)
+    weight = weight_moments(layer.kernel_initializer, shape)
+    bias = _bias(layer, (units,)) if layer.bias_axes else (0.0, 0.0)
+    y = calculus.mix(x, [], units, weight, bias=bias)
+    return activate(y, layer.activation, setting)
+
+
+_LAST_AXIS = ("...x,xy->...y", "...a,ab->...b")
+
+
+@register(keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+def convolution(layer, setting, x):
+    shape = (*layer.kernel_size, x.total_channels // layer.groups, layer.filters)
+    weight = weight_moments(layer.kernel_initializer, shape)
+    y = calculus.mix(
+        x,
+        windows(layer, x),
+        layer.filters,
+        weight,
+        layer.groups,
+        _bias(layer, (layer.filters,)),
+    )
+    return activate(y, layer.activation, setting)
+
+
+@register(keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
+def depthwise(layer, setting, x):
+    y = _depthwise(layer, x, _bias(layer, (x.total_channels * layer.depth_multiplier,)))
+    return activate(y, layer.activation, setting)
+
+
+@register(keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
+def separable(layer, setting, x):
+    y = _depthwise(layer, x, (0.0, 0.0))
+    shape = (*(1 for _ in x.shape), y.total_channels, layer.filters)
+    weight = weight_moments(layer.pointwise_initializer, shape)
+    points = [Window.convolution(n, 1) for n in y.shape]
+    y = calculus.mix(
+        y, points, layer.filters, weight, bias=_bias(layer, (layer.filters,))
+    )
+    return activate(y, layer.activation, setting)
+
+
+@register(
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+def transposed(layer, setting, x):
+    shape = (*layer.kernel_size, layer.filters, x.total_channels)
+    weight = weight_moments(layer.kernel_initializer, shape)
+    options = zip(
+        x.shape,
+        setting.output_shape,
+        layer.kernel_size,
+        layer.strides,
+        layer.dilation_rate,
+        strict=False,
+    )
+    found = [
+        Window.transposed(n, out, k, s, d, layer.padding) for n, out, k, s, d in options
+    ]
+    y = calculus.mix(
+        x, found, layer.filters, weight, bias=_bias(layer, (layer.filters,))
+    )
+    return activate(y, layer.activation, setting)
+
+
+@register(keras.layers.Embedding)
+def embedding(layer, setting, x):
+    """Tokens are taken to differ between positions and inputs."""
+    shape = (layer.input_dim, layer.output_dim)
+    mean, variance = weight_moments(layer.embeddings_initializer, shape)
+    return Moments.inputs(setting.output_shape, mean, variance)
+
+
+def windows(layer, x):
+    """What a convolution reads, one `Window` per spatial axis."""
+    options = zip(
+        x.shape, layer.kernel_size, layer.strides, layer.dilation_rate, strict=True
+    )
+    return [Window.convolution(*option, layer.padding) for option in options]
+
+
+def _depthwise(layer, x, bias):
+    shape = (*layer.kernel_size, x.total_channels, layer.depth_multiplier)
+    weight = weight_moments(layer.depthwise_initializer, shape)
+    return calculus.depthwise(
+        x, windows(layer, x), layer.depth_multiplier, weight, bias
+    )
+
+
+def _bias(layer, shape):
+    if not layer.use_bias:
+        return 0.0, 0.0
+    return weight_moments(layer.bias_initializer, shape)

@@ -1,0 +1,117 @@
+"""Fixed points, depth scales and the edge of chaos, against published values."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fixinit import theory
+
+
+def test_relu_is_critical_at_variance_two_and_keeps_any_variance():
+    assert theory.edge_of_chaos("relu") == (2.0, 1.0)
+    edge = theory.MeanField("relu", 2.0)
+    assert edge.phase == "critical"
+    assert edge.fixed_point(start=3.0) == pytest.approx(3.0, rel=1e-12)
+    assert edge.depth_scales() == (math.inf, math.inf)
+
+
+def test_leaky_relu_is_critical_at_its_he_gain():
+    # He et al. 2015, equation 15: 2 / (1 + a^2).
+    phi = theory.activation("leaky_relu", negative_slope=0.1)
+    assert theory.edge_of_chaos(phi)[0] == pytest.approx(2 / 1.01, rel=1e-12)
+
+
+def test_edge_of_chaos_of_tanh_is_the_published_one():
+    # Schoenholz et al. 2017 train at sigma_w^2 = 1.7603 for sigma_b^2 = 0.05.
+    assert theory.edge_of_chaos("tanh", 0.05)[0] == pytest.approx(1.76, abs=2e-3)
+    # Hayou et al. 2019 use (sigma_b, sigma_w) = (0.3, 1.39558).
+    weight, _ = theory.edge_of_chaos("tanh", 0.3**2)
+    assert math.sqrt(weight) == pytest.approx(1.39558, abs=2e-5)
+    assert theory.edge_of_chaos("tanh", 0.0)[0] == pytest.approx(1.0, abs=1e-9)
+
+
+def test_edge_is_a_curve_on_which_gradients_keep_their_size():
+    for name in ("tanh", "erf", "elu", "silu"):
+        weights = []
+        for bias in (0.01, 0.04, 0.1):
+            weight, q = theory.edge_of_chaos(name, bias)
+            field = theory.MeanField(name, weight, bias)
+            assert field.gradient_factor(q) == pytest.approx(1, abs=1e-9)
+            assert field.variance_map(q) == pytest.approx(q, rel=1e-9)
+            weights.append(weight)
+        assert len(set(weights)) == 3
+
+
+def test_phases_of_tanh():
+    ordered = theory.MeanField("tanh", 1.3**2, 0.3**2)
+    chaotic = theory.MeanField("tanh", 2.5**2, 0.3**2)
+    assert ordered.phase == "ordered" and ordered.correlation_fixed_point() == 1.0
+    # Poole et al. 2016, figure 2: at sigma_w = 2.5 and sigma_b = 0.3, c* lies below 1.
+    assert chaotic.phase == "chaotic"
+    c = chaotic.correlation_fixed_point()
+    assert 0 < c < 0.3
+    assert chaotic.correlation_map(c) == pytest.approx(c, abs=1e-9)
+
+
+def test_slope_of_the_correlation_map_at_one_is_the_gradient_factor():
+    field = theory.MeanField("tanh", 1.5**2, 0.1)
+    h = 1e-4
+    slope = (1 - field.correlation_map(1 - h)) / h
+    assert slope == pytest.approx(field.gradient_factor(), rel=1e-3)
+
+
+def test_depth_scales_are_the_rates_of_convergence():
+    field = theory.MeanField("tanh", 1.2**2, 0.2)
+    xi_q, xi_c = field.depth_scales()
+    q = field.fixed_point()
+    start, distances = q * 1.001, []
+    for _ in range(4):
+        distances.append(start - q)
+        start = field.variance_map(start)
+    rate = distances[3] / distances[2]
+    assert rate == pytest.approx(math.exp(-1 / xi_q), rel=1e-2)
+    c, gaps = 0.999, []
+    for _ in range(4):
+        gaps.append(1 - c)
+        c = float(field.correlation_map(c))
+    assert gaps[3] / gaps[2] == pytest.approx(math.exp(-1 / xi_c), rel=1e-2)
+
+
+def test_correlation_of_relu_converges_like_the_square_of_depth():
+    # Hayou et al. 2019, proposition 3: 1 - c loses s (1 - c)^(3/2) per layer, with
+    # s = 2 sqrt(2) / (3 pi), so that 1 - c ~ 4 / (s l)^2 = 9 pi^2 / (2 l^2).
+    edge, gap = theory.MeanField("relu", 2.0), 1e-6
+    lost = float(edge.correlation_map(1 - gap, 1.0)) - (1 - gap)
+    assert lost / gap**1.5 == pytest.approx(2 * math.sqrt(2) / (3 * np.pi), rel=1e-3)
+
+
+def test_variance_that_diverges_is_infinite_and_that_dies_is_zero():
+    assert theory.MeanField("relu", 2.5).fixed_point() == math.inf
+    assert theory.MeanField("relu", 1.5).fixed_point() == 0.0
+
+
+def test_critical_scale_keeps_what_it_says():
+    for name in ("relu", "gelu", "tanh", "selu"):
+        for variance in (0.5, 2.0):
+            scale = theory.critical_scale(name, variance)
+            field = theory.MeanField(name, scale)
+            assert field.variance_map(variance) == pytest.approx(variance)
+            scale = theory.critical_scale(name, variance, keep="gradient")
+            field = theory.MeanField(name, scale)
+            assert field.gradient_factor(variance) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: theory.MeanField("relu", -1.0), "`weight_variance` must be a pos"),
+        (lambda: theory.MeanField("relu", 2.0, -1.0), "`bias_variance` must be"),
+        (lambda: theory.edge_of_chaos("relu", 0.1), "biases add up"),
+        (lambda: theory.edge_of_chaos("softplus"), "no edge of chaos"),
+        (lambda: theory.critical_scale("relu", keep="x"), "`keep` must be one of"),
+    ],
+)
+def test_bad_arguments_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,156 @@
+"""The closed forms of the schemes, the predictions and the networks themselves."""
+
+import keras
+import numpy as np
+import pytest
+
+import fixinit
+from fixinit import layers, schemes, theory
+
+SCHEMES = {
+    **{name: name for name in schemes.names()},
+    "skip_init at 0.3": schemes.SkipInit(0.3),
+    "decreasing": schemes.ScaledResidual("decreasing"),
+    "folded": schemes.ScaledResidual("inverse", mode="folded"),
+    "trainable": schemes.ScaledResidual(0.2, mode="trainable"),
+}
+
+
+def mlp(scheme, blocks, width, seed=0):
+    return fixinit.models.ResidualMLP(
+        blocks, width, scheme=scheme, input_shape=(width,), seed=seed, stacked=False
+    )
+
+
+def after_blocks(prediction):
+    """The mean square of the first block's input and of every block's output."""
+    merges = [x for x in prediction if "/merge" in x.name]
+    return np.array([prediction["stem"].mean_square, *(x.mean_square for x in merges)])
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.parametrize("blocks", [6, pytest.param(100, marks=pytest.mark.slow)])
+def test_closed_forms_are_predicted_exactly(name, blocks):
+    scheme = schemes.get(SCHEMES[name])
+    prediction = theory.predict(mlp(scheme, blocks, 16), training=True)
+    found = after_blocks(prediction)
+    expected = scheme.predicted_variance(blocks, found[0])
+    # The normalizations add their epsilon to a variance of at least one.
+    rtol = 1e-4 if isinstance(scheme, schemes.BatchNorm) else 1e-9
+    np.testing.assert_allclose(found, expected, rtol=rtol)
+
+
+def measured(make, seeds, shape, batch=16):
+    """Mean squares after the blocks of networks: array `(seeds, blocks + 1)`."""
+    rng, found = np.random.default_rng(0), []
+    for seed in range(seeds):
+        model = make(seed)
+        blocks = [x for x in model.layers if isinstance(x, layers.ResidualBlock)]
+        tap = keras.Model(model.inputs, [blocks[0].input, *(x.output for x in blocks)])
+        x = rng.standard_normal((batch, *shape)).astype("float32")
+        outputs, _ = tap.stateless_call(
+            [v.value for v in tap.trainable_variables],
+            [v.value for v in tap.non_trainable_variables],
+            keras.ops.convert_to_tensor(x),
+            training=True,
+        )
+        found.append([float(keras.ops.mean(y**2)) for y in outputs])
+    return np.array(found)
+
+
+def agree(found, expected):
+    """Within three standard errors, at nine blocks in ten.
+
+    Blocks share what came before them, so they leave the band together or hardly.
+    """
+    mean = found.mean(axis=0)
+    error = found.std(axis=0, ddof=1) / np.sqrt(len(found))
+    outside = np.abs(mean - expected) > 3 * error + 1e-5 * expected
+    assert np.mean(outside) <= 0.1, (mean / expected - 1, error / expected)
+
+
+@pytest.mark.parametrize("name", ["unnormalized", "scaled_residual", "fixup"])
+def test_networks_agree_with_both(name):
+    width, blocks = 128, 6
+    found = measured(lambda seed: mlp(name, blocks, width, seed), 10, (width,))
+    prediction = theory.predict(mlp(name, blocks, width), training=True)
+    agree(found, after_blocks(prediction))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.parametrize("blocks", [10, 100])
+def test_wide_networks_agree_with_both(name, blocks):
+    width, scheme = 512, schemes.get(SCHEMES[name])
+    found = measured(lambda seed: mlp(scheme, blocks, width, seed), 20, (width,))
+    prediction = after_blocks(theory.predict(mlp(scheme, blocks, width), training=True))
+    agree(found, prediction)
+    agree(found, scheme.predicted_variance(blocks, prediction[0]))
+
+
+def convolutional(scheme, width, seed=0, blocks=4):
+    return fixinit.models.ResNet(
+        (blocks,),
+        (width,),
+        scheme=scheme,
+        preactivation=True,
+        input_shape=(8, 8, 16),
+        seed=seed,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", schemes.names())
+def test_wide_convolutional_networks_agree(name):
+    found = measured(lambda seed: convolutional(name, 512, seed), 20, (8, 8, 16))
+    prediction = theory.predict(convolutional(name, 512), training=True, batch_size=16)
+    agree(found[:, 1:], after_blocks(prediction)[1:])
+
+
+def test_stacks_are_predicted_like_separate_blocks():
+    for scheme in ("scaled_residual", schemes.ScaledResidual("decreasing")):
+        one, other = (
+            theory.predict(
+                fixinit.models.ResidualMLP(7, 16, scheme=scheme, stacked=stacked)
+            )
+            for stacked in (False, True)
+        )
+        for index in range(7):
+            a, b = one[f"block{index + 1}/merge"], other[f"blocks/merge[{index}]"]
+            assert a.mean_square == pytest.approx(b.mean_square, rel=1e-12)
+            assert a.variance == pytest.approx(b.variance, rel=1e-12)
+            assert a.gradient == pytest.approx(b.gradient, rel=1e-12)
+            assert other[f"blocks[{index}]"].variance == b.variance
+
+
+def test_gradients_agree_with_measured_ones():
+    """Mean squares of gradients at the input, for random gradients at the output."""
+    from fixinit import backend
+
+    width, seeds, found = 128, 12, []
+    rng = np.random.default_rng(0)
+
+    def make(seed):
+        keras.utils.set_random_seed(seed)
+        inputs = keras.Input((width,))
+        x = keras.layers.Dense(width, kernel_initializer="he_normal")(inputs)
+        for _ in range(3):
+            y = keras.layers.Activation("tanh")(x)
+            y = keras.layers.Dense(width, kernel_initializer="he_normal")(y)
+            x = keras.layers.Add()([x, y])
+        return keras.Model(inputs, keras.layers.Dense(width, "relu")(x))
+
+    for seed in range(seeds):
+        model = make(seed)
+        x, g = rng.standard_normal((2, 16, width)).astype("float32")
+
+        def loss(x, model=model, g=g):
+            return keras.ops.sum(model(x) * g)
+
+        _, (gradient,) = backend.value_and_gradients(
+            lambda values, _, loss=loss: loss(values[0])
+        )([keras.ops.convert_to_tensor(x)], [])
+        found.append(np.mean(keras.ops.convert_to_numpy(gradient) ** 2))
+    predicted = theory.predict(make(0)).layers[0].gradient
+    error = np.std(found, ddof=1) / np.sqrt(seeds)
+    assert abs(np.mean(found) - predicted) < 4 * error + 0.05 * predicted
