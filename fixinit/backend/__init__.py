@@ -6,8 +6,10 @@ from fixinit.backend.noise import kept_random_state
 from fixinit.backend.products import vector_products
 from fixinit.backend.scan import scan
 from fixinit.backend.spreading import spread
+from fixinit.backend.summaries import SummaryWriter
 
 __all__ = [
+    "SummaryWriter",
     "compiled",
     "is_eager",
     "kept_random_state",

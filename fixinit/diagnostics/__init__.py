@@ -7,6 +7,7 @@ from fixinit.diagnostics.diagnosis import Diagnosis
 from fixinit.diagnostics.gradients import GradientNorms, gradient_norms
 from fixinit.diagnostics.growth import Growth, fit_growth
 from fixinit.diagnostics.jacobian import jacobian_spectrum
+from fixinit.diagnostics.monitor import Monitor
 from fixinit.diagnostics.surface import loss_surface
 from fixinit.diagnostics.update import function_update, function_update_by_depth
 from fixinit.diagnostics.verdict import Verdict
@@ -16,6 +17,7 @@ __all__ = [
     "Diagnosis",
     "GradientNorms",
     "Growth",
+    "Monitor",
     "Verdict",
     "block_statistics",
     "diagnose",

@@ -1,0 +1,213 @@
+"""Watches a network from block to block while it trains."""
+
+import csv
+import math
+import pathlib
+import warnings
+
+import keras
+import numpy as np
+
+from fixinit import backend
+from fixinit._validation import check_choice, check_number, check_positive_int
+from fixinit.diagnostics.diagnose import diagnosis_of
+from fixinit.diagnostics.measure import Measure
+from fixinit.diagnostics.targets import check_batch
+
+MEASURES = (
+    "mean_square",
+    "variance",
+    "gradient_mean_square",
+    "branch_to_shortcut",
+    "never_active",
+    "always_active",
+    "correlation",
+    "update_to_weight",
+)
+ACTIONS = ("stop", "warn", "none")
+# TensorBoard shows so many curves, of blocks at even distances.
+_MAX_CURVES = 50
+
+
+class Monitor(keras.callbacks.Callback):
+    """Records what happens in every block during `fit`, and sounds the alarm.
+
+    A measurement is one forward and one backward pass on a batch of its own, compiled
+    once. It takes place before the first step, then every so many steps, and at once
+    when the loss that `fit` reports doubles. The alarm goes off when the mean square
+    of a block's output, or of the gradient that comes back to it, has grown by
+    `explosion` since the first measurement, or is not finite. Without residual blocks
+    it watches the layers.
+
+    Example:
+
+    >>> x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+    >>> y = np.arange(64) % 10
+    >>> model = fixinit.models.ResidualMLP(4, 16, input_shape=(8,), seed=0)
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> model.compile(keras.optimizers.SGD(0.01), loss)
+    >>> monitor = fixinit.diagnostics.Monitor(x[:16], y[:16], every=2)
+    >>> history = model.fit(x, y, batch_size=16, verbose=0, callbacks=[monitor])
+    >>> [step for step, diagnosis in monitor.history], monitor.alarm
+    ([0, 2, 4], None)
+
+    Args:
+        x: The batch that is measured, as `diagnose` takes it. No larger than a
+            training batch, a measurement costs about as much as three steps.
+        y: Its targets, or `None`.
+        every: int, 100 by default. Steps between two measurements.
+        measures: Tuple of strings, which measures are recorded: any keys of a
+            `Diagnosis`'s blocks.
+        csv_path: Path of a CSV file, one row per measurement and block. A file that is
+            there is replaced.
+        log_dir: Directory for TensorBoard: the measures of at most 50 blocks, and the
+            growth per block.
+        action: `"stop"` (default) ends training at the alarm, with a warning; `"warn"`
+            only warns, once; `"none"` only sets `alarm`.
+        explosion: float, 1000 by default. Growth of a mean square since the first
+            measurement that sets off the alarm.
+        keep: bool. Whether `history` keeps every `Diagnosis`. For very deep networks
+            and long runs `False` saves memory.
+
+    Attributes:
+        history: List of `(step, Diagnosis)`.
+        alarm: `None`, or a dict of `"step"`, `"block"`, the name of the block where it
+            began, `"measure"`, `"growth"` and `"text"`.
+
+    Raises:
+        ValueError: If an argument is outside its range.
+        TypeError, ValueError: When training begins, what `diagnose` raises.
+    """
+
+    def __init__(
+        self,
+        x,
+        y=None,
+        every=100,
+        measures=("mean_square", "gradient_mean_square", "branch_to_shortcut"),
+        csv_path=None,
+        log_dir=None,
+        action="stop",
+        explosion=1000.0,
+        keep=True,
+    ):
+        super().__init__()
+        self.every = check_positive_int("every", every)
+        self.measures = tuple(check_choice("measures", m, MEASURES) for m in measures)
+        self.action = check_choice("action", action, ACTIONS)
+        self.explosion = check_number(
+            "explosion",
+            explosion,
+            "a finite number above 1",
+            lambda v: 1 < v < math.inf,
+        )
+        self.x, self.y = x, y
+        self.csv_path = None if csv_path is None else pathlib.Path(csv_path)
+        self.log_dir = log_dir
+        self.keep = keep
+        self.history = []
+        self.alarm = None
+        self._writer = self._first = None
+
+    def on_train_begin(self, logs=None):
+        self._measure = Measure(self.model)
+        self._batch = check_batch(self.model, self.x, self.y)
+        self._step, self._lowest, self._measured = 0, math.inf, -1
+        self.history, self.alarm, self._first = [], None, None
+        if self.csv_path is not None:
+            self.csv_path.parent.mkdir(parents=True, exist_ok=True)
+            with self.csv_path.open("w", newline="") as file:
+                csv.writer(file).writerow(["step", "block", *self.measures])
+        if self.log_dir is not None:
+            self._writer = backend.SummaryWriter(self.log_dir)
+        self._record()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._step += 1
+        loss = float((logs or {}).get("loss", math.nan))
+        # A loss that is not a number compares as false, and is a jump.
+        jumps = self._lowest < math.inf and not loss <= 2 * abs(self._lowest)
+        self._lowest = min(self._lowest, loss) if not math.isnan(loss) else self._lowest
+        if self._step % self.every == 0 or (jumps and self.alarm is None):
+            self._record()
+
+    def on_train_end(self, logs=None):
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _record(self):
+        if self._measured == self._step:
+            return
+        self._measured = self._step
+        if keras.backend.backend() == "jax":
+            # There, `fit` holds the weights elsewhere.
+            self.model.jax_state_sync()
+        optimizer = (
+            self.model.optimizer if "update_to_weight" in self.measures else None
+        )
+        diagnosis = diagnosis_of(self._measure, *self._batch, optimizer)
+        if self.keep:
+            self.history.append((self._step, diagnosis))
+        rows = diagnosis.blocks or diagnosis.layers
+        self._write(diagnosis, rows)
+        if self._first is None:
+            self._first = rows
+        if self.alarm is None:
+            self._watch(rows)
+
+    def _write(self, diagnosis, rows):
+        if self.csv_path is not None:
+            with self.csv_path.open("a", newline="") as file:
+                csv.writer(file).writerows(
+                    [self._step, row["name"], *(row.get(m) for m in self.measures)]
+                    for row in rows
+                )
+        if self._writer is not None:
+            picked = np.linspace(0, len(rows) - 1, min(len(rows), _MAX_CURVES))
+            scalars = {
+                f"{measure}/{rows[i]['name']}": rows[i].get(measure, math.nan)
+                for measure in self.measures
+                for i in picked.round().astype(int)
+            }
+            scalars["growth/rate"] = diagnosis.growth.rate
+            scalars["growth/total"] = diagnosis.growth.total
+            self._writer.write(scalars, self._step)
+
+    def _watch(self, rows):
+        """Sounds the alarm at the first block, from the input, that has exploded."""
+        for measure in ("mean_square", "gradient_mean_square"):
+            found = list(zip(rows, self._first, strict=True))
+            if measure == "gradient_mean_square":
+                found.reverse()  # The way that gradients go.
+            for row, first in found:
+                growth = _growth(row[measure], first[measure])
+                if not growth <= self.explosion:
+                    self._sound(row["name"], measure, growth)
+                    return
+
+    def _sound(self, block, measure, growth):
+        what = measure.replace("_", " ")
+        text = (
+            f"Step {self._step}: the {what} of {block} has grown {growth:.3g} times since "
+            f"training began, more than {self.explosion:g}; training is about to diverge. "
+            "Lower the learning rate, warm it up, or clip gradients (global_clipnorm)."
+        )
+        self.alarm = {
+            "step": self._step,
+            "block": block,
+            "measure": measure,
+            "growth": growth,
+            "text": text,
+        }
+        if self.action != "none":
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+        if self.action == "stop":
+            self.model.stop_training = True
+
+
+def _growth(value, first):
+    if not math.isfinite(value):
+        return math.inf
+    # From zero, as behind Fixup's head, everything would be an explosion.
+    return value / first if first > 0 else 1.0

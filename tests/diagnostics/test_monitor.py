@@ -1,0 +1,135 @@
+import csv
+import math
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import fixinit
+from fixinit.diagnostics import Monitor, diagnose
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(128, 8)).astype("float32")
+Y = RNG.integers(10, size=128)
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def compiled(learning_rate, scheme="scaled_residual", num_blocks=4):
+    model = fixinit.models.ResidualMLP(
+        num_blocks, 16, scheme=scheme, input_shape=(8,), seed=0, stacked=True
+    )
+    model.compile(keras.optimizers.SGD(learning_rate), LOSS)
+    return model
+
+
+def fit(model, monitor, epochs=2):
+    options = {"batch_size": 16, "epochs": epochs, "verbose": 0, "shuffle": False}
+    return model.fit(X, Y, callbacks=[monitor], **options)
+
+
+def test_records_before_training_and_every_so_many_steps(tmp_path):
+    path = tmp_path / "logs" / "blocks.csv"
+    monitor = Monitor(X[:32], Y[:32], every=5, csv_path=path)
+    model = compiled(0.01)
+    start = diagnose(model, X[:32], Y[:32])
+    fit(model, monitor)
+    assert [step for step, _ in monitor.history] == [0, 5, 10, 15]
+    assert monitor.history[0][1].loss == pytest.approx(start.loss, rel=1e-5)
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4 * 4 and rows[4]["step"] == "5"
+    last = float(rows[-1]["mean_square"])
+    assert last == monitor.history[-1][1].blocks[-1]["mean_square"]
+
+
+def test_measures_the_weights_of_the_moment():
+    model = compiled(0.1)
+    monitor = Monitor(X[:32], Y[:32], every=16)
+    fit(model, monitor)
+    end = diagnose(model, X[:32], Y[:32])
+    assert monitor.history[-1][1].loss == pytest.approx(end.loss, rel=1e-4)
+    assert monitor.history[-1][1].loss < 0.95 * monitor.history[0][1].loss
+
+
+def test_training_is_what_it_is_without():
+    losses = []
+    for callbacks in ([], [Monitor(X[:16], Y[:16], every=1)]):
+        model = compiled(0.05, "batch_norm")
+        options = {"batch_size": 16, "verbose": 0, "shuffle": False}
+        losses += model.fit(X, Y, callbacks=callbacks, **options).history["loss"]
+    assert losses[0] == losses[1]
+
+
+def test_stops_before_the_loss_is_nan_and_names_the_block():
+    model = compiled(3.0, "unnormalized", 6)
+    monitor = Monitor(X[:32], Y[:32], explosion=100.0)
+    with pytest.warns(RuntimeWarning, match="about to diverge.*learning rate"):
+        history = fit(model, monitor, epochs=50)
+    assert monitor.alarm["block"] in [f"blocks[{i}]" for i in range(6)]
+    assert monitor.alarm["step"] < 50 * 8
+    assert len(history.history["loss"]) < 50
+
+
+def test_warns_once_and_goes_on():
+    model = compiled(3.0, "unnormalized", 6)
+    monitor = Monitor(X[:32], Y[:32], every=1, action="warn", explosion=100.0)
+    with pytest.warns(RuntimeWarning) as caught:
+        history = fit(model, monitor, epochs=2)
+    assert len([w for w in caught if "has grown" in str(w.message)]) == 1
+    assert len(history.history["loss"]) == 2
+
+
+def test_no_alarm_where_training_is_stable():
+    monitor = Monitor(X[:32], Y[:32], every=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        fit(compiled(0.05, "fixup"), monitor)
+    assert monitor.alarm is None
+
+
+def test_plain_networks_are_watched_by_layer():
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, keras.layers.Dense(10, name="head")(inputs))
+    model.compile(keras.optimizers.SGD(0.1), LOSS)
+    monitor = Monitor(X[:16], Y[:16], every=8)
+    fit(model, monitor, 1)
+    assert [row["name"] for row in monitor.history[1][1].layers][-1] == "head"
+
+
+def test_writes_for_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monitor = Monitor(X[:16], Y[:16], every=8, log_dir=tmp_path, keep=False)
+    fit(compiled(0.01), monitor, 1)
+    assert monitor.history == []
+    events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0})
+    events.Reload()
+    tags = events.Tags()["tensors"]
+    assert "mean_square/blocks[3]" in tags and "growth/rate" in tags
+    assert [event.step for event in events.Tensors("growth/total")] == [0, 8]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"every": 0}, "every"),
+        ({"measures": ("variances",)}, "measures.*variance"),
+        ({"action": "halt"}, "action.*stop"),
+        ({"explosion": 1.0}, "explosion.*above 1"),
+        ({"explosion": math.nan}, "explosion"),
+    ],
+)
+def test_refuses_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Monitor(X, Y, **arguments)
+
+
+def test_state_of_the_model_is_not_touched():
+    model = compiled(0.0)
+    before = [np.array(ops.convert_to_numpy(v)) for v in model.weights]
+    fit(model, Monitor(X[:16], Y[:16], every=1, measures=("update_to_weight",)), 1)
+    for v, value in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(v), value)
