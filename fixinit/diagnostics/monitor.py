@@ -99,7 +99,7 @@ class Monitor(keras.callbacks.Callback):
             "explosion",
             explosion,
             "a finite number above 1",
-            lambda v: 1 < v < math.inf,
+            lambda v: v > 1,
         )
         self.x, self.y = x, y
         self.csv_path = None if csv_path is None else pathlib.Path(csv_path)
@@ -189,9 +189,10 @@ class Monitor(keras.callbacks.Callback):
     def _sound(self, block, measure, growth):
         what = measure.replace("_", " ")
         text = (
-            f"Step {self._step}: the {what} of {block} has grown {growth:.3g} times since "
-            f"training began, more than {self.explosion:g}; training is about to diverge. "
-            "Lower the learning rate, warm it up, or clip gradients (global_clipnorm)."
+            f"Step {self._step}: the {what} of {block} has grown {growth:.3g} times "
+            f"since training began, more than {self.explosion:g}; training is about to "
+            "diverge. Lower the learning rate, warm it up, or clip gradients "
+            "(global_clipnorm)."
         )
         self.alarm = {
             "step": self._step,
