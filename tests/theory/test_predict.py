@@ -187,6 +187,9 @@ def test_normalization(normalization, training):
         lambda: layers.SpatialDropout2D(0.3),
         lambda: layers.GaussianNoise(0.5),
         lambda: layers.AlphaDropout(0.2),
+        lambda: fixinit.layers.StochasticDepth(0.7, level="sample"),
+        lambda: fixinit.layers.ShakeDrop(0.7, level="sample"),
+        fixinit.layers.CReLU,
     ],
     ids=lambda noise: noise().name,
 )
@@ -225,6 +228,19 @@ def test_sparsemax_sums_to_one():
     row = theory.predict(model, input_variance=2.0).layers[-1]
     assert row.mean == pytest.approx(1 / 512)
     assert row.mean_square > 10 / 512**2
+
+
+@pytest.mark.parametrize("level", ["batch", "element"])
+def test_shake_drop_is_drawn_at_its_level(level):
+    p, alpha = 0.7, (0.1, 0.8)
+    layer = fixinit.layers.ShakeDrop(p, alpha=alpha, level=level)
+    model = keras.Sequential([keras.Input((2, 2, 8)), layer])
+    row = theory.predict(model, 1.0, 0.0, training=True).layers[-1]
+    mean, square = np.mean(alpha), (0.1**2 + 0.1 * alpha[1] + alpha[1] ** 2) / 3
+    shared = mean**2 if level == "element" else square
+    expected = (p + (1 - p) * shared) / (p + (1 - p) * square)
+    assert row.mean_square == pytest.approx(p + (1 - p) * square)
+    assert row.correlation == pytest.approx(expected)
 
 
 def functional(join, shape=(SIZE, SIZE, 16)):

@@ -2,8 +2,9 @@
 
 from fixinit import layers
 from fixinit.theory import calculus
+from fixinit.theory.activations import activation
 from fixinit.theory.initial import weight_moments
-from fixinit.theory.moments import Moments
+from fixinit.theory.moments import Moments, set_diagonal
 from fixinit.theory.positions import Window
 from fixinit.theory.registry import find, register
 
@@ -38,3 +39,56 @@ def zero_padding_shortcut(layer, setting, x):
 @register(layers.ProjectionShortcut)
 def projection_shortcut(layer, setting, x):
     return find(layer.projection)(layer.projection, setting, x)
+
+
+@register(layers.CReLU)
+def crelu(layer, setting, x):
+    if layer.axis % (len(x.shape) + 2) != len(x.shape) + 1:
+        raise ValueError(
+            f"CReLU `{setting.name}` is known over the last axis, the channels. "
+            f"Received: axis={layer.axis}"
+        )
+    halves = [calculus.scale(x, 1.0), calculus.scale(x, -1.0)]
+    return calculus.concatenate(
+        [calculus.apply(half, activation("relu")) for half in halves]
+    )
+
+
+@register(layers.StochasticDepth)
+def stochastic_depth(layer, setting, x):
+    p = layer.survival_probability
+    whole = 1.0 if layer.scaling == "test" else 1 / p
+    if not setting.training:
+        return calculus.scale(x, p * whole)
+    mean, square = p * whole, p * whole**2
+    apart = square if layer.level == "batch" else mean**2
+    return _drawn(x, mean, square, square, apart)
+
+
+@register(layers.ShakeDrop)
+def shake_drop(layer, setting, x):
+    """Forward; gradients as if they passed through the same factor."""
+    p, (low, high) = layer.survival_probability, layer.alpha
+    alpha = (low + high) / 2
+    mean = p + (1 - p) * alpha
+    if not setting.training:
+        return calculus.scale(x, mean)
+    square = p + (1 - p) * (low**2 + low * high + high**2) / 3
+    # Whether the branch survives is drawn for the whole batch.
+    apart = p + (1 - p) * alpha**2
+    near = apart if layer.level == "element" else square
+    return _drawn(x, mean, square, near, square if layer.level == "batch" else apart)
+
+
+def _drawn(x, mean, square, near, apart):
+    """`x` times a random factor.
+
+    Args:
+        mean, square: floats, the factor's first two moments.
+        near, apart: floats, the expected product of the factors at two positions, and
+            in two inputs.
+    """
+    same = set_diagonal(near * x.same, x.shape, square * x.squares)
+    y = x.like(mean * x.mean, same, apart * x.cross)
+    y.node.link((x,), lambda g: [square * g])
+    return y
