@@ -113,14 +113,7 @@ class _Ways:
         self.graph = graph
         self.consumers = graph.consumers()
         self.producers = graph.producers()
-        # As bits of an integer: the values that a value depends on, itself included.
-        self.ancestors = {}
-        for call in graph.calls:
-            before = 0
-            for value in call.inputs:
-                before |= self.ancestors[value]
-            for value in call.outputs:
-                self.ancestors[value] = before | 1 << value
+        self.ancestors = graph.ancestors()
 
     def block(self, merge):
         """The residual block that ends in `merge`, `None` if none does."""

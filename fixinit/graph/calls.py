@@ -100,6 +100,20 @@ class Graph:
         (value,) = self.add(name, layer, (), [spec])
         self.inputs.append(value)
 
+    def ancestors(self):
+        """Dict from a value to those that it depends on, itself among them.
+
+        They are the bits of an integer: value 3 is `1 << 3`.
+        """
+        found = {}
+        for call in self.calls:
+            before = 0
+            for value in call.inputs:
+                before |= found[value]
+            for value in call.outputs:
+                found[value] = before | 1 << value
+        return found
+
     def consumers(self):
         """Dict from a value to the calls that read it."""
         found = {}
