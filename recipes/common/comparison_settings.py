@@ -7,10 +7,11 @@ import keras
 from fixinit import schemes
 from recipes.common import datasets, families
 from recipes.common import settings as settings_lib
+from recipes.common.runs import sgd
 from recipes.common.settings import setting
 
 OPTIMIZERS = {
-    "sgd": lambda: keras.optimizers.SGD(1.0, momentum=0.9),
+    "sgd": sgd,
     "adam": lambda: keras.optimizers.Adam(1.0),
     "adamw": lambda: keras.optimizers.AdamW(1.0),
 }

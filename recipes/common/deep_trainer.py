@@ -10,8 +10,8 @@ from recipes.common import training
 from recipes.common.divergence import Divergence
 from recipes.common.initial import BlockMeasurements, probe
 from recipes.common.memory import PeakMemory
+from recipes.common.recorder import Recorder
 from recipes.common.shuffled import Shuffled
-from recipes.common.trainer import Recorder
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -123,7 +123,7 @@ class Watch(keras.callbacks.Callback):
     Args:
         settings: `recipes.common.deep_settings.Settings`.
         scheme: Name of a scheme.
-        recorder: `recipes.common.trainer.Recorder`, called before this.
+        recorder: `recipes.common.recorder.Recorder`, called before this.
         progress: `recipes.common.progress.Progress`.
         guessing: float. The loss of a network that guesses.
     """

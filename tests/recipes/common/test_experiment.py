@@ -104,6 +104,27 @@ def test_arms_do_not_depend_on_those_before(tmp_path):
     assert values[0] == values[1]
 
 
+def test_what_a_kill_interrupts_is_measured_again(tmp_path, monkeypatch):
+    seen = []
+
+    def interrupted(settings, **arm):
+        seen.append(arm)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return measure(settings, **arm)
+
+    killed = dataclasses.replace(EXPERIMENT, measure=interrupted)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setitem(globals(), "EXPERIMENT", killed)
+        run(tmp_path)
+    (done,) = (tmp_path / "arms").iterdir()
+    when = done.stat().st_mtime_ns
+    assert not (tmp_path / "results.json").exists()
+    run(tmp_path)
+    assert len(list((tmp_path / "arms").iterdir())) == 6
+    assert done.stat().st_mtime_ns == when
+
+
 def test_seed_decides_what_is_drawn(tmp_path):
     run(tmp_path / "a", "--quick", "--schemes=fixup")
     run(tmp_path / "b", "--quick", "--schemes=fixup", "--seed=1")

@@ -4,7 +4,8 @@ import pytest
 
 from recipes.common.comparison_settings import Settings
 from recipes.common.datasets import Dataset
-from recipes.common.trainer import Trainer, _groups
+from recipes.common.runs import groups
+from recipes.common.trainer import Trainer
 
 
 def _dataset():
@@ -81,9 +82,9 @@ def test_diverged_arm_is_stopped_and_the_next_one_is_not_harmed():
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_scalars_train_at_a_tenth_of_the_rate(optimizer):
     trainer = _trainer(optimizer=optimizer)
-    trainer._reset(0.02, seed=0)
-    groups = _groups(trainer.model.optimizer)
-    rates = [float(keras.ops.convert_to_numpy(g.learning_rate)) for g in groups]
+    trainer.runs.reset(0.02, seed=0)
+    found = groups(trainer.runs.model.optimizer)
+    rates = [float(keras.ops.convert_to_numpy(g.learning_rate)) for g in found]
     np.testing.assert_allclose(rates, [0.002, 0.02], rtol=1e-6)
 
 
@@ -91,7 +92,7 @@ def test_scalars_train_at_a_tenth_of_the_rate(optimizer):
 @pytest.mark.parametrize("mixed_precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains(mixed_precision):
     trainer = _trainer(mixed_precision=mixed_precision)
-    assert trainer.model.get_layer("block1").compute_dtype == mixed_precision[6:]
+    assert trainer.runs.model.get_layer("block1").compute_dtype == mixed_precision[6:]
     first = trainer.train("a", "train", 0.1, seed=0, epochs=2)
     again = trainer.train("a", "train", 0.1, seed=0, epochs=2)
     assert first["diverged"] is None
