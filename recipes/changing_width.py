@@ -322,7 +322,9 @@ averages over what was there and what is new, which have the same mean square.
 
 Accuracies are those after the last epoch, over networks and orders of samples that the
 seeds draw. A difference counts where it is twice its standard error. The ways differ in
-parameters: the table says by how much.
+parameters: the table says by how much. With the defaults, all losses still fall after
+the last epoch, and the ways that leave larger activations have come further: part of
+what projections win is speed, not capacity.
 """
 
 FIGURES = (
