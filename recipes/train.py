@@ -36,7 +36,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from absl import app, flags  # noqa: E402
 
-from recipes.common import datasets, devices, train_flags, training  # noqa: E402
+from recipes.common import command_line, datasets, devices, training  # noqa: E402
 from recipes.common.augmentation import TrainingBatches  # noqa: E402
 from recipes.common.environment import environment  # noqa: E402
 from recipes.common.run_directory import TENSORBOARD, RunDirectory  # noqa: E402
@@ -45,6 +45,7 @@ from recipes.common.train_callbacks import (  # noqa: E402
     StopAtNonFiniteLoss,
     TrainingDiverged,
 )
+from recipes.common.train_settings import Settings  # noqa: E402
 
 
 def run(settings, output_dir=None, data_dir=None, restart=False):
@@ -171,13 +172,36 @@ def default_output_dir(settings):
     return pathlib.Path("results/train", f"{name}_seed{settings.seed}")
 
 
+def define_flags(flag_values=flags.FLAGS):
+    command_line.define(Settings, flag_values)
+    flags.DEFINE_string(
+        "output_dir",
+        None,
+        "Where checkpoints, logs and results go. A run that was interrupted goes on "
+        "from its last finished epoch when it is started again with the same flags. "
+        "Default: results/train/ and a name made of data set, model, scheme and seed.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_bool(
+        "restart",
+        False,
+        "Delete what earlier runs left in --output_dir and start from the beginning.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "Directory that holds the CIFAR archive or the folder extracted from it. By "
+        "default Keras downloads the data or takes it from its cache.",
+        flag_values=flag_values,
+    )
+
+
 def main(argv):
-    if len(argv) > 1:
-        raise app.UsageError(f"Flags start with --. Received: {argv[1]}")
     values = flags.FLAGS
     try:
         results = run(
-            train_flags.settings(values),
+            command_line.parse(Settings, argv, values),
             values.output_dir,
             values.data_dir,
             values.restart,
@@ -196,5 +220,5 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    train_flags.define()
+    define_flags()
     app.run(main)

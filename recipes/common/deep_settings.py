@@ -79,11 +79,7 @@ class Settings(settings_lib.Settings):
                 f"of layers. The nearest are {self.layers - 1} and {self.layers + 1}. "
                 f"Received: --layers={self.layers}"
             )
-        if self.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"--warmup_epochs must be below --epochs={self.epochs}. "
-                f"Received: --warmup_epochs={self.warmup_epochs}"
-            )
+        settings_lib.check_warmup(self)
 
     @property
     def num_blocks(self):

@@ -87,6 +87,15 @@ class Settings:
         return {f.name: f.metadata["quick"] for f in fields if "quick" in f.metadata}
 
 
+def check_warmup(settings):
+    """Refuses a warmup that takes all epochs."""
+    if settings.warmup_epochs >= settings.epochs:
+        raise ValueError(
+            f"--warmup_epochs must be below --epochs={settings.epochs}. "
+            f"Received: --warmup_epochs={settings.warmup_epochs}"
+        )
+
+
 def kind_of(field):
     """`(type, is_tuple)` of a field's values, or of the items of its tuples."""
     kind = field.type

@@ -1,11 +1,11 @@
 """What `recipes.train` trains, and how: one value per flag, checked."""
 
 import dataclasses
-import math
 
 from fixinit import schemes
-from fixinit._validation import check_choice
+from recipes.common import settings as settings_lib
 from recipes.common.datasets import Dataset
+from recipes.common.settings import setting
 
 MODELS = (
     "cifar_resnet",
@@ -31,61 +31,111 @@ SMALLEST_CROP = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(settings_lib.Settings):
     """The settings of one training run.
 
     `None` and `"auto"` stand for a choice that depends on the data set: see
     `resolved`. The defaults are the published recipe for CIFAR-10.
     """
 
-    dataset: str = "cifar10"
-    model: str | None = None
-    depth: int | None = None
-    widen_factor: int = 10
-    scheme: str = "fixup"
-    epochs: int = 200
-    steps_per_epoch: int | None = None
-    batch_size: int | None = None
-    learning_rate: float = 0.1
-    scalar_learning_rate_multiplier: float = 0.1
-    momentum: float = 0.9
-    warmup_epochs: int = 0
-    weight_decay: float = 1e-4
-    decay_scalars: bool = True
-    decay_biases: bool = True
-    mixup_alpha: float | None = None
-    augment: str = "auto"
-    gradient_accumulation_steps: int = 1
-    mixed_precision: str = "none"
-    jit_compile: str = "auto"
-    seed: int = 0
+    dataset: str = setting(
+        "cifar10",
+        "The data: mnist1d, digits, cifar10, cifar100 or npz:PATH, a file with the "
+        "arrays x_train, y_train, x_test and y_test.",
+    )
+    model: str | None = setting(
+        None,
+        f"The family of networks: {', '.join(MODELS)}. Default: cifar_resnet for "
+        "images, resnet1d for everything else.",
+        choices=MODELS,
+    )
+    depth: int | None = setting(
+        None,
+        "Number of weight layers. cifar_resnet, resnet1d: 6n + 2; wide_resnet: "
+        "6n + 4; imagenet_resnet: 18, 34, 50, 101, 152; residual_mlp: 2n + 2. "
+        "Default: 110, 20, 28, 50 and 42, in this order.",
+    )
+    widen_factor: int = setting(10, "Width of wide_resnet (k); others ignore it.")
+    scheme: str = setting(
+        "fixup",
+        "What keeps the network trainable: unnormalized, batch_norm, fixup, "
+        "scaled_residual, skip_init, rezero or normalized_sum.",
+        check=schemes.get,
+    )
+    epochs: int = setting(200, "Passes over the training set.")
+    steps_per_epoch: int | None = setting(
+        None,
+        "Batches in an epoch, to try something out. Default: the whole training set.",
+    )
+    batch_size: int | None = setting(
+        None,
+        "Samples in a batch, over all devices. An epoch leaves out the last ones of "
+        "its random order that do not fill a batch. Default: 128, for digits 32.",
+    )
+    learning_rate: float = setting(0.1, "Peak learning rate; a cosine takes it to 0.")
+    scalar_learning_rate_multiplier: float = setting(
+        0.1,
+        "Factor of the learning rate for the scalar biases and multipliers of schemes "
+        "like fixup.",
+    )
+    momentum: float = setting(
+        0.9, "Momentum of stochastic gradient descent.", at_least=0, below=1
+    )
+    warmup_epochs: int = setting(
+        0,
+        "Epochs at the beginning in which the learning rate grows linearly from 0.",
+        at_least=0,
+    )
+    weight_decay: float = setting(
+        1e-4,
+        "Coupled weight decay, as PyTorch's SGD has it: this times the weights is "
+        "added to the gradient, before the momentum.",
+        at_least=0,
+    )
+    decay_scalars: bool = setting(True, "Decay the schemes' scalars, too.")
+    decay_biases: bool = setting(
+        True, "Decay bias vectors, and normalization's scales and shifts, too."
+    )
+    mixup_alpha: float | None = setting(
+        None,
+        "Blend every training sample with another, with a weight from "
+        "Beta(alpha, alpha); 0 is off. Default: 1 for cifar10 and cifar100, else 0.",
+        at_least=0,
+    )
+    augment: str = setting(
+        "auto",
+        f"One of {', '.join(AUGMENTATIONS)}: random changes of the training images, "
+        "crop (after padding with 4 zeros on every side), flip (left to right), both "
+        "or none. auto: crop images of at least 32 x 32, flip any but digits.",
+        choices=AUGMENTATIONS,
+    )
+    gradient_accumulation_steps: int = setting(
+        1, "Batches whose gradients are averaged for one update."
+    )
+    mixed_precision: str = setting(
+        "none",
+        f"One of {', '.join(MIXED_PRECISION)}: compute in half precision, with "
+        "float32 weights. mixed_float16 suits GPUs and scales the loss; mixed_bfloat16 "
+        "suits TPUs and recent GPUs.",
+        choices=MIXED_PRECISION,
+    )
+    jit_compile: str = setting(
+        "auto",
+        f"One of {', '.join(JIT_COMPILE)}: compile with XLA. auto: with JAX, and with "
+        "TensorFlow on a single GPU.",
+        choices=JIT_COMPILE,
+    )
+    seed: int = setting(
+        0,
+        "Seed of weights, order of samples and augmentation. On a CPU the same seed "
+        "gives the same run, bit for bit.",
+        at_least=0,
+        below=2**31,
+    )
 
     def __post_init__(self):
-        schemes.get(self.scheme)
-        if self.model is not None:
-            check_choice("model", self.model, MODELS)
-        for name in (
-            "depth",
-            "widen_factor",
-            "epochs",
-            "steps_per_epoch",
-            "batch_size",
-            "gradient_accumulation_steps",
-        ):
-            value = getattr(self, name)
-            _check(name, value is None or value >= 1, self, "at least 1")
-        for name in ("learning_rate", "scalar_learning_rate_multiplier"):
-            value = getattr(self, name)
-            _check(name, 0 < value < math.inf, self, "positive and finite")
-        for name in ("weight_decay", "mixup_alpha"):
-            value = getattr(self, name)
-            valid = value is None or 0 <= value < math.inf
-            _check(name, valid, self, "finite and not negative")
-        _check("momentum", 0 <= self.momentum < 1, self, "in [0, 1)")
-        _check("seed", 0 <= self.seed < 2**31, self, "in [0, 2**31)")
-        below = f"at least 0 and below --epochs={self.epochs}"
-        valid = 0 <= self.warmup_epochs < self.epochs
-        _check("warmup_epochs", valid, self, below)
+        super().__post_init__()
+        settings_lib.check_warmup(self)
 
     def resolved(self, dataset: Dataset):
         """The same settings, with the choices that the data set decides made."""
@@ -114,13 +164,4 @@ class Settings:
             depth=self.depth or DEFAULT_DEPTHS[model],
             augment=augment,
             mixup_alpha=mixup_alpha,
-        )
-
-
-def _check(name, valid, settings, allowed):
-    # Written so that NaN, for which every comparison is false, is refused.
-    if not valid:
-        raise ValueError(
-            f"Flag --{name} must be {allowed}. "
-            f"Received: --{name}={getattr(settings, name)}"
         )

@@ -16,7 +16,7 @@ import pytest
 from absl import flags
 
 from recipes import train
-from recipes.common import run_directory, train_flags
+from recipes.common import run_directory
 from recipes.common.train_callbacks import TrainingDiverged
 from recipes.common.train_settings import Settings
 
@@ -92,7 +92,7 @@ def as_flags(settings):
 
 def call_main(monkeypatch, *arguments):
     values = flags.FlagValues()
-    train_flags.define(values)
+    train.define_flags(values)
     values(["train", *arguments])
     monkeypatch.setattr(train.flags, "FLAGS", values)
     return train.main(["train"])

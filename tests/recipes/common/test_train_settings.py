@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from recipes.common import train_flags
+from recipes.common import command_line
 from recipes.common.datasets import Dataset
 from recipes.common.train_settings import Settings
 
@@ -21,9 +21,8 @@ def test_defaults_are_the_published_recipe():
 
 def test_flags_default_to_the_settings_and_cover_them_all():
     values = flags.FlagValues()
-    train_flags.define(values)
-    values(["train"])
-    assert train_flags.settings(values) == Settings()
+    command_line.define(Settings, values)
+    assert command_line.parse(Settings, values(["train"]), values) == Settings()
 
 
 @pytest.mark.parametrize(
