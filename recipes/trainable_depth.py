@@ -260,10 +260,10 @@ All networks are dense and pre-activation: a stem, blocks of two layers, a head.
 ones are the same without their shortcuts. Plain and residual ones have He's
 initialization and nothing else, so that the variance of the residual one doubles with
 every block while that of the plain one stays: what its shortcuts win for the gradient,
-they lose to the growth. Smaller rates do not help: where they do not diverge, they learn
-too little in these epochs. The book's statement is about networks that are kept from
-growing. Networks of all depths are trained alike, with momentum 0.9 and
-a constant rate; scalars of Fixup take a tenth of it.
+they lose to the growth. Smaller rates do not help: where they do not diverge, they
+learn too little in these epochs. The book's statement is about networks that are kept
+from growing. Networks of all depths are trained alike, with momentum 0.9 and a constant
+rate; scalars of Fixup take a tenth of it.
 
 To train means here to learn anything at all in a few epochs: a training loss below 90 %
 of that of a guess. It says nothing about how good the network becomes. One seed is
