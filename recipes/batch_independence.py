@@ -185,13 +185,8 @@ def modes(settings, data, model):
 
 
 def tables(results):
-    config = results["config"]
-    columns = (
-        "scheme",
-        *SPLITS.values(),
-        f"accuracy (%), batches of {config['batch_size']}",
-        "accuracy (%), single samples",
-    )
+    columns = ("scheme", *(split.replace("_", " ") for split in SPLITS))
+    columns += ("accuracy (%)", "single samples (%)")
     rows = [
         (
             style.scheme_style(arm["scheme"])["label"],
@@ -203,9 +198,11 @@ def tables(results):
     ]
     note = (
         "Distances are relative to the way that the weights have come since "
-        "initialization. Accuracy is that of the last epoch on the training samples."
+        "initialization. Accuracy is that of the last epoch on the training samples, "
+        "with whole batches and with steps on single samples."
     )
-    title = f"Distance from whole batches after {config['steps']} steps, and accuracy"
+    steps = results["config"]["steps"]
+    title = f"Distance from whole batches after {steps} steps, and accuracy"
     return [Table(title, columns, rows, note)]
 
 
