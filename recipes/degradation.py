@@ -47,7 +47,7 @@ class Settings(experiment.Settings):
         quick=(2, 16),
     )
     units: int = setting(32, "Width of every layer.")
-    epochs: int = setting(20, "Epochs of training.", quick=4)
+    epochs: int = setting(15, "Epochs of training.", quick=4)
     runs: int = setting(3, "Seeds of every network.", quick=2, at_least=2)
     learning_rate: float = setting(0.05, "Learning rate, with momentum 0.9.")
     batch_size: int = setting(100, "Samples in a training step.")
@@ -179,14 +179,14 @@ def claims(results):
             f"{plain:+.1f} ± {plain_error:.1f} {compared}, with {deepest} layers",
         ),
         Claim(
-            "Deeper residual networks do not: their training error falls or stays.",
+            "With BatchNorm, deeper residual networks have no higher training error.",
             residual < CONFIDENCE * residual_error,
-            f"with BatchNorm {residual:+.1f} ± {residual_error:.1f} {compared}",
+            f"{residual:+.1f} ± {residual_error:.1f} {compared}",
         ),
         Claim(
-            "They need no normalization for that.",
+            "Without normalization, with Fixup, they have none either.",
             fixup < CONFIDENCE * fixup_error,
-            f"with Fixup {fixup:+.1f} ± {fixup_error:.1f} {compared}",
+            f"{fixup:+.1f} ± {fixup_error:.1f} {compared}",
         ),
         Claim(
             "At the greatest depth, shortcuts lower the test error.",

@@ -66,7 +66,7 @@ class Settings(experiment.Settings):
     )
     dataset: str = setting("mnist1d", "Data set; flattened.", check=datasets.load)
     learning_rates: tuple[float, ...] = setting(
-        (0.003, 0.01, 0.03, 0.1), "Learning rates, with momentum 0.9.", quick=(0.01,)
+        (0.01, 0.03, 0.1), "Learning rates, with momentum 0.9.", quick=(0.01,)
     )
     max_blocks: int = setting(
         256,
