@@ -1,0 +1,260 @@
+"""How activations grow with depth: exponentially, linearly, within bounds, not at all.
+
+python -m recipes.variance_growth
+"""
+
+import dataclasses
+
+import numpy as np
+
+import fixinit
+from fixinit.diagnostics import BlockStatistics, fit_growth
+from recipes.common import arms as read
+from recipes.common import experiment, plots, style
+from recipes.common.experiment import Claim
+from recipes.common.figures import panels
+from recipes.common.settings import setting
+from recipes.common.tables import Table
+
+FAMILIES = {"mlp": "fully connected", "convolutional": "convolutional"}
+SCHEMES = ("unnormalized", "batch_norm", "scaled_residual", "fixup")
+IMAGE_SIZE = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(experiment.Settings):
+    families: tuple[str, ...] = setting(
+        tuple(FAMILIES), "Kinds of networks.", choices=tuple(FAMILIES)
+    )
+    schemes: tuple[str, ...] = setting(
+        SCHEMES, "Schemes to compare.", check=fixinit.schemes.get
+    )
+    num_blocks: int = setting(64, "Residual blocks of each network.", quick=12)
+    units: int = setting(512, "Width of the fully connected networks.", quick=64)
+    filters: int = setting(64, "Channels of the convolutional networks.", quick=16)
+    batch_size: int = setting(128, "Inputs that are measured.", quick=32)
+    draws: int = setting(4, "Networks of each kind, drawn independently.", quick=2)
+
+
+def build(settings, family, scheme, draw):
+    """A pre-activation network of equal blocks, and the shape of its inputs."""
+    options = {"scheme": scheme, "stacked": True, "preactivation": True}
+    options["seed"] = 1000 * settings.seed + draw
+    if family == "mlp":
+        shape = (settings.units,)
+        return fixinit.models.ResidualMLP(
+            settings.num_blocks, settings.units, input_shape=shape, **options
+        )
+    shape = (IMAGE_SIZE, IMAGE_SIZE, 3)
+    return fixinit.models.ResNet(
+        (settings.num_blocks,), (settings.filters,), input_shape=shape, **options
+    )
+
+
+def measure(settings, family, scheme):
+    curves = []
+    for draw in range(settings.draws):
+        model = build(settings, family, scheme, draw)
+        rng = np.random.default_rng([settings.seed, draw])
+        shape = (settings.batch_size, *model.input_shape[1:])
+        x = rng.normal(size=shape).astype("float32")
+        statistics = BlockStatistics(model)
+        curves.append(statistics(x, training=True))
+    prediction = fixinit.theory.predict(
+        model, training=True, batch_size=settings.batch_size
+    )
+    names = ["stem", *statistics.names[1:]]
+    return {
+        "mean_square": [curve["mean_square"] for curve in curves],
+        "variance": [curve["variance"] for curve in curves],
+        "predicted_mean_square": [prediction[n].mean_square for n in names],
+        "predicted_variance": [prediction[n].variance for n in names],
+    }
+
+
+def mean_curve(arm, key="mean_square"):
+    """The geometric mean over the draws, which differ by factors."""
+    return np.exp(np.mean(np.log([read.numbers(c) for c in arm[key]]), axis=0))
+
+
+def prediction_error(arm, key="mean_square"):
+    """Median over the blocks of the relative error of the prediction."""
+    predicted = read.numbers(arm[f"predicted_{key}"])
+    measured = np.mean([read.numbers(curve) for curve in arm[key]], axis=0)
+    return float(np.median(np.abs(predicted / measured - 1)))
+
+
+def tables(results):
+    rows = []
+    for arm in results["arms"]:
+        growth = fit_growth(mean_curve(arm))
+        low, high = growth.interval
+        rows.append(
+            (
+                FAMILIES[arm["family"]],
+                style.scheme_style(arm["scheme"])["label"],
+                growth.kind,
+                f"{growth.rate:.3f} +- {(high - low) / 2:.3f}",
+                growth.total,
+                f"{100 * prediction_error(arm):.1f}",
+                f"{100 * prediction_error(arm, 'variance'):.1f}",
+            )
+        )
+    columns = (
+        "network",
+        "scheme",
+        "growth",
+        "factor per block",
+        "in all",
+        "error [%]",
+        "of variance [%]",
+    )
+    note = (
+        "Growth: of the mean square, which is the variance over weights and inputs. "
+        "Factor: geometric mean and 95 % interval. Error: of the closed-form "
+        "prediction, median over the blocks; then that of the variance over batch "
+        "and space."
+    )
+    return [Table("Growth from block to block", columns, rows, note)]
+
+
+def _test_unnormalized(growth, first):
+    low, high = growth.interval
+    return (
+        "With He initialization alone the mean square doubles with every block.",
+        growth.kind == "exponential" and low <= 2 <= high,
+        f"{growth.kind}, x{growth.rate:.3f} per block, 95 % interval "
+        f"{low:.3f} to {high:.3f}",
+    )
+
+
+def _test_batch_norm(growth, first):
+    step = growth.slope * first
+    return (
+        "With BatchNorm it grows linearly: every block adds one unit.",
+        growth.kind == "linear" and 0.8 < step < 1.25,
+        f"{growth.kind}, {step:.2f} per block",
+    )
+
+
+def _test_scaled_residual(growth, first):
+    return (
+        "With branches scaled by 1/sqrt(L) it stays below a factor e.",
+        growth.kind == "bounded",
+        f"{growth.kind}, x{growth.total:.2f} over all blocks",
+    )
+
+
+def _test_fixup(growth, first):
+    return (
+        "With Fixup it stays exactly what it is.",
+        abs(growth.total - 1) < 1e-5,
+        f"x{growth.total:.6f} over all blocks",
+    )
+
+
+_TESTS = {
+    "unnormalized": _test_unnormalized,
+    "batch_norm": _test_batch_norm,
+    "scaled_residual": _test_scaled_residual,
+    "fixup": _test_fixup,
+}
+
+
+def claims(results):
+    made = []
+    for scheme, test in _TESTS.items():
+        found = read.select(results, scheme=scheme)
+        curves = [mean_curve(arm) for arm in found]
+        tested = [
+            (arm, *test(fit_growth(curve), curve[0]))
+            for arm, curve in zip(found, curves, strict=True)
+        ]
+        if tested:
+            evidence = [f"{FAMILIES[arm['family']]}: {e}" for arm, *_, e in tested]
+            held = all(held for _, _, held, _ in tested)
+            made.append(Claim(tested[0][1], held, "; ".join(evidence)))
+    errors = [prediction_error(arm) for arm in results["arms"]]
+    if errors:
+        made.append(
+            Claim(
+                "All of it can be predicted in closed form, without running a network.",
+                max(errors) < 0.1,
+                f"relative error of the mean square, median over the blocks: at most "
+                f"{max(errors):.1%} for any network",
+            )
+        )
+    return made
+
+
+def draw_growth(results):
+    families = [family for family in FAMILIES if _of(results, family)]
+    figure, (axes,) = style.new_figure(1, len(families), row_height=3.4)
+    for axis, family in zip(axes, families, strict=True):
+        found = _of(results, family)
+        for index, arm in enumerate(found):
+            curves = [read.numbers(curve) for curve in arm["mean_square"]]
+            x = np.arange(len(curves[0]))
+            panels.draw_curves(axis, x, curves, arm["scheme"], index, len(found))
+            panels.draw_prediction(axis, x, arm["predicted_mean_square"])
+        axis.set_yscale("log")
+        axis.set(title=f"{FAMILIES[family]} networks", xlabel="block")
+    axes[0].set_ylabel("mean square after the block")
+    schemes = dict.fromkeys(arm["scheme"] for arm in results["arms"])
+    handles = [panels.scheme_handle(scheme) for scheme in schemes]
+    panels.legend_below(figure, [*handles, panels.prediction_handle()])
+    return figure
+
+
+def _of(results, family):
+    return [arm for arm in results["arms"] if arm["family"] == family]
+
+
+FIGURES = (
+    plots.Figure(
+        "variance_growth",
+        draw_growth,
+        "Mean square after every block, measured and predicted",
+        "Lines: mean over networks with weights of their own; bands, where they are "
+        "wide enough to be seen: lowest and highest. Dashed: the closed form.",
+        "A straight line upwards for He initialization alone, a slowly rising curve "
+        "for BatchNorm, nearly flat lines for scaled residuals and Fixup. The dashed "
+        "predictions lie on the measured lines.",
+    ),
+)
+
+METHOD = """
+Networks of equal pre-activation blocks of two weight layers, fully connected and
+convolutional (3 x 3, on images of 8 x 8), are drawn several times and given standard
+normal inputs. After every block the mean square of the activations is measured, which
+estimates the variance over weights and inputs, and beside it the variance over batch
+and space. BatchNorm normalizes with the statistics of the batch, as in training.
+
+Why: a branch of He-initialized ReLU layers passes the variance v of its input on, so a
+block makes v + v of it. BatchNorm hands every branch a variance of 1: v + 1. A branch
+scaled by 1/sqrt(L) adds v/L, and (1 + 1/L)^L < e. Fixup's branches start at zero.
+
+In convolutional networks the padding with zeros takes something from every branch: at
+a border, three of nine weights see nothing. Activations there are smaller, and so the
+factor is below two. The closed form of `fixinit.theory` follows the borders inwards
+from block to block, and says by how much.
+"""
+
+EXPERIMENT = experiment.Experiment(
+    name="variance_growth",
+    title="How activations grow with depth",
+    settings=Settings,
+    arms=lambda settings: [
+        {"family": family, "scheme": scheme}
+        for family in settings.families
+        for scheme in settings.schemes
+    ],
+    measure=measure,
+    tables=tables,
+    claims=claims,
+    figures=FIGURES,
+    method=METHOD,
+)
+
+if __name__ == "__main__":
+    EXPERIMENT.start()
