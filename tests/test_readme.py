@@ -25,6 +25,13 @@ def test_stack_example_builds_ten_thousand_layers():
     assert sum(v.shape[0] if len(v.shape) == 3 else 1 for v in kernels) == 10_002
 
 
+def test_diagnosis_example_finds_the_explosion():
+    names = {}
+    exec(EXAMPLES[3], names)
+    assert names["diagnosis"].verdict.kind == "exploding"
+    assert "x1.97 +- 0.17 per block" in README
+
+
 @pytest.mark.slow
 def test_ten_line_example_learns_the_digits():
     pytest.importorskip("sklearn")
