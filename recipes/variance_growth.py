@@ -77,6 +77,12 @@ def mean_curve(arm, key="mean_square"):
     return np.exp(np.mean(np.log([read.numbers(c) for c in arm[key]]), axis=0))
 
 
+def predicted_rate(arm):
+    """The closed form's factor per block."""
+    predicted = read.numbers(arm["predicted_mean_square"])
+    return (predicted[-1] / predicted[0]) ** (1 / (len(predicted) - 1))
+
+
 def prediction_error(arm, key="mean_square"):
     """Median over the blocks of the relative error of the prediction."""
     predicted = read.numbers(arm[f"predicted_{key}"])
@@ -118,10 +124,10 @@ def tables(results):
     return [Table("Growth from block to block", columns, rows, note)]
 
 
-def _test_unnormalized(growth, first):
+def _test_unnormalized(growth):
     low, high = growth.interval
     return (
-        "With He initialization alone the mean square doubles with every block.",
+        "with He initialization alone the mean square doubles with every block.",
         growth.kind == "exponential" and low <= 2 <= high,
         f"{growth.kind}, x{growth.rate:.3f} per block, 95 % interval "
         f"{low:.3f} to {high:.3f}",
@@ -154,7 +160,6 @@ def _test_fixup(growth, first):
 
 
 _TESTS = {
-    "unnormalized": _test_unnormalized,
     "batch_norm": _test_batch_norm,
     "scaled_residual": _test_scaled_residual,
     "fixup": _test_fixup,
@@ -163,25 +168,32 @@ _TESTS = {
 
 def claims(results):
     made = []
+    for arm in read.select(results, scheme="unnormalized"):
+        # Apart, as padding makes a difference.
+        text, held, evidence = _test_unnormalized(fit_growth(mean_curve(arm)))
+        evidence += f"; the closed form says x{predicted_rate(arm):.3f}"
+        where = FAMILIES[arm["family"]].capitalize()
+        made.append(Claim(f"{where}: {text}", held, evidence))
     for scheme, test in _TESTS.items():
         found = read.select(results, scheme=scheme)
         curves = [mean_curve(arm) for arm in found]
-        tested = [
-            (arm, *test(fit_growth(curve), curve[0]))
-            for arm, curve in zip(found, curves, strict=True)
-        ]
+        tested = [test(fit_growth(curve), curve[0]) for curve in curves]
         if tested:
-            evidence = [f"{FAMILIES[arm['family']]}: {e}" for arm, *_, e in tested]
-            held = all(held for _, _, held, _ in tested)
-            made.append(Claim(tested[0][1], held, "; ".join(evidence)))
-    errors = [prediction_error(arm) for arm in results["arms"]]
+            evidence = "; ".join(
+                f"{FAMILIES[arm['family']]}: {evidence}"
+                for arm, (*_, evidence) in zip(found, tested, strict=True)
+            )
+            made.append(Claim(tested[0][0], all(t[1] for t in tested), evidence))
+    rates = [
+        (fit_growth(mean_curve(a)).rate, predicted_rate(a)) for a in results["arms"]
+    ]
+    errors = [abs(predicted / measured - 1) for measured, predicted in rates]
     if errors:
         made.append(
             Claim(
                 "All of it can be predicted in closed form, without running a network.",
-                max(errors) < 0.1,
-                f"relative error of the mean square, median over the blocks: at most "
-                f"{max(errors):.1%} for any network",
+                max(errors) < 0.02,
+                f"the predicted factor per block is off by at most {max(errors):.2%}",
             )
         )
     return made
@@ -238,6 +250,15 @@ In convolutional networks the padding with zeros takes something from every bran
 a border, three of nine weights see nothing. Activations there are smaller, and so the
 factor is below two. The closed form of `fixinit.theory` follows the borders inwards
 from block to block, and says by how much.
+
+What the table calls error is large where growth is exponential: at finite width the
+factors of the blocks are random, and deviations of a percent multiply up over 64
+blocks. The closed form is that of infinite width, the mean over all networks; a typical
+network stays below that mean (Hanin and Nica, 2019, arXiv 1812.05994). Hence the last
+claim is about factors per block. In convolutional networks of 64 channels even these
+fall short by about 3 %: measured over 20 of 24 blocks, with six draws each, they were
+1.74 +- 0.05 with 64 channels, 1.77 +- 0.03 with 128 and 1.84 +- 0.01 with 256, where
+the closed form says 1.84.
 """
 
 EXPERIMENT = experiment.Experiment(

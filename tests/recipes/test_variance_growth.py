@@ -10,11 +10,12 @@ def test_runs_resumes_and_claims(check_experiment):
         EXPERIMENT, "--quick", "--schemes=unnormalized,fixup", "--num_blocks=4"
     )
     assert [claim["text"][:14] for claim in content["claims"]] == [
-        "With He initia",
+        "Fully connecte",
+        "Convolutional:",
         "With Fixup it ",
         "All of it can ",
     ]
-    assert content["claims"][1]["held"]
+    assert content["claims"][2]["held"]
     assert all(len(arm["mean_square"][0]) == 5 for arm in content["arms"])
 
 
