@@ -352,10 +352,11 @@ Shake-Shake for 1,800, networks that have capacity to spare: here every way to d
 branches narrows the gap by holding the training accuracy down, and the test accuracy
 does not gain from it in so short a time. A network of 8 blocks is not one of 54: with
 BatchNorm each of its branches adds half of what its shortcut carries, and is missed;
-Fixup's branches stay small, and are not. BatchNorm's noise is an average over samples
-and follows their root as long as the network is the same one; training against more
-noise makes a network less sensitive to it, so that trained networks differ by less.
-Normalizing over 8 samples, the noise is so large that the network no longer fits
+Fixup's branches stay small, and are not. The noise of a single block's BatchNorm does
+follow the root of the samples (--num_blocks=1, before training); that of many adds up
+to what is no small disturbance any more, and saturates. Training against more noise
+then makes a network less sensitive to it, so that trained networks differ by less
+still. Normalizing over 8 samples, the noise is so large that the network no longer fits
 its training set.
 
 The networks are small and the seeds are few: differences of a point between accuracies

@@ -123,7 +123,7 @@ def draw_decay_and_noise(results):
         axes[1].plot(sizes, line, ":", color=style.INK, label="1/√size")
         axes[1].set(xscale="log", yscale="log")
         axes[1].set_xticks(sizes, sizes)
-        axes[1].minorticks_off()
+        axes[1].xaxis.minorticks_off()
     axes[1].set(title="noise of BatchNorm", xlabel="samples normalized together")
     for axis in axes:
         if axis.lines:
