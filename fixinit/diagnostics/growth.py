@@ -132,6 +132,9 @@ def _best(values, logs, segments):
         return squares if np.isfinite(squares) else math.inf
 
     kind = min(fits, key=error)
+    if kind == "polynomial" and error("linear") < 2 * error(kind):
+        # A power that is no better than chance would be: the simpler law.
+        kind = "linear"
     return kind, float(fits[kind][0]), fits[kind][1]
 
 

@@ -177,7 +177,7 @@ def _moments(channel_axis, rectifies, h):
     never = always = ops.full((), np.nan, "float32")
     if rectifies:
         active = ops.cast(h > 0, "float32")
-        never = 1 - ops.mean(ops.max(active, axis=axes))
+        never = ops.mean(1 - ops.max(active, axis=axes))
         always = ops.mean(ops.min(active, axis=axes))
     variance = ops.mean(ops.var(h, axis=axes))
     mean_square = ops.mean(ops.square(h))

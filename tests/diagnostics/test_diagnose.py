@@ -42,8 +42,8 @@ def test_measures_activations():
     assert row["variance"] == pytest.approx(h.var(axis=(0, 1)).mean(), rel=1e-5)
     assert row["peak"] == pytest.approx(np.abs(h).max(), rel=1e-6)
     active = (h > 0).mean(axis=(0, 1))
-    assert row["never_active"] == np.mean(active == 0)
-    assert row["always_active"] == np.mean(active == 1)
+    assert row["never_active"] == pytest.approx(np.mean(active == 0))
+    assert row["always_active"] == pytest.approx(np.mean(active == 1))
     unit = h.reshape(5, -1) / np.linalg.norm(h.reshape(5, -1), axis=1, keepdims=True)
     cosines = (unit @ unit.T)[~np.eye(5, dtype=bool)]
     assert row["correlation"] == pytest.approx(cosines.mean(), rel=1e-4)
