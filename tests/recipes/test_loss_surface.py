@@ -1,0 +1,77 @@
+import keras
+import numpy as np
+import pytest
+
+from fixinit.diagnostics.surface import LossSurface
+from recipes import loss_surface
+from recipes.loss_surface import EXPERIMENT, Settings
+
+
+def test_runs_resumes_and_claims(check_experiment):
+    flags = ("--quick", "--units=8", "--num_samples=50", "--depths=1,2")
+    content = check_experiment(EXPERIMENT, *flags, "--kinds=residual_batch_norm")
+    assert len(content["claims"]) == 3
+    assert np.shape(content["arms"][0]["losses"]) == (5, 5)
+
+
+def test_all_kinds_give_claims():
+    names = ("loss", "basin", "batch_basin", "negative_curvature", "sharpness")
+    arm = dict.fromkeys((*names, "random_sharpness", "alignment"), 0.5)
+    arms = [
+        arm | {"scheme": kind, "depth": depth}
+        for kind in loss_surface.KINDS
+        for depth in (4, 8)
+    ]
+    held = [claim.held for claim in loss_surface.claims({"arms": arms})]
+    # The same at both depths: only the basin keeps its size.
+    assert held == [False, False, True, False, False, False]
+
+
+def test_even_numbers_of_points_are_refused():
+    with pytest.raises(ValueError, match="num_points must be odd"):
+        Settings(num_points=10)
+
+
+def surface(function):
+    points = np.linspace(-1, 1, 21)
+    losses = function(points[:, None], points[None])
+    return LossSurface(points, losses + np.zeros((21, 21)), ((), ()))
+
+
+def test_basin_and_negative_curvature_of_known_surfaces():
+    bowl = surface(lambda a, b: a**2 + b**2)
+    assert loss_surface.basin(bowl) == 1
+    assert loss_surface.negative_curvature(bowl) == pytest.approx(0, abs=1e-9)
+    saddle = surface(lambda a, b: 10 + 2 * a * b)
+    assert loss_surface.basin(saddle) == 0
+    assert loss_surface.negative_curvature(saddle) == pytest.approx(1)
+    tilted = surface(lambda a, b: 2 * a**2 - b**2)
+    assert loss_surface.negative_curvature(tilted) == pytest.approx(0.5)
+
+
+def test_sharpest_direction_of_a_linear_model_is_that_of_its_hessian():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(64, 4)) * [1, 2, 4, 16]
+    y = rng.normal(size=(64, 1))
+    layer = keras.layers.Dense(1, use_bias=False)
+    model = keras.Sequential([keras.Input((4,)), layer])
+    hessian = 2 / 64 * x.T @ x
+    values, vectors = np.linalg.eigh(hessian)
+    found = loss_surface.sharpest(model, x.astype("float32"), y, seed=0)
+    assert found["largest"] == pytest.approx(values[-1], rel=1e-2)
+    assert 0 < found["random"] <= values[-1]
+    direction = found["directions"][0][0][:, 0]
+    cosine = direction @ vectors[:, -1] / np.linalg.norm(direction)
+    assert abs(cosine) == pytest.approx(1, abs=1e-3)
+
+
+def test_alignment_is_the_share_of_the_way_in_the_slice():
+    model = keras.Sequential([keras.Input((40,)), keras.layers.Dense(50)])
+    first = loss_surface.filter_normalized_direction(model, [0, 0])
+    weights = [keras.ops.convert_to_numpy(v.value) for v in model.trainable_variables]
+    model.start = [w - d for w, d in zip(weights, first, strict=True)]
+    assert loss_surface.alignment(model, 0) == pytest.approx(1, abs=0.1)
+    rng = np.random.default_rng(9)
+    model.start = [w - rng.normal(size=w.shape) for w in weights]
+    # Two cosines of random vectors in 2,000 dimensions.
+    assert loss_surface.alignment(model, 0) < 4 * np.sqrt(2 / 2000)
