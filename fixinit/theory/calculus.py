@@ -72,13 +72,18 @@ def _of_gaussian(x, function):
     variance = np.where(variance < 1e-14 * x.squares, 0.0, variance)
     deviation = np.sqrt(variance)
     mean, square, slope = function.moments(x.mean, variance)
-    means = first(x.mean, shape), second(x.mean, shape)
-    deviations = first(deviation, shape), second(deviation, shape)
+    half, whole = positions.half_of_pairs(shape)
+
+    def pairs(values):
+        return values.reshape(len(values), -1)[:, half]
+
+    means = pairs(first(x.mean, shape)), pairs(second(x.mean, shape))
+    deviations = pairs(first(deviation, shape)), pairs(second(deviation, shape))
     scale = np.maximum(deviations[0] * deviations[1], 1e-300)
-    correlation = np.clip(
-        (np.stack([x.same, x.cross]) - means[0] * means[1]) / scale, -1, 1
-    )
-    same, cross = function.joint_moment(means, deviations, correlation)
+    covariance = np.stack([pairs(x.same), pairs(x.cross)]) - means[0] * means[1]
+    correlation = np.clip(covariance / scale, -1, 1)
+    joint = function.joint_moment(means, deviations, correlation)
+    same, cross = joint[..., whole].reshape(2, *x.same.shape)
     y = x.like(mean, set_diagonal(same, shape, square), cross)
     y.slope = slope
     return y
@@ -189,6 +194,11 @@ def spatial(x, windows):
         x.sources,
     )
     y.node.link((x,), lambda g: [back(g, windows)])
+    # A function that is 0 at 0 may as well be applied after values were selected.
+    if x.latent and all(w.selects for w in windows) and x.latent[1](0.0) == 0:
+        base, function = x.latent
+        y.latent = spatial(base, windows), function
+        y.slope = taps(x.slope, windows, "mean")
     return y
 
 
@@ -544,6 +554,8 @@ def _split(x, counts, ends):
 
 
 def _over_channels(shares, values):
+    if len(shares) == 1:
+        return values
     return np.tensordot(shares, values, (0, 0))[None]
 
 

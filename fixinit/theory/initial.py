@@ -31,8 +31,10 @@ def weight_moments(initializer, shape):
     """
     if initializer is None:
         return 0.0, 0.0
-    initializer = keras.initializers.get(initializer)
     rule = find(initializer)
+    if rule is None:
+        initializer = keras.initializers.get(initializer)
+        rule = find(initializer)
     if rule is None:
         kind = type(initializer).__name__
         raise ValueError(

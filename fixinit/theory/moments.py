@@ -1,5 +1,6 @@
 """The second moments of an activation map, over weights and inputs."""
 
+import functools
 import itertools
 import math
 
@@ -92,11 +93,11 @@ class Moments:
             frozenset([object()]),
         )
 
-    @property
+    @functools.cached_property
     def total_channels(self):
         return int(self.channels.sum())
 
-    @property
+    @functools.cached_property
     def shares(self):
         """The share of the channels that each group has."""
         return self.channels / self.total_channels
@@ -109,12 +110,12 @@ class Moments:
     @property
     def mean_value(self):
         """The mean over channels and positions, a float."""
-        return float(self.shares @ self.average(self.mean))
+        return self._over_channels(self.average(self.mean))
 
     @property
     def mean_square(self):
         """The uncentred second moment over channels and positions, a float."""
-        return float(self.shares @ self.average(self.squares))
+        return self._over_channels(self.average(self.squares))
 
     @property
     def variance(self):
@@ -125,8 +126,13 @@ class Moments:
     def correlation(self):
         """`E[h(x) h(x')] / E[h(x)^2]` at one position: 1 for a constant network."""
         square = self.mean_square
-        common = float(self.shares @ self.average(diagonal(self.cross, self.shape)))
+        common = self._over_channels(self.average(diagonal(self.cross, self.shape)))
         return common / square if square > 0 else math.nan
+
+    def _over_channels(self, values):
+        if len(values) == 1:
+            return float(values[0])
+        return float(self.shares @ values)
 
     def batch_variance(self, batch_size=None):
         """The variance over a batch and over space, averaged over channels.
@@ -134,8 +140,9 @@ class Moments:
         Args:
             batch_size: int, infinite by default.
         """
-        common = self.shares @ self.pair_average(self.batch_mixture(batch_size))
-        return max(self.mean_square - float(common), 0.0)
+        mixture = self.batch_mixture(batch_size)
+        common = self._over_channels(self.pair_average(mixture))
+        return max(self.mean_square - common, 0.0)
 
     def batch_mixture(self, batch_size=None):
         """Moments of pairs that are drawn from a batch, the own input included."""

@@ -114,10 +114,12 @@ class PiecewiseLinear(Function):
         edges = [np.full(mean.shape, -np.inf)]
         edges += [_standardized(t - mean, deviation) for t in self.kinks]
         edges += [np.full(mean.shape, np.inf)]
-        value = second = slope = 0.0
+        value = second = slope = np.zeros(mean.shape)
         for low, high, a, b in zip(
             edges[:-1], edges[1:], self.slopes, self.intercepts, strict=True
         ):
+            if not a and not b:
+                continue
             m0, m1, m2 = _truncated(low, high)
             c, d = a * deviation, a * mean + b
             value = value + c * m1 + d * m0

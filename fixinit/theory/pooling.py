@@ -32,18 +32,22 @@ def max_pool(x, windows):
         getattr(base, name) - first(base.mean, x.shape) * second(base.mean, x.shape)
         for name in ("same", "cross")
     ]
-    count = _outer([window.mean.sum(axis=1) for window in windows])
-    mean = taps(base.mean, windows, "mean") / count
+    size = _outer([window.mean.sum(axis=1) for window in windows])
     variance = np.maximum(base.squares - base.mean**2, 0)
+    # Padding before the layer is no random value, but a bound.
+    alive = (variance > 0) | ~np.any(variance > 0)
+    count = np.maximum(taps(alive.astype("float64"), windows, "mean"), 1e-12)
+    floor = np.where(count < size - 1e-9, float(function(0.0)), -np.inf)
+    mean = taps(base.mean * alive, windows, "mean") / count
     variance = taps(variance, windows, "mean") / count
     shape = [window.outputs for window in windows]
-    pair_count = first(count[None], shape) * second(count[None], shape)
+    pair_count = first(count, shape) * second(count, shape)
     between, across = (taps(c, windows, "all_taps") / pair_count for c in centered)
     # Within a window, without the values' covariance with themselves.
     whole = diagonal(between, shape)
     common = np.where(count > 1, (whole - variance / count) / (1 - 1 / count), variance)
     common = np.clip(np.where(count > 1, common, variance), 0, variance)
-    moments = _Maxima(function, mean, common, variance, count, shape)
+    moments = _Maxima(function, (mean, common, variance, count, floor), shape)
     shared = _outer([window.shared for window in windows])[None]
     pooled = [
         moments.pairs(
@@ -57,7 +61,7 @@ def max_pool(x, windows):
     activated = x.latent is not None
 
     def pull(g):
-        routed = [back(part / count, windows) for part in (g, slope * g)]
+        routed = [back(part / size, windows) for part in (g, slope * g)]
         return [Reported(routed[0]), routed[1]] if activated else routed[:1]
 
     y.node.link((x, base) if activated else (x,), pull)
@@ -65,21 +69,29 @@ def max_pool(x, windows):
 
 
 class _Maxima:
-    """The maximum of `count` values `f(mean + g + e_i)`, for arrays of parameters."""
+    """The maximum of `count` values `f(mean + g + e_i)`, and of `floor`.
 
-    def __init__(self, function, mean, common, variance, count, shape):
-        self.full, self.shape = mean.shape, shape
-        count = np.broadcast_to(count, mean.shape)
-        self.full_count, self.full_variance = count, variance
-        flat = np.stack([a.ravel() for a in (mean, common, variance, count)])
+    Args:
+        function: `fixinit.theory.Function`.
+        parameters: Arrays `(groups, *positions)`: the mean, the variance of g, the
+            variance of `g + e_i`, the count and the floor.
+        shape: The spatial axes.
+    """
+
+    def __init__(self, function, parameters, shape):
+        _, _, self.full_variance, self.full_count, _ = parameters
+        self.full, self.shape = self.full_count.shape, shape
+        flat = np.stack([a.ravel() for a in parameters])
         flat, self.inverse = np.unique(flat, axis=1, return_inverse=True)
-        mean, common, variance, count = (a[:, None, None] for a in flat)
+        mean, common, variance, count, floor = (a[:, None, None] for a in flat)
         self.common = flat[1]
         z, weights = _hermite_nodes()
         own, self.probability = _own_nodes()
         own_deviation = np.sqrt(np.maximum(variance - common, 0))
         points = mean + np.sqrt(common) * z[:, None] + own_deviation * own
         values, slopes = function(points), function.derivative(points)
+        slopes = np.where(values < floor, 0.0, slopes)
+        values = np.maximum(values, floor)
         order = np.argsort(values, axis=-1, kind="stable")
         values = np.take_along_axis(values, order, -1)
         slopes = np.take_along_axis(slopes, order, -1) ** 2

@@ -13,7 +13,7 @@ import functools
 
 import numpy as np
 
-RESOLUTION = 8
+RESOLUTION = 12
 # Longer axes behave like this one: their borders weigh nothing.
 _LONGEST = 512
 
@@ -94,6 +94,22 @@ def row_weights(n):
     flat = (own[:, None] * m * m + pairs).ravel()
     rows = np.bincount(flat, minlength=m**3).reshape(m, m * m)
     return rows / rows.sum(axis=1, keepdims=True)
+
+
+@functools.lru_cache(maxsize=256)
+def half_of_pairs(shape):
+    """Pairs of positions up to their order.
+
+    Returns:
+        Two arrays of indices of flattened pairs: those that are kept, and for every
+        pair the place among them.
+    """
+    sizes = [m for n in shape for m in (size(n), size(n))]
+    index = np.arange(int(np.prod(sizes))).reshape(sizes)
+    order = [axis ^ 1 for axis in range(len(sizes))]
+    first = np.minimum(index, np.transpose(index, order)).ravel()
+    half, whole = np.unique(first, return_inverse=True)
+    return half, whole.ravel()
 
 
 class Window:
@@ -182,6 +198,11 @@ class Window:
         """One output that reads all positions."""
         short = _shortened(inputs)
         return cls(short, np.arange(short)[None], sizes=(inputs, 1))
+
+    @property
+    def selects(self):
+        """Whether every output is one input, or 0."""
+        return self._taps.shape[1] == 1
 
     def averaging(self):
         """The same window with coefficients that sum to 1."""

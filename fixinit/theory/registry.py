@@ -3,6 +3,7 @@
 import dataclasses
 
 _RULES = {}
+_FOUND = {}  # what was found for a class, until the next registration
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +64,7 @@ def register(*targets):
     """
 
     def decorate(rule):
+        _FOUND.clear()
         for target in targets:
             _RULES[target] = rule
         return rule
@@ -76,10 +78,17 @@ def find(thing):
     A subclass with a `call` (or, for initializers, a `__call__`) of its own does
     something else, and needs a rule of its own.
     """
-    for base in type(thing).__mro__:
+    kind = type(thing)
+    if kind not in _FOUND:
+        _FOUND[kind] = _find(kind)
+    return _FOUND[kind]
+
+
+def _find(kind):
+    for base in kind.__mro__:
         if base in _RULES:
             same = all(
-                getattr(type(thing), name, None) is getattr(base, name, None)
+                getattr(kind, name, None) is getattr(base, name, None)
                 for name in ("call", "__call__")
             )
             return _RULES[base] if same else None

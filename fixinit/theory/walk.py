@@ -125,7 +125,8 @@ class _Walk:
                 operation = (replaced or {}).get(id(call.operation), call.operation)
                 y = self._call(traced, call, operation, values)
             values[call.outputs[0]] = y
-            self._report(call.name + suffix, call.operation, y)
+            if not (suffix and call.is_input):
+                self._report(call.name + suffix, call.operation, y)
         return [values[i] for i in traced.outputs]
 
     def _report(self, name, operation, y):

@@ -137,7 +137,9 @@ def test_other_weight_layers(middle, shape):
     ],
     ids=lambda middle: middle[0]().name,
 )
-@pytest.mark.parametrize("activation", ["relu", "silu"])
+@pytest.mark.parametrize(
+    "activation", ["relu", pytest.param("silu", marks=pytest.mark.slow)]
+)
 def test_what_moves_and_pools(middle, activation):
     make = network(he(), lambda: layers.Activation(activation), *middle)
     check(make, (SIZE, SIZE, 16), 0.03, seeds=8)
@@ -173,7 +175,9 @@ def test_what_moves_and_pools(middle, activation):
         "n",
     ],
 )
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    "training", [pytest.param(False, marks=pytest.mark.slow), True]
+)
 def test_normalization(normalization, training):
     make = network(he(), layers.ReLU, normalization, he())
     check(make, (SIZE, SIZE, 16), 0.04, training=training, seeds=8)
@@ -193,7 +197,9 @@ def test_normalization(normalization, training):
     ],
     ids=lambda noise: noise().name,
 )
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    "training", [pytest.param(False, marks=pytest.mark.slow), True]
+)
 def test_noise(noise, training):
     make = network(he(), layers.ReLU, noise, layers.GlobalAveragePooling2D)
     check(make, (SIZE, SIZE, 16), 0.04, training=training, seeds=8)
@@ -458,3 +464,10 @@ def test_a_rule_of_the_users_own():
     # E[f'^2] = 9 E[h^4] = 27 * 4^2, and a quarter of it before the halving.
     assert prediction["halved"].gradient == pytest.approx(27 * 16)
     assert prediction["dense"].gradient == pytest.approx(27 * 4)
+
+
+def test_padding_keeps_what_a_rectified_gaussian_is():
+    make = network(
+        he(), layers.ReLU, layers.ZeroPadding2D, lambda: layers.MaxPooling2D(3, 2)
+    )
+    check(make, (SIZE, SIZE, 16), 0.03, seeds=8)
