@@ -69,7 +69,8 @@ class BlockStatistics:
         """
         x = ops.convert_to_tensor(check_inputs(x))
         values = [v.value for v in self._model.variables]
-        measured = self._compiled[bool(training)](values, x)
+        with backend.kept_random_state():
+            measured = self._compiled[bool(training)](values, x)
         rows = [ops.convert_to_numpy(m).reshape(-1, 2) for m in measured]
         variance, mean_square = np.concatenate(rows).T
         return {"variance": variance, "mean_square": mean_square}

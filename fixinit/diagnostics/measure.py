@@ -81,12 +81,13 @@ class Measure:
         targets = y
         if y is not None:
             targets = keras.tree.map_structure(ops.convert_to_tensor, y)
-        (loss, forward), gradients = self._evaluate[y is not None](
-            [*trainable, *slots],
-            [v.value for v in self.model.non_trainable_variables],
-            x,
-            targets,
-        )
+        with backend.kept_random_state():
+            (loss, forward), gradients = self._evaluate[y is not None](
+                [*trainable, *slots],
+                [v.value for v in self.model.non_trainable_variables],
+                x,
+                targets,
+            )
         split = len(trainable)
         backward = dict(zip(self._probed, gradients[split:], strict=True))
         return (

@@ -167,6 +167,18 @@ def test_nothing_of_the_model_changes():
     np.testing.assert_array_equal(drawn, numpy(keras.random.normal((3,))))
 
 
+def test_noise_without_a_seed_does_not_move_the_random_state():
+    layers = [keras.Input((8,)), keras.layers.Dropout(0.5), keras.layers.Dense(3)]
+    model = keras.Sequential(layers)
+    drawn = []
+    for measure in (True, False):
+        keras.utils.set_random_seed(0)
+        if measure:
+            diagnose(model, X)
+        drawn.append(numpy(keras.random.normal((3,))))
+    np.testing.assert_array_equal(*drawn)
+
+
 def test_any_keras_model():
     model = keras.applications.MobileNetV2(
         weights=None, input_shape=(32, 32, 3), classes=4, alpha=0.35
