@@ -145,7 +145,7 @@ def test_gradients_agree_with_measured_ones():
         x, g = rng.standard_normal((2, 16, width)).astype("float32")
 
         def loss(x, model=model, g=g):
-            return keras.ops.sum(model(x) * g)
+            return keras.ops.sum(model(x) * keras.ops.convert_to_tensor(g))
 
         _, (gradient,) = backend.value_and_gradients(
             lambda values, _, loss=loss: loss(values[0])
