@@ -20,12 +20,13 @@ def test_runs_resumes_and_claims(check_experiment):
 
 
 def test_prediction_meets_measurement():
-    settings = Settings(num_blocks=6, units=256, batch_size=64, draws=6)
+    settings = Settings(num_blocks=3, units=256, batch_size=64, draws=12)
     arm = measure(settings, "mlp", "unnormalized")
     measured = np.array(arm["mean_square"])
     predicted = np.array(arm["predicted_mean_square"])
-    np.testing.assert_allclose(predicted / predicted[0], 2.0 ** np.arange(7))
+    np.testing.assert_allclose(predicted / predicted[0], 2.0 ** np.arange(4))
     error = measured.std(axis=0, ddof=1) / np.sqrt(settings.draws)
+    # Student's t of 11 degrees of freedom is beyond 5 once in 2,500 times.
     assert (np.abs(measured.mean(axis=0) - predicted) < 5 * error).all()
 
 
