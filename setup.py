@@ -34,7 +34,7 @@ setup(
         "keras>=3.15",
         "tensorflow>=2.16.1",
         "numpy>=1.26",
-        "scipy>=1.11",
+        "scipy>=1.11.1",
         "absl-py",
     ],
     extras_require=EXTRAS,
