@@ -22,7 +22,6 @@ class Call:
             graph, whose operation is a `keras.layers.InputLayer`.
         outputs: Tuple of ints, the values that it gives.
         fill: Callable from the list of tensors that it reads to `(args, kwargs)`.
-        training: bool or `None`. What the model says itself of `training`.
         body: The `Graph` of one block, where the operation is a
             `fixinit.layers.Stack`.
         owner: The `fixinit.layers.ResidualBlock` that the call is part of, or `None`.
@@ -33,7 +32,6 @@ class Call:
     inputs: tuple
     outputs: tuple
     fill: Callable
-    training: bool | None = None
     body: "Graph | None" = None
     owner: object = None
 
@@ -174,7 +172,7 @@ def trace(model):
     graph = Graph()
     for tensor in functional.inputs:
         graph.add_input(tensor, tensor.name)
-    graph.outputs = _add_functional(graph, functional, graph.inputs, "", None)
+    graph.outputs = _add_functional(graph, functional, graph.inputs, "")
     return graph
 
 
@@ -203,29 +201,27 @@ def _no_graph(model):
     )
 
 
-def _add_functional(graph, model, inputs, scope, training):
+def _add_functional(graph, model, inputs, scope):
     """Adds the calls of a functional model; returns its outputs."""
     values = dict(zip((id(t) for t in model.inputs), inputs, strict=True))
     for depth in sorted(model._nodes_by_depth, reverse=True):
         for node in model._nodes_by_depth[depth]:
             if not node.is_input:
-                _add_node(graph, node, values, scope, training)
+                _add_node(graph, node, values, scope)
     return [values[id(tensor)] for tensor in model.outputs]
 
 
-def _add_node(graph, node, values, scope, training):
+def _add_node(graph, node, values, scope):
     read = list({id(t): t for t in node.input_tensors}.values())
     inputs = [values[id(t)] for t in read]
-    operation, kwargs = node.operation, node.arguments.kwargs
+    operation = node.operation
     name = f"{scope}{operation.name}"
-    own = kwargs.get("training")
-    training = training if own is None else own
     nested = _functional(operation)
     if nested is not None:
-        by_model = [values[id(t)] for t in _model_inputs(operation, nested, node)]
-        outputs = _add_functional(graph, nested, by_model, f"{name}/", training)
+        by_model = [values[id(t)] for t in _model_inputs(nested, node)]
+        outputs = _add_functional(graph, nested, by_model, f"{name}/")
     elif isinstance(operation, ResidualBlock):
-        outputs = [_add_residual_block(graph, operation, inputs[0], name, training)]
+        outputs = [_add_residual_block(graph, operation, inputs[0], name)]
     else:
         keys = [id(t) for t in read]
 
@@ -238,13 +234,12 @@ def _add_node(graph, node, values, scope, training):
             inputs,
             node.outputs,
             fill,
-            training=training,
             body=_body(operation, name),
         )
     values.update(zip((id(t) for t in node.outputs), outputs, strict=True))
 
 
-def _model_inputs(model, functional, node):
+def _model_inputs(functional, node):
     """The tensors that a nested model was called on, in the order of its inputs."""
     args = node.arguments.args or list(node.arguments.kwargs.values())[:1]
     structure = args[0]
@@ -255,15 +250,14 @@ def _model_inputs(model, functional, node):
     return tree.flatten(structure)
 
 
-def _add_residual_block(graph, block, value, name, training):
+def _add_residual_block(graph, block, value, name):
     """Adds the calls of a `ResidualBlock`; returns its output."""
-    options = {"training": training, "owner": block}
 
     def chain(layers, value):
         values = [value]
         for layer in layers:
             inner = f"{name}/{layer.name}"
-            values.append(_add_layer(graph, layer, values[-1], inner, options))
+            values.append(_add_layer(graph, layer, values[-1], inner, block))
         return values
 
     through = chain(block.branch, value)
@@ -277,27 +271,26 @@ def _add_residual_block(graph, block, value, name, training):
             (shortcut, output),
             [spec],
             _listed,
-            **options,
+            owner=block,
         )
     if block.activation is not keras.activations.linear:
         activation = keras.layers.Activation(block.activation, dtype=block.dtype_policy)
-        output = _add_layer(graph, activation, output, f"{name}/activation", options)
+        output = _add_layer(graph, activation, output, f"{name}/activation", block)
     return output
 
 
-def _add_layer(graph, layer, value, name, options):
+def _add_layer(graph, layer, value, name, owner):
     """Adds a layer of one input that Keras has recorded no call of."""
     spec = graph.specs[value]
     if isinstance(layer, ResidualBlock):
-        return _add_residual_block(graph, layer, value, name, options["training"])
+        return _add_residual_block(graph, layer, value, name)
     nested = _functional(layer)
     if nested is not None:
-        training = options["training"]
-        return _add_functional(graph, nested, [value], f"{name}/", training)[0]
+        return _add_functional(graph, nested, [value], f"{name}/")[0]
     shape = layer.compute_output_shape(spec.shape)
     output = keras.KerasTensor(shape, layer.compute_dtype)
     body = _body(layer, name)
-    return graph.add(name, layer, (value,), [output], body=body, **options)[0]
+    return graph.add(name, layer, (value,), [output], body=body, owner=owner)[0]
 
 
 def _body(operation, name):
@@ -312,8 +305,7 @@ def _body(operation, name):
     # A block of several layers lends them to the stack, without its own name.
     is_one_layer = _functional(block) is None and not isinstance(block, ResidualBlock)
     inner = f"{name}/{block.name}" if is_one_layer else name
-    options = {"training": None, "owner": None}
-    graph.outputs = [_add_layer(graph, block, graph.inputs[0], inner, options)]
+    graph.outputs = [_add_layer(graph, block, graph.inputs[0], inner, None)]
     return graph
 
 

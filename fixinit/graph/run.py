@@ -45,8 +45,8 @@ def run(graph, inputs, instrument, controls=None, training=False):
         instrument: `Instrument`.
         controls: Dict from the names of calls to tensors that `instrument` gets; for
             calls inside of a stack, stacked along a first axis.
-        training: bool. Whether layers run in training mode, where the model does not
-            say so itself.
+        training: bool. Whether layers run in training mode. As in a call of the
+            model, this is stronger than what single calls in it were given.
 
     Returns:
         `(outputs, observations)`: the list of the model's outputs, and a dict from
@@ -76,17 +76,12 @@ def run(graph, inputs, instrument, controls=None, training=False):
 def _call(call, inputs, training):
     args, kwargs = call.fill(inputs)
     if isinstance(call.operation, keras.layers.Layer):
-        kwargs = {
-            **kwargs,
-            "training": training if call.training is None else call.training,
-        }
+        kwargs = {**kwargs, "training": training}
     return tree.flatten(call.operation(*args, **kwargs))
 
 
 def _run_stack(call, inputs, instrument, controls, training):
     """One loop over the blocks; returns `(outputs, observations)`."""
-    if call.training is not None:
-        training = call.training
     inner = [c.name for c, _ in call.body.walk()]
     controlled = [name for name in inner if name in controls]
     shapes = {

@@ -167,6 +167,18 @@ def test_nothing_of_the_model_changes():
     np.testing.assert_array_equal(drawn, numpy(keras.random.normal((3,))))
 
 
+def test_dropout_is_on_in_training_mode():
+    layers = [keras.Input((8,)), keras.layers.Dropout(0.5, name="dropout")]
+    model = keras.Sequential([*layers, keras.layers.Dense(3)])
+    ratio = [
+        layer(diagnose(model, X, training=training), "dropout")["mean_square"]
+        / np.mean(X**2)
+        for training in (False, True)
+    ]
+    # Half of the squares, four times as large; 512 of them.
+    assert ratio[0] == pytest.approx(1) and 1.5 < ratio[1] < 2.5
+
+
 def test_noise_without_a_seed_does_not_move_the_random_state():
     layers = [keras.Input((8,)), keras.layers.Dropout(0.5), keras.layers.Dense(3)]
     model = keras.Sequential(layers)

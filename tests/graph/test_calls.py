@@ -22,16 +22,6 @@ def test_nested_models_are_taken_apart():
     assert traced.specs[traced.outputs[0]].shape == (None, 4)
 
 
-def test_training_argument_of_a_nested_model_reaches_its_calls():
-    inner = keras.Sequential(
-        [keras.Input((4,)), keras.layers.BatchNormalization(), keras.layers.Dense(4)]
-    )
-    inputs = keras.Input((4,))
-    outputs = keras.layers.Dense(2)(inner(inputs, training=False))
-    training = [c.training for c in graph.trace(keras.Model(inputs, outputs)).calls]
-    assert training == [None, False, False, None]
-
-
 def test_inputs_of_a_nested_model_are_matched_by_name():
     a, b = keras.Input((2,), name="a"), keras.Input((2,), name="b")
     inner = keras.Model({"a": a, "b": b}, keras.ops.subtract(a, b))

@@ -53,6 +53,23 @@ def test_computes_what_the_model_computes(scheme, stacked, training):
     )
 
 
+@pytest.mark.parametrize("own", [None, False, True])
+@pytest.mark.parametrize("nested", [False, True])
+def test_training_is_what_the_model_is_called_with(nested, own):
+    layer = keras.layers.BatchNormalization()
+    if nested:
+        layer = keras.Sequential([keras.Input((8,)), layer])
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, layer(inputs, training=own))
+    for training in (False, True):
+        (outputs,), _ = run(model, X, training=training)
+        with keras.StatelessScope():
+            expected = model(X, training=training)
+        np.testing.assert_allclose(
+            *(ops.convert_to_numpy(t) for t in (outputs, expected)), rtol=1e-6
+        )
+
+
 def test_state_stays_as_it_is():
     model = mlp(dropout_rate=0.5)
     before = [ops.convert_to_numpy(v) for v in model.variables]
