@@ -2,11 +2,11 @@
 
 import functools
 
-import keras
 import numpy as np
 from keras import ops
 
 from fixinit import backend, graph
+from fixinit.diagnostics.stateless import stateless
 
 
 class BlockStatistics:
@@ -45,8 +45,7 @@ class BlockStatistics:
                 "nothing to measure."
             )
         self.names = ["input", *(name for place in places for name in place.names)]
-        first = places[0].stack.inputs[0] if places[0].stack else places[0].block.input
-        producer = self._graph.producers()[first]
+        producer = self._graph.producers()[places[0].start]
         self._watched = [producer.name, *(place.call.name for place in places)]
         self._compiled = {
             training: backend.compiled(functools.partial(self._measure, training))
@@ -69,15 +68,13 @@ class BlockStatistics:
         """
         x = ops.convert_to_tensor(check_inputs(x))
         values = [v.value for v in self._model.variables]
-        with backend.kept_random_state():
-            measured = self._compiled[bool(training)](values, x)
+        measured = self._compiled[bool(training)](values, x)
         rows = [ops.convert_to_numpy(m).reshape(-1, 2) for m in measured]
         variance, mean_square = np.concatenate(rows).T
         return {"variance": variance, "mean_square": mean_square}
 
     def _measure(self, training, values, x):
-        state = zip(self._model.variables, values, strict=True)
-        with keras.StatelessScope(state_mapping=state):
+        with stateless(self._model.variables, values):
             _, found = graph.run(self._graph, [x], _Taps(self._watched), None, training)
         return [found[name] for name in self._watched]
 
@@ -93,11 +90,13 @@ class BlockPlace:
             residual block.
         graph: The `fixinit.graph.Graph` that `call` is in.
         stack: The call of the stack, or `None`.
+        start: The value that the block, or the stack, reads.
     """
 
     def __init__(self, inner, call, block, stack=None):
         self.graph, self.call, self.block, self.stack = inner, call, block, stack
         self.names = [block.name] if block else [call.name]
+        self.start = block.input if stack is None else stack.inputs[0]
         if stack is not None:
             depth = stack.operation.depth
             self.names = [f"{stack.name}[{i}]" for i in range(depth)]

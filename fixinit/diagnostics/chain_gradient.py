@@ -1,11 +1,11 @@
 """The gradient that arrives at the first block, as the merges let it through."""
 
-import keras
 import numpy as np
 from keras import ops, tree
 
 from fixinit import backend, graph
 from fixinit.diagnostics.chain import model_chain
+from fixinit.diagnostics.stateless import stateless
 from fixinit.diagnostics.targets import loss_function
 
 
@@ -68,27 +68,22 @@ class ChainGradient:
 
         return gradient
 
-    def _run(self, values, x, instrument, controls=None):
-        state = zip(self.model.variables, values, strict=True)
-        with (
-            backend.kept_random_state(),
-            keras.StatelessScope(state_mapping=state),
-        ):
-            return graph.run(self.graph, x, instrument, controls, self.training)
-
     def _first_input(self, values, x):
         call = self.graph.producers()[self.chain.start]
-        _, found = self._run(values, x, _Tap(call, self.chain.start))
+        instrument = _Tap(call, self.chain.start)
+        with stateless(self.model.variables, values):
+            _, found = graph.run(self.graph, x, instrument, None, self.training)
         return found[call.name]
 
     def _value(self, variables, values, x, y, controls):
         call = self.graph.producers()[self.chain.start]
         index = call.outputs.index(self.chain.start)
         instrument = _Weigh(self.chain, self._weigh, call, index, variables[0])
-        outputs, _ = self._run(values, x, instrument, controls)
-        if self._twice:
-            outputs = [ops.split(h, 2)[0] for h in outputs]
-        return loss_function(self.model, self.loss, outputs, y)
+        with stateless(self.model.variables, values):
+            outputs, _ = graph.run(self.graph, x, instrument, controls, self.training)
+            if self._twice:
+                outputs = [ops.split(h, 2)[0] for h in outputs]
+            return loss_function(self.model, self.loss, outputs, y)
 
 
 def backward_only(x, weighed):

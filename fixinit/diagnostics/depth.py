@@ -1,6 +1,5 @@
 """How many branches a residual network's function and its gradient go through."""
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -8,8 +7,8 @@ from fixinit import backend, graph
 from fixinit.diagnostics.chain import model_chain
 from fixinit.diagnostics.chain_gradient import ChainGradient, backward_only
 from fixinit.diagnostics.paths import check_finite, check_gradient
+from fixinit.diagnostics.stateless import stateless
 from fixinit.diagnostics.targets import check_batch
-from fixinit.layers import ScaledAdd
 
 # Standard deviations below this part of the largest value are those of float32.
 _ROUNDING = 10 * float(np.finfo("float32").eps)
@@ -144,12 +143,8 @@ class EffectiveDepth:
         return covariance / output, branch / output
 
     def _observe(self, values, x):
-        state = zip(self._model.variables, values, strict=True)
         instrument = _Moments(self._graph, self._chain)
-        with (
-            backend.kept_random_state(),
-            keras.StatelessScope(state_mapping=state),
-        ):
+        with stateless(self._model.variables, values):
             _, found = graph.run(self._graph, x, instrument, None, self._training)
         return found
 
@@ -203,9 +198,7 @@ class _Moments(graph.Instrument):
     def observe(self, call, inputs, outputs):
         y = ops.cast(outputs[0], "float32")
         block = self.blocks[call.name]
-        branch = sum(ops.cast(inputs[index], "float32") for index in block.branches)
-        if isinstance(call.operation, ScaledAdd):
-            branch = branch * call.operation.branch_scale
+        _, branch = block.addends([ops.cast(h, "float32") for h in inputs])
         # Squares of large activations overflow.
         peak = ops.max(ops.abs(y))
         y, branch = (_centered(h / peak, self.axes[call.name]) for h in (y, branch))

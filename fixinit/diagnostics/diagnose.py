@@ -1,10 +1,8 @@
 """Measures a model from end to end, and says what is wrong with it."""
 
-import numpy as np
-from keras import ops
-
 from fixinit.diagnostics.diagnosis import Diagnosis
 from fixinit.diagnostics.measure import Measure
+from fixinit.diagnostics.model_function import weights_not_finite
 from fixinit.diagnostics.rows import block_rows, layer_rows
 from fixinit.diagnostics.targets import check_batch
 from fixinit.diagnostics.weights import weight_statistics
@@ -76,9 +74,5 @@ def diagnosis_of(measure, x, y, optimizer):
         input=first,
         loss=loss if y is not None else None,
         batch_size=len(x[0]),
-        bad_weights=[v.path for v in model.weights if not _is_finite(v)],
+        bad_weights=list(weights_not_finite(model)),
     )
-
-
-def _is_finite(variable):
-    return np.isfinite(ops.convert_to_numpy(variable.value)).all()

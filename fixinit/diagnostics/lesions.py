@@ -1,6 +1,5 @@
 """What a trained network is worth without some blocks, or with them in disorder."""
 
-import keras
 import numpy as np
 from keras import ops, tree
 
@@ -8,6 +7,7 @@ from fixinit import backend, graph
 from fixinit._validation import check_positive_int
 from fixinit.diagnostics.chain import model_chain
 from fixinit.diagnostics.exchange import Exchange
+from fixinit.diagnostics.stateless import stateless, structured
 from fixinit.diagnostics.targets import check_batch
 
 
@@ -84,9 +84,7 @@ class Lesion:
             found = self._compiled(values, list(map(_tensor, rows)), controls)
             outputs.append([ops.convert_to_numpy(h) for h in found])
         outputs = [np.concatenate(h) for h in zip(*outputs, strict=True)]
-        model = self._model
-        functional = model._functional if _is_sequential(model) else model
-        return tree.pack_sequence_as(functional._outputs_struct, outputs)
+        return structured(self._model, outputs)
 
     def _check_order(self, order):
         places = np.arange(len(self.names))
@@ -109,11 +107,7 @@ class Lesion:
         return order
 
     def _run(self, values, x, controls):
-        state = zip(self._model.variables, values, strict=True)
-        with (
-            backend.kept_random_state(),
-            keras.StatelessScope(state_mapping=state),
-        ):
+        with stateless(self._model.variables, values):
             outputs, _ = graph.run(self._graph, x, _Keep(self._chain), controls)
         return outputs
 
@@ -208,10 +202,6 @@ def _mean(measure, y, outputs):
 
 def _tensor(array):
     return ops.convert_to_tensor(array)
-
-
-def _is_sequential(model):
-    return isinstance(model, keras.Sequential)
 
 
 def _check_blocks(argument, blocks, names):

@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 
 from fixinit import backend, graph
+from fixinit.diagnostics.stateless import stateless
 from fixinit.diagnostics.targets import loss_function
-from fixinit.layers import ScaledAdd
 
 # What is observed of an activation. Moments are those of the activation divided by
 # its largest magnitude, "peak", so that squares neither overflow nor vanish.
@@ -81,13 +81,12 @@ class Measure:
         targets = y
         if y is not None:
             targets = keras.tree.map_structure(ops.convert_to_tensor, y)
-        with backend.kept_random_state():
-            (loss, forward), gradients = self._evaluate[y is not None](
-                [*trainable, *slots],
-                [v.value for v in self.model.non_trainable_variables],
-                x,
-                targets,
-            )
+        (loss, forward), gradients = self._evaluate[y is not None](
+            [*trainable, *slots],
+            [v.value for v in self.model.non_trainable_variables],
+            x,
+            targets,
+        )
         split = len(trainable)
         backward = dict(zip(self._probed, gradients[split:], strict=True))
         return (
@@ -99,13 +98,10 @@ class Measure:
 
     def _value(self, has_targets, variables, non_trainable, x, y):
         model = self.model
+        own = [*model.trainable_variables, *model.non_trainable_variables]
         split = len(model.trainable_variables)
-        state = [
-            *zip(model.trainable_variables, variables[:split], strict=True),
-            *zip(model.non_trainable_variables, non_trainable, strict=True),
-        ]
         controls = dict(zip(self._probed, variables[split:], strict=True))
-        with keras.StatelessScope(state_mapping=state):
+        with stateless(own, [*variables[:split], *non_trainable]):
             outputs, forward = graph.run(
                 self.graph, x, self._instrument, controls, self.training
             )
@@ -160,15 +156,9 @@ def _compiled_moments(channel_axis, rectifies):
 
 def _terms(block, inputs, peak):
     """Mean squares of what a block adds up: the shortcut, and all branches."""
-    merge = block.merge.operation
     scale = ops.where(peak > 0, peak, ops.ones_like(peak))
     inputs = [ops.cast(ops.stop_gradient(h), "float32") / scale for h in inputs]
-    if isinstance(merge, ScaledAdd):
-        scales = (merge.shortcut_scale, merge.branch_scale)
-        inputs = [scale * h for scale, h in zip(scales, inputs, strict=True)]
-    branches = sum(inputs[i] for i in block.branches)
-    terms = [inputs[block.shortcut], branches]
-    return ops.stack([ops.mean(ops.square(h)) for h in terms])
+    return ops.stack([ops.mean(ops.square(h)) for h in block.addends(inputs)])
 
 
 def _moments(channel_axis, rectifies, h):

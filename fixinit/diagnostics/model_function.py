@@ -2,9 +2,10 @@
 
 import keras
 import numpy as np
-from keras import ops, tree
+from keras import ops
 
 from fixinit import backend, graph
+from fixinit.diagnostics.stateless import outputs_of
 from fixinit.diagnostics.targets import check_batch
 
 
@@ -96,26 +97,28 @@ class ModelFunction:
         return trainable, [v.value for v in self._model.non_trainable_variables]
 
     def _outputs(self, inputs, trainable, non_trainable):
-        functional = self._model
-        if isinstance(functional, keras.Sequential):
-            functional = functional._functional
-        structure = tree.pack_sequence_as(functional._inputs_struct, inputs)
-        outputs, _ = self._model.stateless_call(
-            trainable, non_trainable, structure, training=self.training
+        outputs = outputs_of(
+            self._model, inputs, trainable, non_trainable, self.training
         )
-        return [_at_least_float32(h) for h in tree.flatten(outputs)]
+        return [_at_least_float32(h) for h in outputs]
 
 
 def check_weights(model):
     """Refuses a model with weights that are not finite."""
+    for path in weights_not_finite(model):
+        raise ValueError(
+            f"Weight `{path}` of model `{model.name}` holds NaN or infinity: the "
+            "model has diverged. Measure it before that, at initialization or "
+            "from a checkpoint."
+        )
+
+
+def weights_not_finite(model):
+    """Yields the paths of the weights that hold NaN or infinity."""
     for v in model.weights:
         value = ops.convert_to_numpy(ops.cast(v.value, "float32"))
         if not np.isfinite(value).all():
-            raise ValueError(
-                f"Weight `{v.path}` of model `{model.name}` holds NaN or infinity: the "
-                "model has diverged. Measure it before that, at initialization or "
-                "from a checkpoint."
-            )
+            yield v.path
 
 
 def _check_floats(model):

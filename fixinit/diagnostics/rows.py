@@ -75,14 +75,13 @@ def block_rows(model_graph, forward, backward, layers):
     if not places:
         return None, []
     by_name = {row["name"]: row for row in layers}
-    first = places[0].stack.inputs[0] if places[0].stack else places[0].block.input
     rows = []
     for place in places:
         depth = place.stack.operation.depth if place.stack else 1
         for index in range(depth):
             at = (index,) if place.stack else ()
             rows.append(_block_row(place, index, at, forward, backward, by_name))
-    return by_name[model_graph.producers()[first].name], rows
+    return by_name[model_graph.producers()[places[0].start].name], rows
 
 
 def _block_row(place, number, index, forward, backward, by_name):

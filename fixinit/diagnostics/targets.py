@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from fixinit.diagnostics.stateless import structured
+
 
 def loss_function(model, loss, outputs, y):
     """The scalar whose gradients are measured.
@@ -20,8 +22,7 @@ def loss_function(model, loss, outputs, y):
     outputs = [ops.cast(h, "float32") for h in outputs]
     if y is None:
         return sum(_weighted_sum(h, seed) for seed, h in enumerate(outputs))
-    functional = model._functional if isinstance(model, keras.Sequential) else model
-    structure = tree.pack_sequence_as(functional._outputs_struct, outputs)
+    structure = structured(model, outputs)
     if loss is None and model.compiled and getattr(model, "loss", None) is not None:
         return model.compute_loss(y=y, y_pred=structure)
     if loss is not None:

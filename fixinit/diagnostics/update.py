@@ -1,13 +1,11 @@
 """How far a step of training moves what a model puts out, at one depth or at many."""
 
-import contextlib
 import dataclasses
 
-import keras
 import numpy as np
-from keras import ops
 
 from fixinit._validation import check_positive_int
+from fixinit.diagnostics.trial_optimizer import TrialOptimizer
 from fixinit.diagnostics.weight_function import WeightFunction
 
 
@@ -82,12 +80,12 @@ def function_update(model, x, y, optimizer, loss=None, num_steps=1, training=Fal
     """
     check_positive_int("num_steps", num_steps)
     function = WeightFunction(model, x, y, loss, training)
-    trainer = _Trainer(model, optimizer)
-    outputs = [function.outputs(trainer.weights)]
+    trial = TrialOptimizer(model, optimizer)
+    outputs = [function.outputs(trial.weights)]
     for _ in range(num_steps):
-        _, gradients = function.loss_and_gradients(trainer.weights)
-        trainer.step(gradients)
-        outputs.append(function.outputs(trainer.weights))
+        _, gradients = function.loss_and_gradients(trial.weights)
+        trial.step(gradients)
+        outputs.append(function.outputs(trial.weights))
     with np.errstate(over="ignore", invalid="ignore"):
         changes = np.diff(np.stack(outputs), axis=0)
         updates = np.sqrt(np.mean(np.square(changes), axis=1))
@@ -135,40 +133,3 @@ def function_update_by_depth(build, depths, x, y, optimizer, **kwargs):
         function_update(build(depth), x, y, optimizer, **kwargs) for depth in depths
     ]
     return FunctionUpdates(depths, np.stack(updates))
-
-
-class _Trainer:
-    """An optimizer like the given one, with copies of a model's weights."""
-
-    def __init__(self, model, optimizer):
-        given = keras.optimizers.get(optimizer)
-        originals = model.trainable_variables
-        self._variables = [_copy(v) for v in originals]
-        config = keras.optimizers.serialize(given)
-        self._optimizer = keras.optimizers.deserialize(config)
-        self._optimizer.build(self._variables)
-        trained = given._trainable_variables if given.built else []
-        if [id(v) for v in trained] == [id(v) for v in originals]:
-            pairs = zip(self._optimizer.variables, given.variables, strict=True)
-            for state, value in pairs:
-                state.assign(value)
-
-    @property
-    def weights(self):
-        """List of tensors."""
-        # Copies, as PyTorch's optimizers write into their variables.
-        return [ops.copy(v.value) for v in self._variables]
-
-    def step(self, gradients):
-        self._optimizer.apply(gradients, self._variables)
-
-
-def _copy(variable):
-    """A variable of the same path, by which optimizers tell variables apart."""
-    *scopes, name = variable.path.split("/")
-    with contextlib.ExitStack() as stack:
-        for scope in scopes:
-            stack.enter_context(keras.name_scope(scope))
-        copy = keras.Variable(ops.copy(variable.value), dtype=variable.dtype, name=name)
-    copy.constraint = variable.constraint
-    return copy

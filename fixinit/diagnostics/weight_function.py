@@ -1,11 +1,11 @@
 """A model on a fixed batch as a function of its trainable weights alone."""
 
-import keras
 import numpy as np
 from keras import ops, tree
 
 from fixinit import backend, graph
 from fixinit.diagnostics.model_function import check_weights
+from fixinit.diagnostics.stateless import outputs_of
 from fixinit.diagnostics.targets import check_batch, loss_function
 
 
@@ -58,14 +58,7 @@ class WeightFunction:
         return [v.value for v in self._model.non_trainable_variables]
 
     def _call(self, weights, state, x):
-        functional = self._model
-        if isinstance(functional, keras.Sequential):
-            functional = functional._functional
-        structure = tree.pack_sequence_as(functional._inputs_struct, x)
-        outputs, _ = self._model.stateless_call(
-            weights, state, structure, training=self._training
-        )
-        return tree.flatten(outputs)
+        return outputs_of(self._model, x, weights, state, self._training)
 
     def _value(self, weights, state, x, y):
         return loss_function(self._model, self._loss, self._call(weights, state, x), y)

@@ -1,10 +1,9 @@
 """Weights, their gradients, and how far a step of an optimizer moves them."""
 
-import contextlib
-
-import keras
 import numpy as np
 from keras import ops
+
+from fixinit.diagnostics.trial_optimizer import TrialOptimizer
 
 
 def weight_statistics(model_graph, model, gradients, optimizer=None):
@@ -15,7 +14,7 @@ def weight_statistics(model_graph, model, gradients, optimizer=None):
         model: `keras.Model`.
         gradients: List of tensors, one for each of the model's trainable variables.
         optimizer: Keras optimizer, of which a copy makes a step on copies of the
-            weights, from its own state if it is built. `None` leaves the ratios out.
+            weights, see `TrialOptimizer`. `None` leaves the ratios out.
 
     Returns:
         Dict from the names of calls with weights to dicts of `"weight_mean_square"`,
@@ -41,28 +40,11 @@ def weight_statistics(model_graph, model, gradients, optimizer=None):
 
 def _updated(model, optimizer, gradients):
     """The trainable variables after a step, `None` each without an optimizer."""
-    variables = model.trainable_variables
     if optimizer is None:
-        return [None] * len(variables)
-    copies = [_copy(v) for v in variables]
-    copied = type(optimizer).from_config(optimizer.get_config())
-    copied.build(copies)
-    if len(copied.variables) == len(optimizer.variables):
-        for new, old in zip(copied.variables, optimizer.variables, strict=True):
-            new.assign(ops.convert_to_numpy(old.value))
-    copied.apply(list(gradients), copies)
-    return [copy.value for copy in copies]
-
-
-def _copy(variable):
-    """A variable of the same value and path, by which optimizers may choose."""
-    *scopes, name = variable.path.split("/")
-    with contextlib.ExitStack() as stack:
-        for scope in scopes:
-            stack.enter_context(keras.name_scope(scope))
-        # As an array: from its value, a variable would be made that shares it.
-        value = np.array(ops.convert_to_numpy(variable.value))
-        return keras.Variable(value, dtype=variable.dtype, name=name)
+        return [None] * len(model.trainable_variables)
+    trial = TrialOptimizer(model, optimizer)
+    trial.step(gradients)
+    return trial.weights
 
 
 def _collect(model_graph, rows, outer, num_axes, found):

@@ -46,6 +46,19 @@ class Block:
     weights: tuple
     calls: tuple
 
+    def addends(self, inputs):
+        """What the merge adds up, from the tensors that it reads.
+
+        Returns:
+            `(shortcut, branches)`: two tensors, each times its factor where the merge
+            is a `fixinit.layers.ScaledAdd`.
+        """
+        operation = self.merge.operation
+        if isinstance(operation, ScaledAdd):
+            scales = (operation.shortcut_scale, operation.branch_scale)
+            inputs = [scale * h for scale, h in zip(scales, inputs, strict=True)]
+        return inputs[self.shortcut], sum(inputs[i] for i in self.branches)
+
 
 def find_blocks(graph):
     """The residual blocks of a graph, from its input to its output.

@@ -1,0 +1,48 @@
+"""Runs of a model that leave no trace in it."""
+
+import contextlib
+
+import keras
+from keras import tree
+
+from fixinit import backend
+
+
+@contextlib.contextmanager
+def stateless(variables, values):
+    """A context in which a model's variables have other values and nothing changes.
+
+    Not even the random state of the backend.
+
+    Args:
+        variables: List of `keras.Variable`s, all that the model has.
+        values: List of tensors, one for each.
+    """
+    state = zip(variables, values, strict=True)
+    with backend.kept_random_state(), keras.StatelessScope(state_mapping=state):
+        yield
+
+
+def outputs_of(model, x, trainable, non_trainable, training):
+    """The outputs of a call of a model with other values, as a flat list.
+
+    Args:
+        model: Functional or Sequential `keras.Model`.
+        x: List of tensors, one per input of the model.
+        trainable, non_trainable: Lists of tensors, as `stateless_call` takes them.
+        training: bool.
+    """
+    structure = tree.pack_sequence_as(_functional(model)._inputs_struct, x)
+    outputs, _ = model.stateless_call(
+        trainable, non_trainable, structure, training=training
+    )
+    return tree.flatten(outputs)
+
+
+def structured(model, outputs):
+    """A flat list of outputs in the structure that the model gives them."""
+    return tree.pack_sequence_as(_functional(model)._outputs_struct, outputs)
+
+
+def _functional(model):
+    return model._functional if isinstance(model, keras.Sequential) else model
