@@ -29,6 +29,18 @@ def check_positive_int(argument, value, minimum=1, hint=""):
     )
 
 
+def check_branch(branch, num_branches):
+    """Refuses what is not the index of one of some branches: `(branch, number)`."""
+    num_branches = check_positive_int("num_branches", num_branches)
+    branch = check_positive_int("branch", branch, minimum=0)
+    if branch >= num_branches:
+        raise ValueError(
+            "Argument `branch` counts from 0 and must be smaller than "
+            f"`num_branches`. Received: branch={branch}, num_branches={num_branches}"
+        )
+    return branch, num_branches
+
+
 def check_number(argument, value, allowed, valid):
     """Refuses anything but a finite real number for which `valid(value)` is true."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)

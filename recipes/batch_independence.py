@@ -83,12 +83,11 @@ def measure(settings, scheme):
     data = families.get("residual_mlp").adapt(datasets.load(settings.dataset))
 
     def build(seed):
-        return fixinit.models.ResidualMLP(
+        return families.residual_mlp(
+            data,
             settings.num_blocks,
             settings.units,
             scheme=scheme,
-            input_shape=data.input_shape,
-            classes=data.num_classes,
             seed=seed,
         )
 

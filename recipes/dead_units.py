@@ -169,13 +169,7 @@ def measure(settings, network):
         jit_compile=keras.backend.backend() == "jax",
     )
     batches = Shuffled(x_train, data.y_train, settings.batch_size, settings.seed)
-    model.fit(
-        batches,
-        epochs=settings.epochs,
-        shuffle=False,
-        callbacks=[batches.callback(), keras.callbacks.TerminateOnNaN()],
-        verbose=0,
-    )
+    batches.fit(model, settings.epochs, [keras.callbacks.TerminateOnNaN()])
     *looked, outputs = activity(settings, model, x_test, training=False)
     diverged = not np.isfinite(outputs).all()
     trained = {} if diverged else describe("trained", *looked)

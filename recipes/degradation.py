@@ -18,7 +18,6 @@ import dataclasses
 import numpy as np
 from matplotlib.lines import Line2D
 
-import fixinit
 from recipes.common import datasets, experiment, families, style
 from recipes.common.arms import select
 from recipes.common.experiment import Claim
@@ -76,12 +75,11 @@ def measure(settings, network, num_blocks):
     data = families.get("residual_mlp").adapt(datasets.load(settings.dataset))
 
     def build(seed):
-        return fixinit.models.ResidualMLP(
+        return families.residual_mlp(
+            data,
             num_blocks,
             settings.units,
             **NETWORKS[network][0],
-            input_shape=data.input_shape,
-            classes=data.num_classes,
             seed=seed,
             stacked=num_blocks > 1,
         )

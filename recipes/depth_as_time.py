@@ -152,13 +152,7 @@ def measure(settings, start, depth):
         jit_compile=keras.backend.backend() == "jax",
     )
     batches = Shuffled(x_train, data.y_train, settings.batch_size, settings.seed)
-    model.fit(
-        batches,
-        epochs=settings.epochs,
-        shuffle=False,
-        callbacks=[batches.callback()],
-        verbose=0,
-    )
+    batches.fit(model, settings.epochs)
     after = weights()
     learned = [b - a for a, b in zip(before, after, strict=True)]
     trained = look(settings, data, scale, model, x_test)

@@ -61,12 +61,11 @@ def measure(settings, scheme):
     data = families.get("residual_mlp").adapt(datasets.load(settings.dataset))
 
     def build(seed):
-        return fixinit.models.ResidualMLP(
+        return families.residual_mlp(
+            data,
             settings.num_blocks,
             settings.units,
             scheme=scheme,
-            input_shape=data.input_shape,
-            classes=data.num_classes,
             seed=seed,
             stacked=True,
         )
@@ -83,12 +82,7 @@ def measure(settings, scheme):
         if scheme == "batch_norm":
             with_gamma(runs.model, GAMMA)
             run["gamma"] = depth(x, gradient=False)
-        epochs, diverged = runs.run(settings.learning_rate, seed, settings.epochs)
-        if diverged:
-            raise RuntimeError(
-                f"The network with {scheme} diverged: {diverged}. Lower "
-                "--learning_rate."
-            )
+        epochs = runs.run_to_the_end(settings.learning_rate, seed, settings.epochs)
         run["trained"] = depth(x, y)
         run["accuracy"] = epochs[-1]["test_accuracy"]
         found.append(run)

@@ -68,12 +68,11 @@ def measure(settings, network):
         return expand(settings, data)
 
     def build(seed):
-        return fixinit.models.ResidualMLP(
+        return families.residual_mlp(
+            data,
             settings.num_blocks,
             settings.units,
             scheme=network,
-            input_shape=data.input_shape,
-            classes=data.num_classes,
             seed=seed,
             stacked=True,
         )
@@ -84,12 +83,7 @@ def measure(settings, network):
     x, y = initial.probe(data)
     found = []
     for seed in range(settings.seed, settings.seed + settings.runs):
-        epochs, diverged = runs.run(settings.learning_rate, seed, settings.epochs)
-        if diverged:
-            raise RuntimeError(
-                f"The network with {network} diverged: {diverged}. Lower "
-                "--learning_rate."
-            )
+        epochs = runs.run_to_the_end(settings.learning_rate, seed, settings.epochs)
         paths = sampled(x, y, num_samples=settings.paths, seed=seed)
         totals = exact(x, y)
         found.append(

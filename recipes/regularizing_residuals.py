@@ -117,13 +117,7 @@ class Trainer:
         residual_noise.calibrate(self.model, self.x)
         initial_noise = disturbance.noise(self.model, self.x, seed)
         batches = Shuffled(self.x, self.y, BATCH_SIZE, seed)
-        self.model.fit(
-            batches,
-            epochs=settings.epochs,
-            shuffle=False,
-            callbacks=[batches.callback()],
-            verbose=0,
-        )
+        batches.fit(self.model, settings.epochs)
         return self.model, initial_noise
 
 

@@ -20,7 +20,6 @@ References:
 import dataclasses
 import math
 
-import fixinit
 from recipes.common import datasets, experiment, families, memory, style
 from recipes.common.experiment import Claim
 from recipes.common.figures import panels
@@ -126,12 +125,11 @@ def last_losses(settings, data, network, num_blocks):
     """The training loss of the last epoch at every rate; infinite if it diverged."""
 
     def build(seed):
-        return fixinit.models.ResidualMLP(
+        return families.residual_mlp(
+            data,
             num_blocks,
             settings.units,
             **NETWORKS[network][0],
-            input_shape=data.input_shape,
-            classes=data.num_classes,
             seed=seed,
             stacked=True,
         )

@@ -2,7 +2,7 @@ import math
 
 import keras
 
-from fixinit._validation import check_choice, check_number, check_positive_int
+from fixinit._validation import check_branch, check_choice, check_number
 
 SCALES = ("inverse_sqrt", "inverse", "decreasing")
 
@@ -39,13 +39,7 @@ def residual_scale(scale, num_branches, branch=0):
 
     - [Hayou et al., 2021](https://arxiv.org/abs/2010.12859), section 3.
     """
-    num_branches = check_positive_int("num_branches", num_branches)
-    branch = check_positive_int("branch", branch, minimum=0)
-    if branch >= num_branches:
-        raise ValueError(
-            "Argument `branch` counts from 0 and must be smaller than "
-            f"`num_branches`. Received: branch={branch}, num_branches={num_branches}"
-        )
+    branch, num_branches = check_branch(branch, num_branches)
     if not isinstance(scale, str):
         allowed = f"a positive finite number or one of {list(SCALES)}"
         return check_number("scale", scale, allowed, lambda value: value > 0)

@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from fixinit._validation import check_choice, check_number, check_positive_int
+from fixinit._validation import check_branch, check_choice, check_number
 from fixinit.layers import noise
 from fixinit.layers.scalars import check_float
 
@@ -35,13 +35,7 @@ def survival_probability(branch, num_branches, last=0.5):
 
     - [Huang et al., 2016](https://arxiv.org/abs/1603.09382), equation 4.
     """
-    num_branches = check_positive_int("num_branches", num_branches)
-    branch = check_positive_int("branch", branch, minimum=0)
-    if branch >= num_branches:
-        raise ValueError(
-            "Argument `branch` counts from 0 and must be smaller than "
-            f"`num_branches`. Received: branch={branch}, num_branches={num_branches}"
-        )
+    branch, num_branches = check_branch(branch, num_branches)
     last = check_probability("last", last)
     return 1.0 - (branch + 1) / num_branches * (1.0 - last)
 

@@ -6,7 +6,7 @@ import time
 import keras
 
 import fixinit
-from recipes.common import training
+from recipes.common import families, training
 from recipes.common.divergence import Divergence
 from recipes.common.initial import BlockMeasurements, probe
 from recipes.common.memory import PeakMemory
@@ -18,12 +18,11 @@ LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 def build(settings, data, scheme):
     """The untrained network."""
-    return fixinit.models.ResidualMLP(
+    return families.residual_mlp(
+        data,
         settings.num_blocks,
         settings.units,
         scheme=scheme,
-        input_shape=data.input_shape,
-        classes=data.num_classes,
         seed=settings.seed,
         stacked=True,
         remat=settings.remat_argument,
@@ -89,14 +88,12 @@ def train(settings, data, scheme, progress):
     batches = Shuffled(data.x_train, data.y_train, settings.batch_size, settings.seed)
     recorder = Recorder(math.inf, steps, gradient_norm=None, on_epoch=lambda: None)
     watch = Watch(settings, scheme, recorder, progress, math.log(data.num_classes))
-    model.fit(
-        batches,
-        epochs=settings.epochs,
-        shuffle=False,
+    batches.fit(
+        model,
+        settings.epochs,
+        [recorder, watch],
         validation_data=(data.x_test, data.y_test),
         validation_batch_size=settings.batch_size,
-        callbacks=[batches.callback(), recorder, watch],
-        verbose=0,
     )
     return {
         "id": scheme,

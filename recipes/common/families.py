@@ -7,6 +7,23 @@ from fixinit import models
 from fixinit._validation import check_choice
 
 
+def residual_mlp(data, num_blocks, units, **kwargs):
+    """A `fixinit.models.ResidualMLP` for a data set of vectors.
+
+    Args:
+        data: `recipes.common.datasets.Dataset`, as `Family.adapt` returns it.
+        num_blocks, units: ints.
+        **kwargs: Further arguments of the model.
+    """
+    return models.ResidualMLP(
+        num_blocks,
+        units,
+        input_shape=data.input_shape,
+        classes=data.num_classes,
+        **kwargs,
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Family:
     """A family of networks whose depth is `step * n + offset` weight layers.

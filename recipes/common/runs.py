@@ -115,14 +115,12 @@ class Runs:
         recorder = Recorder(self.divergence_loss, self.steps, gradient_norm, on_epoch)
         x, y = self.data.x_train, self.data.y_train
         batches = Shuffled(x, y, self.batch_size, seed)
-        self.model.fit(
-            batches,
-            epochs=epochs,
-            shuffle=False,
+        batches.fit(
+            self.model,
+            epochs,
+            [recorder],
             validation_data=(self.data.x_test, self.data.y_test) if tests else None,
             validation_batch_size=TEST_BATCH_SIZE,
-            callbacks=[batches.callback(), recorder],
-            verbose=0,
         )
         return recorder
 
@@ -143,6 +141,20 @@ class Runs:
         self.reset(learning_rate, seed)
         recorder = self.fit(epochs, seed, tests=tests)
         return recorder.epochs, recorder.diverged
+
+    def run_to_the_end(self, learning_rate, seed, epochs):
+        """A whole run that may not diverge: what every epoch gave.
+
+        Raises:
+            RuntimeError: If it does.
+        """
+        found, diverged = self.run(learning_rate, seed, epochs)
+        if diverged:
+            raise RuntimeError(
+                f"The network {self.model.name} diverged: {diverged}. Lower "
+                "--learning_rate."
+            )
+        return found
 
 
 def groups(optimizer):

@@ -48,6 +48,17 @@ class Shuffled(keras.utils.PyDataset):
             on_epoch_begin=lambda epoch, logs: self.start(epoch)
         )
 
+    def fit(self, model, epochs, callbacks=(), **kwargs):
+        """Trains a compiled model on these batches, in the orders of the epochs."""
+        model.fit(
+            self,
+            epochs=epochs,
+            shuffle=False,
+            callbacks=[self.callback(), *callbacks],
+            verbose=0,
+            **kwargs,
+        )
+
     def __len__(self):
         return math.ceil(len(self.x) / self.batch_size)
 

@@ -23,9 +23,7 @@ def batch_normalization(layer, setting, x):
         variance, _ = weight_moments(layer.moving_variance_initializer, shape)
         factor = 1 / np.sqrt(variance + layer.epsilon)
         y = calculus.scale(x, factor, -mean * factor)
-    gamma = weight_moments(layer.gamma_initializer, shape) if layer.scale else _ONE
-    beta = weight_moments(layer.beta_initializer, shape) if layer.center else _ZERO
-    return calculus.randomly_scale(y, gamma, beta)
+    return _scaled_and_shifted(layer, y, shape)
 
 
 @register(keras.layers.LayerNormalization)
@@ -40,9 +38,7 @@ def layer_normalization(layer, setting, x):
         )
     y = by_input(x, layer.epsilon, space=len(axes) > 1)
     shape = setting.output_shape[axes[0] - 1 :]
-    gamma = weight_moments(layer.gamma_initializer, shape) if layer.scale else _ONE
-    beta = weight_moments(layer.beta_initializer, shape) if layer.center else _ZERO
-    return calculus.randomly_scale(y, gamma, beta)
+    return _scaled_and_shifted(layer, y, shape)
 
 
 @register(keras.layers.GroupNormalization)
@@ -54,9 +50,7 @@ def group_normalization(layer, setting, x):
     channels = size if np.all(x.channels % size == 0) else None
     y = by_input(x, layer.epsilon, channels=channels, space=True)
     shape = (x.total_channels,)
-    gamma = weight_moments(layer.gamma_initializer, shape) if layer.scale else _ONE
-    beta = weight_moments(layer.beta_initializer, shape) if layer.center else _ZERO
-    return calculus.randomly_scale(y, gamma, beta)
+    return _scaled_and_shifted(layer, y, shape)
 
 
 @register(keras.layers.RMSNormalization)
@@ -104,3 +98,10 @@ def _last_axis(layer, setting, x):
             f"{type(layer).__name__} `{setting.name}` is known over the last axis, the "
             f"channels. Received: axis={layer.axis}"
         )
+
+
+def _scaled_and_shifted(layer, y, shape):
+    """`y` times the layer's scale, plus its shift, where it has them."""
+    gamma = weight_moments(layer.gamma_initializer, shape) if layer.scale else _ONE
+    beta = weight_moments(layer.beta_initializer, shape) if layer.center else _ZERO
+    return calculus.randomly_scale(y, gamma, beta)
