@@ -4,7 +4,7 @@ import heapq
 
 import numpy as np
 
-from fixinit.theory.calculus import Reported
+from fixinit.theory.calculus.channels import Reported
 
 
 def gradients(outputs):

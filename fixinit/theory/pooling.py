@@ -6,7 +6,8 @@ import math
 import numpy as np
 from scipy import special
 
-from fixinit.theory.calculus import Reported, back, by_parts, taps
+from fixinit.theory.calculus.channels import Reported, by_parts
+from fixinit.theory.calculus.space import back, taps
 from fixinit.theory.moments import Moments, diagonal, first, second, set_diagonal
 from fixinit.theory.piecewise import PiecewiseLinear, orthant
 from fixinit.theory.quadrature import hermite_coefficients

@@ -1,0 +1,89 @@
+"""Functions of single values, exact where these are Gaussian."""
+
+import numpy as np
+
+from fixinit.theory import positions
+from fixinit.theory.calculus.channels import Reported, by_parts
+from fixinit.theory.functions import compose
+from fixinit.theory.moments import first, second, set_diagonal
+from fixinit.theory.piecewise import PiecewiseLinear
+
+
+def apply(x, function):
+    """An element-wise function of `x`.
+
+    Exact where x is Gaussian, or a function of something Gaussian. Otherwise x is
+    taken to be Gaussian of its moments.
+
+    Example:
+
+    >>> x = fixinit.theory.Moments.inputs((100,))
+    >>> relu = fixinit.theory.activation("relu")
+    >>> y = fixinit.theory.calculus.apply(x, relu)
+    >>> round(y.mean_square, 9), round(y.mean_value, 9), round(y.correlation, 9)
+    (0.5, 0.39894228, 0.318309886)
+    """
+    if x.parts:
+        return by_parts(x, lambda part: apply(part, function), lambda y: y.outer_slope)
+    base, inner = x.latent or (x, None)
+    composed = function if inner is None else compose(function, inner)
+    y = of_gaussian(base, composed)
+    if isinstance(composed, PiecewiseLinear) and composed.is_linear:
+        y.latent = None if base.latent is None else (base, composed)
+    else:
+        y.latent = (base, composed)
+    slope = y.outer_slope = y.slope
+    if inner is None:
+        y.node.link((x,), lambda g: [slope * g])
+    else:
+        # What the outer function does is part of both; it goes back only once.
+        outer = y.outer_slope = slope / np.maximum(x.slope, 1e-300)
+        y.node.link((x, base), lambda g: [Reported(outer * g), slope * g])
+    return y
+
+
+def of_gaussian(x, function):
+    """`function` of Gaussian values with the moments of `x`."""
+    shape = x.shape
+    variance = np.maximum(x.squares - x.mean**2, 0.0)
+    # What rounding leaves of a difference is no variance.
+    variance = np.where(variance < 1e-14 * x.squares, 0.0, variance)
+    deviation = np.sqrt(variance)
+    mean, square, slope = function.moments(x.mean, variance)
+    half, whole = positions.half_of_pairs(shape)
+
+    def pairs(values):
+        return values.reshape(len(values), -1)[:, half]
+
+    means = pairs(first(x.mean, shape)), pairs(second(x.mean, shape))
+    deviations = pairs(first(deviation, shape)), pairs(second(deviation, shape))
+    scale = np.maximum(deviations[0] * deviations[1], 1e-300)
+    covariance = np.stack([pairs(x.same), pairs(x.cross)]) - means[0] * means[1]
+    correlation = np.clip(covariance / scale, -1, 1)
+    joint = function.joint_moment(means, deviations, correlation)
+    same, cross = joint[..., whole].reshape(2, *x.same.shape)
+    y = x.like(mean, set_diagonal(same, shape, square), cross)
+    y.slope = slope
+    return y
+
+
+def scale(x, factor, shift=0.0):
+    """`factor * x + shift` with constants."""
+    return apply(x, PiecewiseLinear((), [factor], [shift]))
+
+
+def randomly_scale(x, factor=(1.0, 0.0), shift=(0.0, 0.0)):
+    """`a * x + b` with a and b drawn per channel, of given means and variances."""
+    if factor[1] == 0 and shift[1] == 0:
+        if (factor[0], shift[0]) == (1.0, 0.0):
+            return x
+        return scale(x, factor[0], shift[0])
+    square = factor[0] ** 2 + factor[1]
+    offset = shift[0] ** 2 + shift[1]
+    means = first(x.mean, x.shape) + second(x.mean, x.shape)
+    drift = factor[0] * shift[0] * means + offset
+    y = x.like(
+        factor[0] * x.mean + shift[0], square * x.same + drift, square * x.cross + drift
+    )
+    y.node.link((x,), lambda g: [square * g])
+    return y
