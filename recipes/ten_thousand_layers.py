@@ -23,7 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
 
-from recipes.common import command_line, datasets, deep_trainer, families, memory
+from recipes.common import cleanup, command_line, datasets, deep_trainer, families
 from recipes.common.comparison import describe
 from recipes.common.deep_settings import Settings
 from recipes.common.progress import Progress
@@ -59,7 +59,7 @@ def run(settings, data, results):
         results.add(record)
         progress.skip(end - progress.done)
         progress.write(describe(record))
-        memory.free()
+        cleanup.free_networks()
     progress.finish()
     title = f"{settings.layers:,} layers, with and without normalization"
     return publish(results, title, settings.schemes)

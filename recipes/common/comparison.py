@@ -2,7 +2,7 @@
 
 import math
 
-from recipes.common import memory
+from recipes.common import cleanup
 from recipes.common.progress import Progress
 from recipes.common.trainer import Trainer
 
@@ -98,7 +98,7 @@ class Comparison:
             self.progress.skip(self._setup_work(depth))
         else:
             self._trainer = None
-            memory.free()
+            cleanup.free_networks()
         return records
 
     def _record(self, scheme, depth, arm):

@@ -1,9 +1,6 @@
-"""Memory: freed between networks, and its peak over a stretch of a program."""
+"""The peak of a program's memory over a stretch of it."""
 
-import gc
 import pathlib
-
-import keras
 
 _PROC = pathlib.Path("/proc/self")
 
@@ -41,10 +38,3 @@ class PeakMemory:
             if line.startswith("VmHWM:"):
                 return round(int(line.split()[1]) / 1024, 1)
         return None
-
-
-def free():
-    """Frees networks that are not used any more, which would pile up."""
-    keras.utils.clear_session()
-    # They hold themselves in cycles, with the functions that were compiled for them.
-    gc.collect()
