@@ -7,6 +7,7 @@ from keras import ops
 
 from fixinit import backend, graph
 from fixinit.diagnostics.stateless import stateless
+from fixinit.diagnostics.targets import check_batch
 
 
 class BlockStatistics:
@@ -56,7 +57,7 @@ class BlockStatistics:
         """Measures on one batch.
 
         Args:
-            x: Array, a batch of inputs.
+            x: Array, a batch of inputs, or a list or dict of arrays.
             training: bool. `True` normalizes with the batch's own statistics
                 where there are BatchNormalization layers. The model's running
                 averages stay as they are.
@@ -66,7 +67,8 @@ class BlockStatistics:
             input and every block's output: `"variance"`, over batch and space,
             averaged over channels, and `"mean_square"`, over all elements.
         """
-        x = ops.convert_to_tensor(check_inputs(x))
+        x, _ = check_batch(self._model, x, None)
+        x = [ops.convert_to_tensor(h) for h in x]
         values = [v.value for v in self._model.variables]
         measured = self._compiled[bool(training)](values, x)
         rows = [ops.convert_to_numpy(m).reshape(-1, 2) for m in measured]
@@ -75,7 +77,7 @@ class BlockStatistics:
 
     def _measure(self, training, values, x):
         with stateless(self._model.variables, values):
-            _, found = graph.run(self._graph, [x], _Taps(self._watched), None, training)
+            _, found = graph.run(self._graph, x, _Taps(self._watched), None, training)
         return [found[name] for name in self._watched]
 
 
@@ -122,18 +124,6 @@ def block_places(model_graph):
 def block_statistics(model, x, training=False):
     """`BlockStatistics(model)(x, training)`, for a single measurement."""
     return BlockStatistics(model)(x, training)
-
-
-def check_inputs(x):
-    """The batch as floating-point NumPy array; refuses integers."""
-    x = np.asarray(x)
-    if not np.issubdtype(x.dtype, np.floating):
-        raise ValueError(
-            "Inputs must be floating-point, as the model was trained on or is "
-            f"meant for. Received: dtype {x.dtype}. Convert and scale them first, "
-            "for images `x = x.astype('float32') / 255`."
-        )
-    return x
 
 
 class _Taps(graph.Instrument):

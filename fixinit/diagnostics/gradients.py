@@ -1,10 +1,11 @@
 """How large the gradient of the loss is in every trainable variable."""
 
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 from fixinit import backend
-from fixinit.diagnostics.blocks import check_inputs
+from fixinit.diagnostics.stateless import outputs_of, structured
+from fixinit.diagnostics.targets import check_batch
 
 
 class GradientNorms:
@@ -23,7 +24,7 @@ class GradientNorms:
     True
 
     Args:
-        model: Built `keras.Model`.
+        model: Functional or Sequential `keras.Model`, built.
         loss: Keras loss of `(y_true, y_pred)`.
     """
 
@@ -36,7 +37,7 @@ class GradientNorms:
         """Measures on one batch.
 
         Args:
-            x: Array, a batch of inputs.
+            x: Array, a batch of inputs, or a list or dict of arrays.
             y: Array, their targets.
             training: bool. Whether the model runs in training mode. Its state
                 stays as it is.
@@ -68,20 +69,19 @@ def loss_and_gradients(model, loss):
     compiled = {}
 
     def evaluate(x, y, training=False):
+        x, y = check_batch(model, x, y)
         if training not in compiled:
 
             def value(trainable, non_trainable, x, y):
-                outputs, _ = model.stateless_call(
-                    trainable, non_trainable, x, training=training
-                )
-                return loss(y, outputs)
+                outputs = outputs_of(model, x, trainable, non_trainable, training)
+                return loss(y, structured(model, outputs))
 
             compiled[training] = backend.value_and_gradients(value)
         return compiled[training](
             [v.value for v in model.trainable_variables],
             [v.value for v in model.non_trainable_variables],
-            ops.convert_to_tensor(check_inputs(x)),
-            ops.convert_to_tensor(np.asarray(y)),
+            [ops.convert_to_tensor(h) for h in x],
+            tree.map_structure(ops.convert_to_tensor, y),
         )
 
     return evaluate

@@ -59,7 +59,7 @@ def test_half_precision_is_measured_in_float32():
 
 def test_refuses_integers_and_models_without_blocks():
     model = fixinit.models.ResidualMLP(2, 4, input_shape=(8,), seed=0)
-    with pytest.raises(ValueError, match="floating-point.*int64"):
+    with pytest.raises(TypeError, match="floating-point.*int64"):
         block_statistics(model, np.ones((2, 8), "int64"))
     other = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
     with pytest.raises(ValueError, match="no residual block"):
