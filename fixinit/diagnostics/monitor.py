@@ -34,7 +34,7 @@ class Monitor(keras.callbacks.Callback):
 
     A measurement is one forward and one backward pass on a batch of its own, compiled
     once. It takes place before the first step, then every so many steps, and at once
-    when the loss that `fit` reports doubles. The alarm goes off when the mean square
+    when the loss is twice the largest of late. The alarm goes off when the mean square
     of a block's output, or of the gradient that comes back to it, has grown by
     `explosion` since the first measurement, or is not finite. Without residual blocks
     it watches the layers.
@@ -112,7 +112,8 @@ class Monitor(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._measure = Measure(self.model)
         self._batch = check_batch(self.model, self.x, self.y)
-        self._step, self._lowest, self._measured = 0, math.inf, -1
+        self._step, self._measured = 0, -1
+        self._losses = _Losses()
         self.history, self.alarm, self._first = [], None, None
         if self.csv_path is not None:
             self.csv_path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,13 +123,19 @@ class Monitor(keras.callbacks.Callback):
             self._writer = backend.SummaryWriter(self.log_dir)
         self._record()
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self._before_epoch = self._step
+        self._losses.start_epoch()
+
     def on_train_batch_end(self, batch, logs=None):
-        self._step += 1
-        loss = float((logs or {}).get("loss", math.nan))
-        # A loss that is not a number compares as false, and is a jump.
-        jumps = self._lowest < math.inf and not loss <= 2 * abs(self._lowest)
-        self._lowest = min(self._lowest, loss) if not math.isnan(loss) else self._lowest
-        if self._step % self.every == 0 or (jumps and self.alarm is None):
+        # `batch` is the last of those that one execution has taken.
+        done = min(batch + 1, self.params.get("steps") or math.inf)
+        last, self._step = self._step, self._before_epoch + done
+        jumps = self._losses.jump(done, float((logs or {}).get("loss", math.nan)))
+        if self._step // self.every > last // self.every:
+            self._losses.start_window()
+            self._record()
+        elif jumps and self.alarm is None:
             self._record()
 
     def on_train_end(self, logs=None):
@@ -205,6 +212,38 @@ class Monitor(keras.callbacks.Callback):
             warnings.warn(text, RuntimeWarning, stacklevel=2)
         if self.action == "stop":
             self.model.stop_training = True
+
+
+class _Losses:
+    """The losses of batches, from the means over an epoch's batches that `fit` logs."""
+
+    def __init__(self):
+        # The largest since the last regular measurement, and between the two before.
+        self._peaks = None
+
+    def start_epoch(self):
+        self._done, self._mean = 0, 0.0
+
+    def start_window(self):
+        self._peaks = [-math.inf, self._peaks[0]]
+
+    def jump(self, done, mean):
+        """Whether the loss of the last batches is large, or no number.
+
+        Args:
+            done: int. Batches of this epoch so far.
+            mean: float. The mean of their losses.
+        """
+        count = done - self._done
+        loss = (done * mean - self._done * self._mean) / max(count, 1)
+        self._done, self._mean = done, mean
+        if self._peaks is None:
+            self._peaks = [loss, loss]
+        # NaN compares as false, and is a jump.
+        jumps = not loss <= 2 * abs(max(self._peaks))
+        if not math.isnan(loss):
+            self._peaks[0] = max(self._peaks[0], loss)
+        return jumps
 
 
 def _growth(value, first):

@@ -72,6 +72,43 @@ def test_stops_before_the_loss_is_nan_and_names_the_block():
     assert len(history.history["loss"]) < 50
 
 
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="single steps only")
+def test_counts_the_steps_of_one_execution():
+    model = compiled(0.01)
+    model.compile(keras.optimizers.SGD(0.01), LOSS, steps_per_execution=3)
+    monitor = Monitor(X[:16], Y[:16], every=4)
+    fit(model, monitor, epochs=2)  # executions end at 3, 6, 8, 11, 14, 16
+    assert [step for step, _ in monitor.history] == [0, 6, 8, 14, 16]
+
+
+def measured_steps(losses, every=100, epoch_steps=1000):
+    """Steps at which a monitor measures, where batches have these losses."""
+    model = compiled(0.01)
+    monitor = Monitor(X[:16], Y[:16], every=every, keep=True)
+    monitor.set_model(model)
+    monitor.set_params({"steps": epoch_steps})
+    monitor.on_train_begin()
+    for start in range(0, len(losses), epoch_steps):
+        monitor.on_epoch_begin(0)
+        batches = losses[start : start + epoch_steps]
+        means = np.cumsum(batches) / np.arange(1, len(batches) + 1)
+        for batch, mean in enumerate(means):
+            monitor.on_train_batch_end(batch, {"loss": np.float32(mean)})
+    return [step for step, _ in monitor.history]
+
+
+def test_measures_at_once_when_the_loss_jumps_late_in_an_epoch():
+    losses = np.ones(900)
+    losses[850:853] = 3, 9, 9
+    assert measured_steps(losses, 300, 900) == [0, 300, 600, 851, 852, 900]
+
+
+def test_noisy_losses_cost_nothing():
+    losses = np.random.default_rng(0).gamma(4, size=1500) * np.geomspace(1, 0.01, 1500)
+    regular = list(range(0, 1501, 100))
+    assert len(measured_steps(losses, 100, 300)) <= len(regular) + 1
+
+
 def test_warns_once_and_goes_on():
     model = compiled(3.0, "unnormalized", 6)
     monitor = Monitor(X[:32], Y[:32], every=1, action="warn", explosion=100.0)
