@@ -21,9 +21,10 @@ import os
 # Before Keras is imported, and TensorFlow with it, which is talkative.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import keras
 from absl import app, flags
 
-from recipes.common import cleanup, command_line, datasets, deep_trainer, families
+from recipes.common import command_line, datasets, deep_trainer, families
 from recipes.common.comparison import describe
 from recipes.common.deep_settings import Settings
 from recipes.common.progress import Progress
@@ -59,7 +60,7 @@ def run(settings, data, results):
         results.add(record)
         progress.skip(end - progress.done)
         progress.write(describe(record))
-        cleanup.free_networks()
+        keras.utils.clear_session()
     progress.finish()
     title = f"{settings.layers:,} layers, with and without normalization"
     return publish(results, title, settings.schemes)

@@ -20,7 +20,9 @@ References:
 import dataclasses
 import math
 
-from recipes.common import cleanup, datasets, experiment, families, style
+import keras
+
+from recipes.common import datasets, experiment, families, style
 from recipes.common.experiment import Claim
 from recipes.common.figures import panels
 from recipes.common.plots import Figure
@@ -139,7 +141,7 @@ def last_losses(settings, data, network, num_blocks):
     for rate in settings.learning_rates:
         epochs, diverged = runs.run(rate, settings.seed, settings.epochs, tests=False)
         losses.append(math.inf if diverged else epochs[-1]["train_loss"])
-    cleanup.free_networks()
+    keras.utils.clear_session()
     return losses
 
 

@@ -2,7 +2,8 @@
 
 import math
 
-from recipes.common import cleanup
+import keras
+
 from recipes.common.progress import Progress
 from recipes.common.trainer import Trainer
 
@@ -98,7 +99,7 @@ class Comparison:
             self.progress.skip(self._setup_work(depth))
         else:
             self._trainer = None
-            cleanup.free_networks()
+            keras.utils.clear_session()
         return records
 
     def _record(self, scheme, depth, arm):

@@ -17,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras  # noqa: E402
 from absl import app, flags  # noqa: E402
 
-from recipes.common import cleanup, command_line, plots, report, settings  # noqa: E402
+from recipes.common import command_line, plots, report, settings  # noqa: E402
 from recipes.common.progress import Progress  # noqa: E402
 from recipes.common.results import Results  # noqa: E402
 from recipes.common.tables import format_number  # noqa: E402
@@ -135,7 +135,8 @@ class Experiment:
             measured = self.measure(asked, **arguments)
             seconds = round(time.perf_counter() - start, 3)
             results.add({"id": arm_id, **arguments, **measured, "seconds": seconds})
-            cleanup.free_networks()
+            # Networks would pile up: they hold themselves in cycles.
+            keras.utils.clear_session()
             progress.advance(1)
             progress.write(_describe(arm_id, measured))
         progress.finish()

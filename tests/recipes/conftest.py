@@ -1,6 +1,7 @@
 """What the tests of several recipes share."""
 
 import dataclasses
+import gc
 import html
 import shutil
 
@@ -10,6 +11,12 @@ from absl import flags
 from recipes.common import results, style
 
 COST = {"seconds", "steps_per_second", "peak_memory_mb"}
+
+
+@pytest.fixture(autouse=True)
+def no_collection(monkeypatch):
+    """Recipes collect garbage between arms: slow where other tests have left much."""
+    monkeypatch.setattr(gc, "collect", lambda *args: 0)
 
 
 @pytest.fixture
@@ -49,7 +56,7 @@ def check_experiment(tmp_path, monkeypatch, without_cost):
         _check_help(experiment)
 
         _leave_as_if_killed_in_last_arm(undisturbed, killed, content)
-        _run(experiment, killed, arguments)
+        _run(_replaced(experiment, figures=()), killed, arguments)
         assert without_cost(_arms(killed)) == without_cost(content["arms"])
 
         # A finished run is drawn again, and nothing is measured.

@@ -85,8 +85,6 @@ class FakeData:
 @pytest.fixture
 def run(monkeypatch):
     monkeypatch.setattr(comparison, "Trainer", FakeTrainer)
-    # Slow where other tests have left much behind.
-    monkeypatch.setattr(comparison.memory, "free", lambda: None)
     monkeypatch.setattr(FakeTrainer, "made", 0)
 
     def run(results):
