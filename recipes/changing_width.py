@@ -25,6 +25,7 @@ from keras.initializers import HeNormal, LecunNormal
 from fixinit.layers import ProjectionShortcut, ScaledAdd, ZeroPaddingShortcut
 from recipes.common import datasets, experiment, families, style
 from recipes.common.arms import select
+from recipes.common.differences import Difference
 from recipes.common.experiment import Claim
 from recipes.common.figures import panels
 from recipes.common.initial import probe
@@ -41,8 +42,6 @@ WAYS = {
     "widening": ("widened at every block", "#00877a"),
     "concatenation": ("concatenated", "#f0a030"),
 }
-# Twice the standard error: 5 % of true differences of zero look larger.
-CONFIDENCE = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,10 +175,9 @@ def final(arm):
 
 
 def compared(results, way, other):
-    """`(difference, standard error)` of the accuracy of two ways, in points."""
-    a, b = (100 * final(select(results, way=name)[0]) for name in (way, other))
-    error = np.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
-    return a.mean() - b.mean(), error
+    """The `Difference` of the accuracy of two ways, in points."""
+    ways = [select(results, way=name)[0] for name in (way, other)]
+    return Difference.of(*(100 * final(arm) for arm in ways))
 
 
 def tables(results):
@@ -197,8 +195,9 @@ def tables(results):
         )
     columns = ("shortcut", "parameters", "growth", "predicted", "test accuracy (%)")
     note = (
-        "Growth: mean square after the last block, the first block's input being 1, "
-        "with its standard error. Accuracy: mean and standard deviation over runs."
+        "Growth: mean square after the last block, which is the variance over weights "
+        "and inputs, the first block's input being 1; with its standard error. "
+        "Accuracy: mean and standard deviation over runs."
     )
     return [Table("Five ways to four times the width", columns, rows, note)]
 
@@ -236,14 +235,14 @@ def claims(results):
             "zero_padding",
         ),
     ):
-        difference, error = compared(results, way, other)
+        difference = compared(results, way, other)
         sizes = [select(results, way=x)[0]["parameters"] for x in (way, other)]
         found.append(
             Claim(
                 text,
-                difference > CONFIDENCE * error,
-                f"test accuracy {difference:+.1f} ± {error:.1f} points (standard "
-                f"error), with {sizes[0] / sizes[1] - 1:+.0%} parameters",
+                difference.is_positive,
+                f"test accuracy {difference:+.1f} points (standard error), with "
+                f"{sizes[0] / sizes[1] - 1:+.0%} parameters",
             )
         )
     return found

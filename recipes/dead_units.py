@@ -284,6 +284,9 @@ def claims(results):
     }
     if trained:
         shares = "; ".join(f"{name}: {share:.1%}" for name, share in trained.items())
+        diverged = [label(arm) for arm in found.values() if arm["diverged"]]
+        if diverged:
+            shares += f"; diverged, and left out: {', '.join(diverged)}"
         made.append(
             Claim(
                 "Training does not undo what a good start has given.",

@@ -20,6 +20,7 @@ from matplotlib.lines import Line2D
 
 from recipes.common import datasets, experiment, families, style
 from recipes.common.arms import select
+from recipes.common.differences import Difference
 from recipes.common.experiment import Claim
 from recipes.common.figures import panels
 from recipes.common.plots import Figure
@@ -33,8 +34,8 @@ NETWORKS = {
     "residual": ({"scheme": "batch_norm"}, "Residual, BatchNorm", "#3b2f9b"),
     "fixup": ({"scheme": "fixup"}, "Residual, Fixup", "#c0242e"),
 }
-# Twice the standard error: 5 % of true differences of zero look larger.
-CONFIDENCE = 2
+# Points of training error that count as none.
+MARGIN = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,48 +149,46 @@ def _std(arm, name):
 
 
 def deeper_minus_shallower(results, network):
-    """`(difference, standard error)` of the training errors of the deepest network
-    and of the best shallower one, in points."""
+    """The `Difference` of the training errors of the deepest network and of the best
+    shallower one, in points."""
     *shallower, deepest = select(results, network=network)
     best = min(shallower, key=lambda arm: arm["train_error"])
-    a, b = (last(arm, "train_errors") for arm in (deepest, best))
-    error = np.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
-    return a.mean() - b.mean(), error
+    return Difference.of(*(last(arm, "train_errors") for arm in (deepest, best)))
 
 
 def claims(results):
-    plain, plain_error = deeper_minus_shallower(results, "plain")
-    residual, residual_error = deeper_minus_shallower(results, "residual")
-    fixup, fixup_error = deeper_minus_shallower(results, "fixup")
+    plain, residual, fixup = (
+        deeper_minus_shallower(results, name) for name in ("plain", "residual", "fixup")
+    )
     deepest = layers(max(results["config"]["num_blocks"]))
     (deep_plain,), (deep_residual,) = (
         select(results, network=n, num_blocks=max(results["config"]["num_blocks"]))
         for n in ("plain", "residual")
     )
-    gap = last(deep_plain, "test_errors") - last(deep_residual, "test_errors")
-    gap_error = gap.std(ddof=1) / np.sqrt(len(gap))
+    gap = Difference.of(*(last(a, "test_errors") for a in (deep_plain, deep_residual)))
     compared = "points of training error against the best shallower one"
     return [
         Claim(
             "Deeper plain networks have a higher training error: what is worse is not "
             "generalization but optimization.",
-            plain > CONFIDENCE * plain_error,
-            f"{plain:+.1f} ± {plain_error:.1f} {compared}, with {deepest} layers",
+            plain.is_positive,
+            f"{plain:+.1f} {compared}, with {deepest} layers",
         ),
         Claim(
-            "With BatchNorm, deeper residual networks have no higher training error.",
-            residual < CONFIDENCE * residual_error,
-            f"{residual:+.1f} ± {residual_error:.1f} {compared}",
+            "With BatchNorm, deeper residual networks have no higher training error, "
+            f"to within {MARGIN:g} points.",
+            residual.is_below(MARGIN),
+            f"{residual:+.1f} {compared}",
         ),
         Claim(
             "Without normalization, with Fixup, they have none either.",
-            fixup < CONFIDENCE * fixup_error,
-            f"{fixup:+.1f} ± {fixup_error:.1f} {compared}",
+            fixup.is_below(MARGIN),
+            f"{fixup:+.1f} {compared}",
         ),
         Claim(
             "At the greatest depth, shortcuts lower the test error.",
-            gap.mean() > CONFIDENCE * gap_error,
-            f"by {gap.mean():.1f} ± {gap_error:.1f} points at {deepest} layers",
+            gap.is_positive,
+            f"by {gap:.1f} points at {deepest} layers",
         ),
     ]
 

@@ -248,8 +248,8 @@ def _scaled_claim(arm):
     shares = np.array(arm["initial_share"]).mean(axis=0)
     count = len(shares)
     return Claim(
-        "Branches scaled by 1/sqrt(L) count for at most 1/(L + 1) each, the last as "
-        "much as the first.",
+        "Branches scaled by 1/sqrt(L) count for at most 1/(L + 1) each, the last for "
+        "no less than the first.",
         shares.max() < 1 / (count + 1) and shares[-1] >= shares[0],
         f"from {shares.min():.4f} to {shares.max():.4f}; 1/(L + 1) = "
         f"{1 / (count + 1):.4f}",

@@ -4,6 +4,7 @@ python -m recipes.loss_surface
 """
 
 import dataclasses
+import math
 
 import keras
 import numpy as np
@@ -84,6 +85,7 @@ def measure(settings, scheme, depth):
     sharp = sharpest(model, x, y, settings.seed)
     steep = loss_surface(model, x, y, directions=sharp["directions"], **options)
     measured = {
+        "num_weights": sum(math.prod(v.shape) for v in model.trainable_variables),
         "loss": surface.center,
         "basin": basin(surface),
         "negative_curvature": negative_curvature(surface),
@@ -265,6 +267,7 @@ def claims_of_what_is_missed(arms):
         if arm["loss"] < CHANCE
     )
     aligned = max(arm["alignment"] for arm in arms)
+    chance = np.sqrt(2 / min(arm["num_weights"] for arm in arms))
     batch = [(a["basin"], a["batch_basin"]) for a in arms if "batch_basin" in a]
     if not ratios or not batch:
         return []
@@ -278,9 +281,11 @@ def claims_of_what_is_missed(arms):
             "networks that are better than a guess",
         ),
         Claim(
-            "Slices miss the way that training has taken: it is orthogonal to them.",
+            "Slices miss the way that training has taken: as any two directions among "
+            "so many weights, those of a slice are orthogonal to it.",
             aligned < 0.1,
-            f"at most {aligned:.1%} of its length lies in the plane",
+            f"at most {aligned:.1%} of its length lies in the plane; in the plane of "
+            f"two directions without any preference, {chance:.1%}",
         ),
         Claim(
             "With BatchNorm the picture depends on whose statistics are used.",

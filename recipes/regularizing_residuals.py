@@ -11,6 +11,7 @@ from keras import ops
 
 import fixinit
 from recipes.common import datasets, disturbance, experiment, residual_noise
+from recipes.common.differences import Difference
 from recipes.common.disturbance import BATCH_SIZE
 from recipes.common.experiment import Claim
 from recipes.common.figures.regularization import FIGURES, WAYS, by_way, mean
@@ -204,6 +205,13 @@ def points(x):
     return f"{100 * x:.1f} points"
 
 
+def gain(arm, base):
+    """The `Difference` of two arms' test accuracies, in points."""
+    return Difference.of(
+        *(100 * np.array(a["test_accuracy"], "float64") for a in (arm, base))
+    )
+
+
 def claim_lesions(found):
     if not has(found, "none", "batch_norm_128", "plain"):
         return None
@@ -247,15 +255,13 @@ def claim_accuracy(found):
     ways = [w for w in ("stochastic_depth", "shake_drop") if w in found]
     if not ways or not has(found, "none"):
         return None
-    base = np.array(found["none"]["test_accuracy"])
-    gains = [np.array(found[way]["test_accuracy"]) - base for way in ways]
-    text = ", ".join(
-        f"{WAYS[w][0]} {100 * x.mean():+.1f}" for w, x in zip(ways, gains, strict=True)
-    )
+    gains = {way: gain(found[way], found["none"]) for way in ways}
+    text = ", ".join(f"{WAYS[way][0]} {x:+.1f}" for way, x in gains.items())
     return Claim(
         "And what is lost on the training set is won on the test set.",
-        all(x.mean() > 0 for x in gains),
-        f"test accuracy in points, over {len(base)} seeds: {text}",
+        all(x.is_positive for x in gains.values()),
+        "test accuracy in points (standard error), over "
+        f"{len(found['none']['test_accuracy'])} seeds: {text}",
     )
 
 
@@ -263,11 +269,11 @@ def claim_shaken(found):
     if not has(found, "even", "shake_shake"):
         return None
     even, shaken = (found[way] for way in ("even", "shake_shake"))
-    gain = mean(shaken, "test_accuracy") - mean(even, "test_accuracy")
+    won = gain(shaken, even)
     return Claim(
         "Two branches with random weights generalize better than with their mean.",
-        gain > 0,
-        f"Shake-Shake {100 * gain:+.1f} points of test accuracy, gap "
+        won.is_positive,
+        f"Shake-Shake {won:+.1f} points of test accuracy (standard error), gap "
         f"{points(gap(shaken))} instead of {points(gap(even))}",
     )
 

@@ -18,6 +18,7 @@ References:
 """
 
 import dataclasses
+import functools
 import math
 
 import keras
@@ -92,35 +93,51 @@ def measure(settings, network):
     bar = BAR * math.log(data.num_classes)
     losses = {}
 
-    def trains(num_blocks):
-        """Whether it does at any rate; all of them are tried."""
+    def trains(rate, num_blocks):
+        """Whether it does at the rate of this index; all are tried at once."""
         if num_blocks not in losses:
             losses[num_blocks] = last_losses(settings, data, network, num_blocks)
-        return min(losses[num_blocks]) < bar
+        return losses[num_blocks][rate] < bar
 
-    # Deepest that trains, and shallowest that does not.
-    deepest, limit = 1, 4
-    while limit <= settings.max_blocks and trains(limit):
-        deepest, limit = limit, 4 * limit
-    found = limit <= settings.max_blocks
-    while found and limit / deepest > settings.resolution:
-        middle = round(math.sqrt(deepest * limit))
-        if middle in (deepest, limit):
-            break
-        deepest, limit = (middle, limit) if trains(middle) else (deepest, middle)
-    at_rate = [
-        max((d for d in losses if losses[d][i] < bar), default=0)
-        for i in range(len(settings.learning_rates))
-    ]
+    deepest, limits = [], []
+    for rate in range(len(settings.learning_rates)):
+        depth, is_limit = search(functools.partial(trains, rate), settings)
+        deepest.append(depth)
+        limits.append(is_limit)
     depths = sorted(losses)
     return {
-        "deepest": max(at_rate),
-        "is_limit": found,
-        "deepest_at_rate": at_rate,
+        "deepest": max(deepest),
+        "is_limit": all(limits),
+        "deepest_at_rate": deepest,
+        "is_limit_at_rate": limits,
         "bar": bar,
         "num_blocks": depths,
         "losses": [losses[depth] for depth in depths],
     }
+
+
+def search(trains, settings):
+    """The largest depth that trains, to the resolution of the settings.
+
+    Args:
+        trains: Callable `num_blocks -> bool`.
+        settings: `Settings`.
+
+    Returns:
+        `(deepest, is_limit)`: the number of blocks, 0 if one block does not train, and
+        `False` if the greatest depth that may be tried does.
+    """
+    deepest, limit = 0, 4
+    while limit <= settings.max_blocks and trains(limit):
+        deepest, limit = limit, 4 * limit
+    if limit > settings.max_blocks:
+        return deepest, False
+    while limit / max(deepest, 1) > settings.resolution:
+        middle = round(math.sqrt(max(deepest, 1) * limit))
+        if middle in (deepest, limit):
+            break
+        deepest, limit = (middle, limit) if trains(middle) else (deepest, middle)
+    return deepest, True
 
 
 def last_losses(settings, data, network, num_blocks):
@@ -151,8 +168,13 @@ def layers(num_blocks):
 
 
 def largest(arm):
-    """The largest number of layers, as text: a bound where no depth failed."""
-    return f"{'' if arm['is_limit'] else '≥ '}{layers(arm['deepest'])}"
+    """The largest number of layers at the best rate, as text."""
+    return bound(arm["deepest"], arm["is_limit"])
+
+
+def bound(num_blocks, is_limit):
+    """A largest number of layers, as text: a bound where no depth failed."""
+    return f"{'' if is_limit else '≥ '}{layers(num_blocks) or 'none'}"
 
 
 def tables(results):
@@ -161,7 +183,7 @@ def tables(results):
         (
             NETWORKS[arm["network"]][1],
             largest(arm),
-            *(layers(d) or "none" for d in arm["deepest_at_rate"]),
+            *map(bound, arm["deepest_at_rate"], arm["is_limit_at_rate"]),
         )
         for arm in results["arms"]
     ]
@@ -169,8 +191,8 @@ def tables(results):
     note = (
         f"A network trains if the training loss of epoch {results['config']['epochs']} "
         f"is below {BAR:.0%} of that of a guess. ≥: the deepest that was tried trains. "
-        "Bisection narrows down the limit over all rates; that of a single rate is the "
-        "deepest that trained among the depths tried."
+        "Every limit is bisected to a ratio of "
+        f"{results['config']['resolution']:g}, from one seed."
     )
     return [Table("Largest number of layers that trains", columns, rows, note)]
 
@@ -285,8 +307,8 @@ FIGURES = (
         "rates",
         draw_rates,
         "Largest depth over the learning rate",
-        "The deepest network that trained among those tried, at every rate. A missing "
-        "point: none did.",
+        "The deepest network that trains at every rate, found by bisection. A missing "
+        "point: none does.",
         "Line chart of the largest number of layers against the learning rate, one "
         "line for each kind of network.",
     ),

@@ -17,6 +17,7 @@ def test_runs_resumes_and_claims(check_experiment):
 def test_all_kinds_give_claims():
     names = ("loss", "basin", "batch_basin", "negative_curvature", "sharpness")
     arm = dict.fromkeys((*names, "random_sharpness", "alignment"), 0.5)
+    arm["num_weights"] = 1000
     arms = [
         arm | {"scheme": kind, "depth": depth}
         for kind in loss_surface.KINDS

@@ -37,7 +37,7 @@ def arm(way, test, lesioned, train=1.0, ratio=0.5, noise=0.1):
     return {
         "way": way,
         "train_accuracy": [train],
-        "test_accuracy": [test],
+        "test_accuracy": [test - 0.01, test + 0.01],
         "lesioned": [[lesioned]],
         "ratios": [[ratio]],
         "initial_noise": [noise],

@@ -57,8 +57,15 @@ def test_what_is_promised_of_every_experiment_holds(tried, check_experiment):
 def test_the_gap_is_bisected_to_the_resolution(tried):
     settings = Settings(learning_rates=(0.01, 0.1), resolution=1.5)
     arm = trainable_depth.measure(settings, "residual")
-    assert tried == [4, 16, 64, 32, 23]
+    assert tried == [4, 16, 64, 32, 23, 2, 1]
     assert arm["deepest"] == 16 and arm["deepest_at_rate"] == [16, 0]
+
+
+def test_every_rate_has_a_limit_of_its_own(tried):
+    settings = Settings(learning_rates=(0.01, 0.1), resolution=1.01)
+    arm = trainable_depth.measure(settings, "batch_norm")
+    assert arm["deepest_at_rate"] == [256, 70]
+    assert arm["is_limit_at_rate"] == [False, True] and not arm["is_limit"]
     assert arm["num_blocks"] == sorted(tried)
 
 
