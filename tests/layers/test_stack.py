@@ -157,9 +157,9 @@ def test_outputs_and_losses_equal_separate_blocks(kind):
         ("rich", None, False),
         ("rich", "sqrt", False),
         ("plain", "block", False),
-        ("plain", 3, False),
+        pytest.param("plain", 3, False, marks=pytest.mark.slow),
         ("functional", None, False),
-        ("rich", None, True),
+        pytest.param("rich", None, True, marks=pytest.mark.slow),
         ("plain", "sqrt", True),
     ],
 )
@@ -777,7 +777,10 @@ def recurrent_block(seed):
     )
 
 
-@pytest.mark.parametrize("block", [dense_block, recurrent_block])
+@pytest.mark.parametrize(
+    "block",
+    [dense_block, pytest.param(recurrent_block, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("remat", [None, "sqrt"])
 @pytest.mark.parametrize("jit_compile", [True, False])
 def test_blocks_on_sequences_train_like_separate_blocks(block, remat, jit_compile):
