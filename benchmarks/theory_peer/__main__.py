@@ -39,7 +39,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("autoinit", None, "Checkout of AutoInit.")
 flags.DEFINE_string("python", None, "Python of the environment that AutoInit runs in.")
 flags.DEFINE_list("models", MODELS, "Names in keras.applications.")
-flags.DEFINE_integer("draws", 8, "Draws of weights and inputs.", lower_bound=1)
+flags.DEFINE_integer("draws", 32, "Draws of weights and inputs.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 4, "Inputs per draw.", lower_bound=1)
 flags.DEFINE_string("output", "results/theory_peer", "Where results are written.")
 
@@ -70,8 +70,18 @@ def with_initializers(name, initializers):
     return keras.models.clone_model(model, clone_function=clone)
 
 
+def measured_variances(model, folder):
+    """What `measure` returns, computed unless it is there already."""
+    path = folder / f"measured_{model.name}_{FLAGS.draws}x{FLAGS.batch_size}.npz"
+    if not path.exists():
+        names, variances = measure(model, FLAGS.draws, FLAGS.batch_size)
+        np.savez(path, names=names, variances=variances)
+    with np.load(path) as found:
+        return found["names"].tolist(), found["variances"]
+
+
 def measure(model, draws, batch_size):
-    """Arrays `(draws, layers)`: variance of all elements, and per channel."""
+    """Layers, and `(draws, layers, 2)`: the variance of all elements, by channel."""
     layers = [x for x in model.layers if not isinstance(x, keras.layers.InputLayer)]
     tap = keras.Model(model.inputs, [x.output for x in layers])
     rng, found = np.random.default_rng(0), []
@@ -115,7 +125,7 @@ def compare(name, folder):
         start = time.process_time()
         prediction = theory.predict(model, training=True, batch_size=FLAGS.batch_size)
         seconds.append(time.process_time() - start)
-    names, measured = measure(model, FLAGS.draws, FLAGS.batch_size)
+    names, measured = measured_variances(model, folder)
     mean = measured.mean(axis=0)
     noise = measured.std(axis=0, ddof=1) / np.sqrt(len(measured)) / mean
     errors = {"ours": [], "autoinit": [], "ours_per_channel": [], "noise": []}
