@@ -263,12 +263,15 @@ def draw_rates(results):
     figure, axes = style.new_figure(1, 1, row_height=3.4)
     (axis,) = axes[0]
     rates = results["config"]["learning_rates"]
-    for arm in results["arms"]:
+    for index, arm in enumerate(results["arms"]):
         _, label, color = NETWORKS[arm["network"]]
         depths = [layers(d) or math.nan for d in arm["deepest_at_rate"]]
-        axis.plot(rates, depths, color=color, marker="o", label=label)
+        # Points that lie on each other are all seen.
+        size = 13 - 9 * index / len(results["arms"])
+        axis.plot(rates, depths, color=color, marker="o", ms=size, label=label)
     axis.set_xscale("log")
     axis.set_yscale("log", base=2)
+    axis.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
     axis.set_xticks(rates, [f"{rate:g}" for rate in rates])
     axis.minorticks_off()
     axis.set_xlabel("learning rate")
