@@ -34,7 +34,7 @@ class Settings(experiment.Settings):
     )
     num_blocks: int = setting(8, "Blocks of two weight layers each.", quick=3)
     units: int = setting(64, "Width of every layer, an even number.", quick=16)
-    epochs: int = setting(30, "Epochs of training per network.", quick=2)
+    epochs: int = setting(20, "Epochs of training per network.", quick=2)
     repeats: int = setting(2, "Networks per way, each of its own seed.", quick=1)
     learning_rate: float = setting(0.05, "Learning rate of SGD with momentum 0.9.")
     survival: float = setting(

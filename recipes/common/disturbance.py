@@ -39,7 +39,7 @@ def branch_ratios(model, x):
     return ratios
 
 
-def noise(model, x, seed, draws=24):
+def noise(model, x, seed, draws=16):
     """What training adds to the logits of a sample: its deviation over theirs.
 
     The same samples stand in batches of which all others are drawn.
