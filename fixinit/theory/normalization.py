@@ -44,41 +44,44 @@ def by_input(x, epsilon, center=True, channels=None, space=False):
         channels: int. How many channels are normalized together, all by default.
         space: bool. Whether all positions are normalized together.
     """
-    rank = len(x.shape)
+    shape, rank = x.shape, len(x.shape)
+    mean, same, cross, count = x.mean, x.same, x.cross, channels
     if channels is None:
         # Many channels of all groups: their average is what is expected.
-        shares = x.shares
-        mean, square = (
-            np.tensordot(shares, a, (0, 0))[None] for a in (x.mean, x.squares)
+        mean, same, cross = (
+            np.tensordot(x.shares, a, (0, 0))[None] for a in (mean, same, cross)
         )
         count = x.total_channels
-        pairs = np.tensordot(shares, x.same, (0, 0))[None]
-    else:
-        mean, square, count, pairs = x.mean, x.squares, channels, x.same
-    common = first(mean, x.shape) * second(mean, x.shape)
-    spread = (pairs - common) / count  # covariance of the mean over channels
+    square = diagonal(same, shape)
+    together = first(mean, shape) * second(mean, shape)
+    # The covariance of the mean over channels, in one input and in two.
+    spreads = [(pairs - together) / count for pairs in (same, cross)]
     if space:
-        rows = _row_average(spread, x.shape)
-        whole = _lift(x.pair_average(spread), rank)
-        mean = _lift(x.average(mean), rank) + 0 * mean
-        square = _lift(x.average(square), rank) + 0 * square
-    same, cross, means = x.same, x.cross, x.mean
-    variance = square
-    if center:
-        outer = first(mean, x.shape), second(mean, x.shape)
+        mean, square = (_lift(x.average(a), rank) + 0 * a for a in (mean, square))
+    outer = first(mean, shape), second(mean, shape)
+
+    def centered(pairs, spread):
         drift = outer[0] * outer[1] - (
-            first(x.mean, x.shape) * outer[1] + outer[0] * second(x.mean, x.shape)
+            first(x.mean, shape) * outer[1] + outer[0] * second(x.mean, shape)
         )
-        own = whole - first(rows, x.shape) - second(rows, x.shape) if space else -spread
-        same, cross = same + drift + own, cross + drift
+        if not space:
+            return pairs + drift - spread
+        rows = _row_average(spread, shape)
+        drift = drift + _lift(x.pair_average(spread), rank)
+        return pairs + drift - first(rows, shape) - second(rows, shape)
+
+    means, pairs, variance = x.mean, (x.same, x.cross), square
+    if center:
         means = means - mean
-        lost = whole if space else diagonal(spread, x.shape)
+        pairs = [centered(*both) for both in zip(pairs, spreads, strict=True)]
+        lost = spreads[0]
+        lost = _lift(x.pair_average(lost), rank) if space else diagonal(lost, shape)
         variance = square - mean**2 - lost
     # Rounding leaves a little of a variance that is zero.
     variance = np.where(variance < 1e-12 * square, 0.0, variance)
     factor = 1 / np.sqrt(np.broadcast_to(variance + epsilon, mean.shape))
-    scale = first(factor, x.shape) * second(factor, x.shape)
-    y = x.like(means * factor, same * scale, cross * scale)
+    scale = first(factor, shape) * second(factor, shape)
+    y = x.like(means * factor, *(values * scale for values in pairs))
     y.node.link((x,), lambda g: [g * factor**2])
     return y
 

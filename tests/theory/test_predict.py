@@ -182,6 +182,24 @@ def test_normalization(normalization, training):
     check(make, (SIZE, SIZE, 16), 0.04, training=training, seeds=8)
 
 
+@pytest.mark.parametrize("groups", [-1, 32])
+def test_groups_of_channels_lose_their_mean_in_every_input(groups):
+    middle = [f for _ in range(4) for f in (he(), layers.ReLU)]
+    make = network(*middle, he(), lambda: layers.GroupNormalization(groups))
+    row = theory.predict(make()).layers[-1]
+    assert 0 < row.correlation < 1
+    if groups == -1:
+        # The average of a map over space is 0 in every input: no part is in common.
+        assert row.variance == pytest.approx(row.mean_square)
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.5])
+def test_instance_normalization_behind_correlated_maps(mean):
+    middle = [f for _ in range(2) for f in (he(), layers.ReLU)]
+    make = network(*middle, he(), lambda: layers.GroupNormalization(-1), he())
+    check(make, (SIZE, SIZE, 16), 0.04, seeds=4, mean=mean)
+
+
 @pytest.mark.parametrize(
     "noise",
     [
