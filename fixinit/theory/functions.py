@@ -7,6 +7,8 @@ import numpy as np
 
 from fixinit.theory import quadrature
 
+_NEWTON_STEPS = 12
+
 
 @dataclasses.dataclass(frozen=True)
 class Function:
@@ -76,6 +78,40 @@ class Function:
         for a, b in zip(reversed(first), reversed(second), strict=True):
             total = total * correlation + a * b
         return total
+
+    def correlation(self, means, deviations, joint):
+        """The correlation of `u` and `v` for which `E[f(u) f(v)]` is given.
+
+        Newton's method on Mehler's sum, from 1 downwards. What no correlation gives is
+        given its nearest.
+
+        Args:
+            means, deviations: As in `joint_moment`.
+            joint: Array.
+
+        Returns:
+            Array of the common shape of all arguments, in `[-1, 1]`.
+        """
+        first, second = (
+            Function._coefficients(self, mean, deviation)
+            for mean, deviation in zip(means, deviations, strict=True)
+        )
+        terms = [a * b for a, b in zip(first, second, strict=True)]
+
+        def value_and_slope(rho):
+            value = slope = np.zeros(rho.shape)
+            for term in reversed(terms):
+                slope = slope * rho + value
+                value = value * rho + term
+            return value, slope
+
+        rho = np.ones(np.shape(terms[0]))
+        for _ in range(_NEWTON_STEPS):
+            value, slope = value_and_slope(rho)
+            rho = np.clip(rho - (value - joint) / np.maximum(slope, 1e-300), -1, 1)
+        # An even function has no joint moments below its squared mean.
+        nearer = np.abs(value_and_slope(rho)[0] - joint) < np.abs(terms[0] - joint)
+        return np.where(nearer, rho, 0.0)
 
     def _coefficients(self, mean, deviation):
         """Hermite coefficients, the last of which stands for all that follow."""

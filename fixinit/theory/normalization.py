@@ -1,9 +1,16 @@
-"""Normalization of moments: by the batch, by the input, by fixed statistics."""
+"""Normalization of moments: by the batch, and by the input.
+
+Behind an activation a normalized tensor is still a function of a Gaussian: of one that
+has the same law, and less in common between inputs or positions, see `_remember`.
+"""
 
 import numpy as np
 
 from fixinit.theory import positions
-from fixinit.theory.moments import along, diagonal, first, second
+from fixinit.theory.calculus.channels import by_parts
+from fixinit.theory.functions import compose
+from fixinit.theory.moments import along, diagonal, first, second, set_diagonal
+from fixinit.theory.piecewise import PiecewiseLinear
 
 
 def by_batch(x, epsilon, batch_size=None):
@@ -17,6 +24,12 @@ def by_batch(x, epsilon, batch_size=None):
         epsilon: float, added to the variance.
         batch_size: int, infinite by default.
     """
+    if x.parts:
+        return by_parts(
+            x,
+            lambda part: by_batch(part, epsilon, batch_size),
+            lambda y: y.outer_slope,
+        )
     mixture = x.batch_mixture(batch_size)
     rows = _row_average(mixture, x.shape)
     whole = _lift(x.pair_average(mixture), len(x.shape))
@@ -31,7 +44,8 @@ def by_batch(x, epsilon, batch_size=None):
         mean * np.sqrt(factor), (x.same + drift) * factor, (x.cross + drift) * factor
     )
     y.node.link((x,), lambda g: [g * factor])
-    return y
+    y.outer_slope = factor + 0 * mean
+    return _remember(x, y, np.sqrt(factor) + 0 * mean)
 
 
 def by_input(x, epsilon, center=True, channels=None, space=False):
@@ -83,6 +97,51 @@ def by_input(x, epsilon, center=True, channels=None, space=False):
     scale = first(factor, shape) * second(factor, shape)
     y = x.like(means * factor, *(values * scale for values in pairs))
     y.node.link((x,), lambda g: [g * factor**2])
+    return _remember(x, y, factor, center)
+
+
+def _remember(x, y, factor, center=True):
+    """`y` as an affine function of what `x` is a function of.
+
+    That Gaussian tensor keeps its law at every position, but for its size where
+    positions are divided by different numbers (exact for ReLU, whose size is that of
+    its argument). Its pairs are correlated such that the function has the moments of
+    `y`: less than before, because the means that were subtracted were in common.
+
+    Args:
+        x, y: `Moments` before and after the normalization.
+        factor: Array `(groups, *positions)`, what x was multiplied by.
+        center: bool. Whether something was subtracted.
+    """
+    if x.latent is None or len(x.channels) > 1:
+        return y
+    base, function = x.latent
+    shape, relative = x.shape, factor / _lift(x.average(factor), len(x.shape))
+    mean = base.mean * relative
+    variance = np.maximum(base.squares - base.mean**2, 0.0) * relative**2
+    means, squares, _ = function.moments(mean, variance)
+    if center:
+        scale = y.average(y.squares - y.mean**2) / y.average(squares - means**2)
+    else:
+        scale = y.average(y.squares) / y.average(squares)
+    scale = float(np.sqrt(scale)[0])
+    if not 0 < scale < np.inf:
+        # Constants have no law to remember.
+        return y
+    shift = float((y.average(y.mean) - scale * y.average(means))[0]) if center else 0.0
+    function = compose(PiecewiseLinear((), [scale], [shift]), function)
+    both = [(first(a, shape), second(a, shape)) for a in (mean, np.sqrt(variance))]
+    own = mean**2 + variance
+    same, cross = (
+        both[0][0] * both[0][1]
+        + both[1][0] * both[1][1] * function.correlation(*both, joint)
+        for joint in (y.same, y.cross)
+    )
+    changed = base.like(mean, set_diagonal(same, shape, own), cross)
+    gain = (factor / scale) ** 2
+    changed.node.link((base,), lambda g: [g * gain])
+    y.latent = changed, function
+    y.slope = function.moments(mean, variance)[2]
     return y
 
 
