@@ -48,13 +48,14 @@ def by_batch(x, epsilon, batch_size=None):
     return _remember(x, y, np.sqrt(factor) + 0 * mean)
 
 
-def by_input(x, epsilon, center=True, channels=None, space=False):
+def by_input(x, epsilon, center=True, by_square=False, channels=None, space=False):
     """Every input's values minus their mean over channels, over their deviation.
 
     Args:
         x: `Moments`.
         epsilon: float, added to the variance.
         center: bool. Whether the mean is subtracted.
+        by_square: bool. Whether values are divided by their root mean square instead.
         channels: int. How many channels are normalized together, all by default.
         space: bool. Whether all positions are normalized together.
     """
@@ -88,6 +89,7 @@ def by_input(x, epsilon, center=True, channels=None, space=False):
     if center:
         means = means - mean
         pairs = [centered(*both) for both in zip(pairs, spreads, strict=True)]
+    if not by_square:
         lost = spreads[0]
         lost = _lift(x.pair_average(lost), rank) if space else diagonal(lost, shape)
         variance = square - mean**2 - lost
