@@ -50,14 +50,12 @@ class Function:
         Returns:
             Three arrays of the common shape.
         """
-        (mean, deviation), restore = _distinct(mean, np.sqrt(variance))
-        z, weights = quadrature.nodes(mean, deviation, self.kinks)
-        x = mean[:, None] + deviation[:, None] * z
-        value = self.value(x)
-        return tuple(
-            restore(np.sum(weights * y, axis=-1))
-            for y in (value, value**2, self.derivative(x) ** 2)
-        )
+
+        def values(x):
+            value = self.value(x)
+            return value, value**2, self.derivative(x) ** 2
+
+        return tuple(expectations(values, mean, variance, self.kinks))
 
     def joint_moment(self, means, deviations, correlation):
         """`E[f(u) f(v)]` for jointly Gaussian `u` and `v`.
@@ -140,6 +138,23 @@ class Exponential(Function):
         covariance = deviations[0] * deviations[1] * correlation
         variances = deviations[0] ** 2 + deviations[1] ** 2
         return np.exp(means[0] + means[1] + variances / 2 + covariance)
+
+
+def expectations(values, mean, variance, kinks=()):
+    """`E[f(u)]` of several functions of `u ~ N(mean, variance)`, integrated.
+
+    Args:
+        values: Callable from points to the list of the functions' values there.
+        mean, variance: Arrays of one shape.
+        kinks: Points where one of the functions or its derivative jumps.
+
+    Returns:
+        List of arrays of that shape.
+    """
+    (mean, deviation), restore = _distinct(mean, np.sqrt(variance))
+    z, weights = quadrature.nodes(mean, deviation, kinks)
+    points = mean[:, None] + deviation[:, None] * z
+    return [restore(np.sum(weights * value, axis=-1)) for value in values(points)]
 
 
 def compose(outer, inner):

@@ -25,11 +25,7 @@ def by_batch(x, epsilon, batch_size=None):
         batch_size: int, infinite by default.
     """
     if x.parts:
-        return by_parts(
-            x,
-            lambda part: by_batch(part, epsilon, batch_size),
-            lambda y: y.outer_slope,
-        )
+        return by_parts(x, lambda part: by_batch(part, epsilon, batch_size))
     mixture = x.batch_mixture(batch_size)
     rows = _row_average(mixture, x.shape)
     whole = _lift(x.pair_average(mixture), len(x.shape))
@@ -44,7 +40,6 @@ def by_batch(x, epsilon, batch_size=None):
         mean * np.sqrt(factor), (x.same + drift) * factor, (x.cross + drift) * factor
     )
     y.node.link((x,), lambda g: [g * factor])
-    y.outer_slope = factor + 0 * mean
     return _remember(x, y, np.sqrt(factor) + 0 * mean)
 
 
@@ -143,7 +138,6 @@ def _remember(x, y, factor, center=True):
     gain = (factor / scale) ** 2
     changed.node.link((base,), lambda g: [g * gain])
     y.latent = changed, function
-    y.slope = function.moments(mean, variance)[2]
     return y
 
 
