@@ -4,8 +4,6 @@ import heapq
 
 import numpy as np
 
-from fixinit.theory.calculus.channels import Reported
-
 
 def gradients(outputs):
     """The mean square of the gradient at every tensor that the outputs come from.
@@ -16,23 +14,38 @@ def gradients(outputs):
     Returns:
         Dict from the serial numbers of nodes to arrays `(groups, *positions)`.
     """
-    found, passing, pending = {}, {}, []
+    found, passing, reported, pending = {}, {}, {}, []
 
-    def receive(node, gradient):
+    def receive(node, gradient, into=None):
         if node.serial not in found:
             heapq.heappush(pending, (-node.serial, node))
-        found[node.serial] = found.get(node.serial, 0.0) + np.asarray(gradient)
-        if not isinstance(gradient, Reported):
-            passing[node.serial] = passing.get(node.serial, 0.0) + gradient
+        for sums in (found, into) if into is not None else (found,):
+            sums[node.serial] = sums.get(node.serial, 0.0) + np.asarray(gradient)
 
     for output in outputs:
-        receive(output.node, np.ones_like(output.mean))
+        receive(output.node, np.ones_like(output.mean), passing)
     # Every tensor is younger than what it was made from.
     while pending:
         _, node = heapq.heappop(pending)
-        gradient = passing.pop(node.serial, None)
-        if node.pull is None or gradient is None:
+        whole, told = passing.pop(node.serial, None), reported.pop(node.serial, None)
+        for other, factor in node.beside:
+            receive(other, factor * found[node.serial], passing)
+        if node.pull is None:
             continue
-        for parent, part in zip(node.parents, node.pull(gradient), strict=True):
-            receive(parent, part)
+        if whole is not None:
+            _pull(node, whole, receive, passing)
+        if node.report is None:
+            if told is not None:
+                _pull(node, told, receive, reported)
+        elif whole is not None or told is not None:
+            total = sum(part for part in (whole, told) if part is not None)
+            # Long chains of blocks that start at zero have nothing to report.
+            told = node.report(total) if np.any(total) else ()
+            for member, gradient, goes_on in told:
+                receive(member, gradient, reported if goes_on else None)
     return found
+
+
+def _pull(node, gradient, receive, into):
+    for parent, part in zip(node.parents, node.pull(gradient), strict=True):
+        receive(parent, part, into)

@@ -7,6 +7,8 @@ import numpy as np
 
 from fixinit.theory import quadrature
 
+_NEWTON_STEPS = 12
+
 
 @dataclasses.dataclass(frozen=True)
 class Function:
@@ -48,14 +50,12 @@ class Function:
         Returns:
             Three arrays of the common shape.
         """
-        (mean, deviation), restore = _distinct(mean, np.sqrt(variance))
-        z, weights = quadrature.nodes(mean, deviation, self.kinks)
-        x = mean[:, None] + deviation[:, None] * z
-        value = self.value(x)
-        return tuple(
-            restore(np.sum(weights * y, axis=-1))
-            for y in (value, value**2, self.derivative(x) ** 2)
-        )
+
+        def values(x):
+            value = self.value(x)
+            return value, value**2, self.derivative(x) ** 2
+
+        return tuple(expectations(values, mean, variance, self.kinks))
 
     def joint_moment(self, means, deviations, correlation):
         """`E[f(u) f(v)]` for jointly Gaussian `u` and `v`.
@@ -76,6 +76,40 @@ class Function:
         for a, b in zip(reversed(first), reversed(second), strict=True):
             total = total * correlation + a * b
         return total
+
+    def correlation(self, means, deviations, joint):
+        """The correlation of `u` and `v` for which `E[f(u) f(v)]` is given.
+
+        Newton's method on Mehler's sum, from 1 downwards. What no correlation gives is
+        given its nearest.
+
+        Args:
+            means, deviations: As in `joint_moment`.
+            joint: Array.
+
+        Returns:
+            Array of the common shape of all arguments, in `[-1, 1]`.
+        """
+        first, second = (
+            Function._coefficients(self, mean, deviation)
+            for mean, deviation in zip(means, deviations, strict=True)
+        )
+        terms = [a * b for a, b in zip(first, second, strict=True)]
+
+        def value_and_slope(rho):
+            value = slope = np.zeros(rho.shape)
+            for term in reversed(terms):
+                slope = slope * rho + value
+                value = value * rho + term
+            return value, slope
+
+        rho = np.ones(np.shape(terms[0]))
+        for _ in range(_NEWTON_STEPS):
+            value, slope = value_and_slope(rho)
+            rho = np.clip(rho - (value - joint) / np.maximum(slope, 1e-300), -1, 1)
+        # An even function has no joint moments below its squared mean.
+        nearer = np.abs(value_and_slope(rho)[0] - joint) < np.abs(terms[0] - joint)
+        return np.where(nearer, rho, 0.0)
 
     def _coefficients(self, mean, deviation):
         """Hermite coefficients, the last of which stands for all that follow."""
@@ -104,6 +138,23 @@ class Exponential(Function):
         covariance = deviations[0] * deviations[1] * correlation
         variances = deviations[0] ** 2 + deviations[1] ** 2
         return np.exp(means[0] + means[1] + variances / 2 + covariance)
+
+
+def expectations(values, mean, variance, kinks=()):
+    """`E[f(u)]` of several functions of `u ~ N(mean, variance)`, integrated.
+
+    Args:
+        values: Callable from points to the list of the functions' values there.
+        mean, variance: Arrays of one shape.
+        kinks: Points where one of the functions or its derivative jumps.
+
+    Returns:
+        List of arrays of that shape.
+    """
+    (mean, deviation), restore = _distinct(mean, np.sqrt(variance))
+    z, weights = quadrature.nodes(mean, deviation, kinks)
+    points = mean[:, None] + deviation[:, None] * z
+    return [restore(np.sum(weights * value, axis=-1)) for value in values(points)]
 
 
 def compose(outer, inner):

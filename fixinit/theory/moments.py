@@ -12,17 +12,27 @@ _SERIAL = itertools.count()
 
 
 class Node:
-    """A tensor's place on the way that gradients take back; light enough to keep."""
+    """A tensor's place on the way that gradients take back; light enough to keep.
 
-    __slots__ = ("serial", "parents", "pull")
+    Attributes:
+        parents: Tuple of nodes that gradients go back to.
+        pull: Callable from the gradient here to the list of the parents' gradients.
+        report: Callable from the gradient here to `(node, gradient, goes_on)` for the
+            tensors that it passes over on its way to the parents: it is known there,
+            and goes back no further, or where `goes_on` to other such tensors only.
+        beside: Tuple of `(node, factor)`. What was added to this tensor and is zero: it
+            has this tensor's gradient times the factor, even if that is reported.
+    """
+
+    __slots__ = ("serial", "parents", "pull", "report", "beside")
 
     def __init__(self):
         self.serial = next(_SERIAL)
-        self.parents, self.pull = (), None
+        self.parents, self.pull, self.report, self.beside = (), None, None, ()
 
-    def link(self, parents, pull):
-        """`pull` takes this tensor's gradient to the list of its parents' gradients."""
+    def link(self, parents, pull, report=None):
         self.parents, self.pull = tuple(x.node for x in parents), pull
+        self.report = report
 
 
 class Moments:
@@ -61,8 +71,12 @@ class Moments:
         self.sources = sources
         # What the values are an element-wise function of, and that function.
         self.latent = None
+        # How it was made from that, a `fixinit.theory.calculus.chains.Step`.
+        self.step = None
         # What it was concatenated of, where those are such functions.
         self.parts = None
+        # The concatenations that these parts were made from: nodes of them and parts.
+        self.levels = ()
         self.node = Node()
 
     @classmethod

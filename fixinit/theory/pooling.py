@@ -6,7 +6,7 @@ import math
 import numpy as np
 from scipy import special
 
-from fixinit.theory.calculus.channels import Reported, by_parts
+from fixinit.theory.calculus.channels import by_parts
 from fixinit.theory.calculus.space import back, taps
 from fixinit.theory.moments import Moments, diagonal, first, second, set_diagonal
 from fixinit.theory.piecewise import PiecewiseLinear, orthant
@@ -59,13 +59,16 @@ def max_pool(x, windows):
     y = Moments(shape, x.channels, moments.mean, *pooled, x.sources)
     set_diagonal(y.same, shape, moments.square)
     slope = moments.slope
-    activated = x.latent is not None
 
-    def pull(g):
-        routed = [back(part / size, windows) for part in (g, slope * g)]
-        return [Reported(routed[0]), routed[1]] if activated else routed[:1]
+    def route(g):
+        return back(g / size, windows)
 
-    y.node.link((x, base) if activated else (x,), pull)
+    if x.latent is None:
+        y.node.link((x,), lambda g: [route(g)])
+    else:
+        node = x.node
+        report = lambda g: [(node, route(g), True)]  # noqa: E731
+        y.node.link((base,), lambda g: [route(slope * g)], report)
     return y
 
 

@@ -224,3 +224,19 @@ def test_orthant_probabilities():
 def test_bad_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "gelu"])
+def test_correlations_are_found_from_joint_moments(name):
+    function, rho = theory.activation(name), np.array([-0.4, 0.0, 0.1, 0.5, 0.9])
+    means, deviations = (0.3 + 0 * rho, -0.2 + 0 * rho), (1 + 0 * rho, 1.5 + 0 * rho)
+    joint = function.joint_moment(means, deviations, rho)
+    found = function.correlation(means, deviations, joint)
+    np.testing.assert_allclose(found, rho, atol=2e-3)
+
+
+def test_joint_moments_that_an_even_function_does_not_have_are_those_at_0():
+    function, zero, one = theory.activation("absolute"), np.zeros(2), np.ones(2)
+    joint = function.joint_moment((zero, zero), (one, one), np.array([0.5, 0.0]))
+    found = function.correlation((zero, zero), (one, one), joint - [0.0, 0.3])
+    np.testing.assert_allclose(found, [0.5, 0.0], atol=2e-3)

@@ -3,7 +3,8 @@
 import numpy as np
 
 from fixinit.theory import positions
-from fixinit.theory.calculus.channels import Reported, by_parts
+from fixinit.theory.calculus.chains import Step, reporter
+from fixinit.theory.calculus.channels import by_parts
 from fixinit.theory.functions import compose
 from fixinit.theory.moments import first, second, set_diagonal
 from fixinit.theory.piecewise import PiecewiseLinear
@@ -24,26 +25,32 @@ def apply(x, function):
     (0.5, 0.39894228, 0.318309886)
     """
     if x.parts:
-        return by_parts(x, lambda part: apply(part, function), lambda y: y.outer_slope)
-    base, inner = x.latent or (x, None)
-    composed = function if inner is None else compose(function, inner)
-    y = of_gaussian(base, composed)
-    if isinstance(composed, PiecewiseLinear) and composed.is_linear:
-        y.latent = None if base.latent is None else (base, composed)
-    else:
-        y.latent = (base, composed)
-    slope = y.outer_slope = y.slope
-    if inner is None:
-        y.node.link((x,), lambda g: [slope * g])
-    else:
-        # What the outer function does is part of both; it goes back only once.
-        outer = y.outer_slope = slope / np.maximum(x.slope, 1e-300)
-        y.node.link((x, base), lambda g: [Reported(outer * g), slope * g])
+        return by_parts(x, lambda part: apply(part, function))
+    base, inner = x.latent or (x, PiecewiseLinear())
+    composed = function if x.latent is None else compose(function, inner)
+    return function_of(base, composed, [x], lambda u: [function.derivative(inner(u))])
+
+
+def function_of(base, function, xs, partials):
+    """A function of a Gaussian tensor, by way of other functions of it.
+
+    Args:
+        base: `Moments`, the Gaussian.
+        function: `fixinit.theory.Function`.
+        xs: List of `Moments` that the values are made from.
+        partials: Callable from values of `base` to the derivatives with respect to xs.
+    """
+    y, slope = of_gaussian(base, function)
+    if not (isinstance(function, PiecewiseLinear) and function.is_linear):
+        y.latent = (base, function)
+    y.step = Step(y, xs, partials)
+    report = reporter(y.step, base.mean, np.maximum(base.squares - base.mean**2, 0.0))
+    y.node.link((base,), lambda g: [slope * g], report)
     return y
 
 
 def of_gaussian(x, function):
-    """`function` of Gaussian values with the moments of `x`."""
+    """`function` of Gaussian values with the moments of `x`, and `E[function'^2]`."""
     shape = x.shape
     variance = np.maximum(x.squares - x.mean**2, 0.0)
     # What rounding leaves of a difference is no variance.
@@ -62,9 +69,7 @@ def of_gaussian(x, function):
     correlation = np.clip(covariance / scale, -1, 1)
     joint = function.joint_moment(means, deviations, correlation)
     same, cross = joint[..., whole].reshape(2, *x.same.shape)
-    y = x.like(mean, set_diagonal(same, shape, square), cross)
-    y.slope = slope
-    return y
+    return x.like(mean, set_diagonal(same, shape, square), cross), slope
 
 
 def scale(x, factor, shift=0.0):

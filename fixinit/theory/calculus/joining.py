@@ -3,7 +3,8 @@
 import numpy as np
 
 from fixinit.theory import positions
-from fixinit.theory.calculus.elementwise import apply, of_gaussian, scale
+from fixinit.theory.calculus.chains import Step
+from fixinit.theory.calculus.elementwise import function_of, of_gaussian, scale
 from fixinit.theory.calculus.space import spatial
 from fixinit.theory.functions import compose, product, total
 from fixinit.theory.moments import Moments, first, second
@@ -26,7 +27,7 @@ def add(xs, factors=None):
             compose(PiecewiseLinear((), [c], [0.0]), f)
             for c, f in zip(factors, functions, strict=True)
         ]
-        return apply(base, _reduced(total, scaled))
+        return function_of(base, _reduced(total, scaled), xs, lambda u: factors)
     zero = [c == 0 or not np.any(x.same) for x, c in zip(xs, factors, strict=True)]
     shapes = {x.shape for x in xs}
     if sum(not z for z in zero) <= 1 and len(shapes) == 1:
@@ -55,25 +56,21 @@ def _only(xs, factors, zero):
     index = zero.index(False) if False in zero else 0
     term = xs[index]
     y = copied(term) if factors[index] == 1 else scale(term, factors[index])
-    parents, pull = y.node.parents, y.node.pull
-    others = [
+    y.node.beside = tuple(
         (x.node, c**2)
         for i, (x, c) in enumerate(zip(xs, factors, strict=True))
         if i != index and len(x.channels) == len(term.channels)
-    ]
-    squares = [square for _, square in others]
-    y.node.parents = (*parents, *(node for node, _ in others))
-    y.node.pull = lambda g: [*pull(g), *(c * g for c in squares)]
+    )
     return y
 
 
 def copied(x):
     """The same values as a tensor of its own."""
     y = x.like(x.mean, x.same, x.cross)
-    y.latent, y.parts = x.latent, x.parts
-    y.node.link((x,), lambda g: [g])
+    y.latent, y.parts, y.levels = x.latent, x.parts, x.levels
     if x.latent:
-        y.slope = x.slope
+        y.step = Step(y, [x], lambda u: [1.0])
+    y.node.link((x,), lambda g: [g])
     return y
 
 
@@ -82,7 +79,12 @@ def multiply(xs):
     joined = _same_latent(xs)
     if joined:
         base, functions = joined
-        return apply(base, _reduced(product, functions))
+
+        def partials(u):
+            values = [function(u) for function in functions]
+            return [_product(values, without=i) for i in range(len(values))]
+
+        return function_of(base, _reduced(product, functions), xs, partials)
     check_independent(xs)
     xs = aligned(xs)
     y = xs[0].like(
@@ -95,12 +97,13 @@ def multiply(xs):
     squares = [x.squares for x in xs]
     y.node.link(
         xs,
-        lambda g: [
-            g * np.prod([s for j, s in enumerate(squares) if j != i], axis=0)
-            for i in range(len(squares))
-        ],
+        lambda g: [g * _product(squares, without=i) for i in range(len(squares))],
     )
     return y
+
+
+def _product(values, without):
+    return np.prod([v for i, v in enumerate(values) if i != without], axis=0)
 
 
 def maximum(xs, sign=1.0):
@@ -116,7 +119,7 @@ def maximum(xs, sign=1.0):
     shape = u.shape
     half = add([u, v], [0.5, 0.5])
     difference = add([u, v], [0.5, -0.5])
-    rectified = of_gaussian(difference, PiecewiseLinear([0.0], [-1.0, 1.0]))
+    rectified, _ = of_gaussian(difference, PiecewiseLinear([0.0], [-1.0, 1.0]))
     deviation = np.sqrt(np.maximum(difference.squares - difference.mean**2, 1e-300))
     odd = PiecewiseLinear([0.0], [0.0, 0.0], [-1.0, 1.0])
     sign_mean = odd.moments(difference.mean, deviation**2)[0] * sign
@@ -205,7 +208,6 @@ def _split(x, counts, ends):
     )
     if x.latent:
         y.latent = (_split(x.latent[0], counts, ends), x.latent[1])
-        y.slope = x.slope[index]
     into = x.mean.shape
     shares = (counts / x.channels[index]).reshape(-1, *(1,) * len(x.shape))
 

@@ -21,7 +21,6 @@ def spatial(x, windows):
     if x.latent and all(w.selects for w in windows) and x.latent[1](0.0) == 0:
         base, function = x.latent
         y.latent = spatial(base, windows), function
-        y.slope = taps(x.slope, windows, "mean")
     return y
 
 

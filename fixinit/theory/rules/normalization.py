@@ -36,8 +36,13 @@ def layer_normalization(layer, setting, x):
             f"LayerNormalization `{setting.name}` is known over the channels, or over "
             f"everything but the batch. Received: axis={layer.axis}"
         )
-    y = by_input(x, layer.epsilon, space=len(axes) > 1)
+    # With `rms_scaling` Keras divides by the deviation all the same.
+    y = by_input(x, layer.epsilon, center=not layer.rms_scaling, space=len(axes) > 1)
     shape = setting.output_shape[axes[0] - 1 :]
+    if layer.rms_scaling:
+        # It has a scale whatever `scale` is, and no shift.
+        gamma = weight_moments(layer.gamma_initializer, shape)
+        return calculus.randomly_scale(y, gamma)
     return _scaled_and_shifted(layer, y, shape)
 
 
@@ -57,13 +62,13 @@ def group_normalization(layer, setting, x):
 def rms_normalization(layer, setting, x):
     _last_axis(layer, setting, x)
     # Keras starts the scale at 1.
-    return by_input(x, layer.epsilon, center=False)
+    return by_input(x, layer.epsilon, center=False, by_square=True)
 
 
 @register(keras.layers.UnitNormalization)
 def unit_normalization(layer, setting, x):
     _last_axis(layer, setting, x)
-    y = by_input(x, 0.0, center=False)
+    y = by_input(x, 0.0, center=False, by_square=True)
     return calculus.scale(y, 1 / np.sqrt(x.total_channels))
 
 

@@ -1,0 +1,87 @@
+"""Gradients at the tensors that lie between a Gaussian one and a function of it.
+
+A function of a function of a Gaussian u is one function of u, and takes gradients back
+to u at once. Here is what they are at the tensors that were passed over: `E[(dy/dm)^2]`
+for such a tensor m, by the chain rule at every point u.
+"""
+
+import numpy as np
+
+from fixinit.theory.functions import expectations
+
+
+class Step:
+    """How one tensor was made from others, all functions of one Gaussian u.
+
+    Args:
+        x: `Moments`, the tensor.
+        parents: Sequence of `Moments` that it was made from. None where it is itself a
+            function of u that was not made by a step, as behind zero padding.
+        partials: Callable from points u to the derivatives with respect to the parents.
+    """
+
+    __slots__ = ("node", "parents", "partials", "kinks")
+
+    def __init__(self, x, parents=(), partials=lambda u: ()):
+        self.node, self.partials = x.node, partials
+        self.parents = tuple(_step(parent) for parent in parents)
+        self.kinks = x.latent[1].kinks if x.latent else ()
+
+    @property
+    def goes_on(self):
+        """Whether gradients at this tensor have to go on through its layer."""
+        return not self.parents
+
+
+def _step(x):
+    if x.latent is None:
+        return None
+    return x.step or Step(x)
+
+
+def between(last, mean, variance):
+    """The steps before the last one, and `E[(dy/dm)^2]` for the tensor m of each.
+
+    Args:
+        last: `Step`, of y.
+        mean, variance: Arrays, of the Gaussian.
+
+    Returns:
+        Two lists.
+    """
+    steps, pending = {}, [last]
+    while pending:
+        step = pending.pop()
+        if step is not None and step.node.serial not in steps:
+            steps[step.node.serial] = step
+            pending.extend(step.parents)
+    steps = [steps[serial] for serial in sorted(steps, reverse=True)]
+
+    def squares(u):
+        derivatives, found = {last.node.serial: np.ones_like(u)}, []
+        for step in steps:
+            derivative = derivatives.pop(step.node.serial)
+            found.append(derivative**2)
+            for parent, partial in zip(step.parents, step.partials(u), strict=True):
+                if parent is not None:
+                    before = derivatives.get(parent.node.serial, 0.0)
+                    derivatives[parent.node.serial] = before + derivative * partial
+        return found[1:]
+
+    kinks = tuple(sorted({kink for step in steps for kink in step.kinks}))
+    return steps[1:], expectations(squares, mean, variance, kinks)
+
+
+def reporter(last, mean, variance):
+    """What takes the gradient of y to `(node, gradient, goes_on)` for every step."""
+
+    def report(gradient):
+        if all(parent is None for parent in last.parents):
+            return []
+        steps, squares = between(last, mean, variance)
+        return [
+            (step.node, gradient * square, step.goes_on)
+            for step, square in zip(steps, squares, strict=True)
+        ]
+
+    return report
