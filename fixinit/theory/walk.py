@@ -11,7 +11,12 @@ from fixinit.layers import block_configs
 from fixinit.theory import backward, calculus
 from fixinit.theory.moments import Moments
 from fixinit.theory.prediction import LayerPrediction, Prediction
-from fixinit.theory.registry import Setting, find, find_by_key
+from fixinit.theory.registry import (
+    Setting,
+    find,
+    find_by_key,
+    how_to_register,
+)
 from fixinit.theory.rules.activations import function_of
 
 
@@ -105,6 +110,7 @@ class _Walk:
     def __init__(self, training, batch_size):
         self.training, self.batch_size = training, batch_size
         self.rows = []
+        self.drawn = {}  # from layers to the sources of what they have drawn
 
     def run(self, traced, inputs, suffix="", replaced=None):
         """The moments of a graph's outputs.
@@ -151,19 +157,47 @@ class _Walk:
         setting = Setting(call.name, self.training, self.batch_size, shape)
         args, kwargs = call.fill([values[i] for i in call.inputs])
         try:
-            return _apply(operation, setting, args, kwargs)
+            y = _apply(operation, setting, args, kwargs)
         except calculus.Dependent as error:
-            raise ValueError(f"`{call.name}` {error}. {_how(operation)}") from None
+            raise ValueError(
+                f"`{call.name}` {error}. {how_to_register(operation)}"
+            ) from None
+        self._draw_once(call, [values[i].sources for i in call.inputs], y)
+        return y
+
+    def _draw_once(self, call, sources, y):
+        """A layer that is called again has the weights that it had before."""
+        known = frozenset().union(*sources)
+        for tensor in _made_of(y):
+            new = tensor.sources - known
+            if new:
+                tensor.sources |= self.drawn.setdefault(call.operation, new)
 
     def _stack(self, call, x, suffix):
         stack, outside = call.operation, x.sources
+        # Nothing outside knows the weights of the blocks one by one.
+        drawn = self.drawn.setdefault(stack, frozenset([object()]))
+        if drawn & outside:
+            raise ValueError(
+                f"`{call.name}` calls a Stack on values that depend on its own "
+                "weights, whose covariance is not known. Give each call a Stack of "
+                "its own."
+            )
         for index in range(stack.depth):
             replaced = _with_constants(stack, index)
             (x,) = self.run(call.body, [x], f"{suffix}[{index}]", replaced)
-            # Nothing outside knows the weights of earlier blocks one by one.
-            x.sources = outside | {object()}
+            x.sources = outside | drawn
             self._report(f"{call.name}{suffix}[{index}]", stack.block, x)
         return x
+
+
+def _made_of(y):
+    """A value, what it was concatenated of, and what it is a function of."""
+    yield y
+    if y.latent:
+        yield y.latent[0]
+    for part in y.parts or ():
+        yield from _made_of(part)
 
 
 def _averager(y):
@@ -189,19 +223,9 @@ def _apply(operation, setting, args, kwargs):
         kind = type(operation).__name__
         raise ValueError(
             f"What {kind} `{setting.name}` does to variances is not known. "
-            + _how(operation)
+            + how_to_register(operation)
         )
     return rule(operation, setting, *args, **kwargs)
-
-
-def _how(operation):
-    kind = type(operation).__name__
-    is_layer = isinstance(operation, keras.layers.Layer)
-    target = kind if is_layer else repr(kind)
-    return (
-        f"Register a rule: `@fixinit.theory.register({target})` on a function "
-        "`(layer, setting, x) -> Moments`, see `help(fixinit.theory.register)`."
-    )
 
 
 def _with_constants(stack, index):

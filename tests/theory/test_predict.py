@@ -228,6 +228,26 @@ def test_activation_layers(activation):
     check(make, (64,), 0.03)
 
 
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda x: keras.ops.maximum(x, 0.0),
+        lambda x: keras.ops.maximum(x1=-0.5, x2=x),
+        lambda x: keras.ops.minimum(1, x),
+        lambda x: keras.ops.clip(x, -0.5, 1),
+        lambda x: keras.ops.multiply(x1=2.0, x2=x),
+        keras.ops.softmax,
+        keras.ops.log_softmax,
+    ],
+)
+def test_operations_with_numbers_and_over_channels(operation):
+    def make():
+        x = keras.Input((64,))
+        return keras.Model(x, operation(layers.Dense(512)(x)))
+
+    check(make, (64,), 0.03)
+
+
 def test_sparsemax_sums_to_one():
     model = keras.Sequential([keras.Input((512,)), layers.Activation("sparsemax")])
     row = theory.predict(model, input_variance=2.0).layers[-1]
@@ -354,6 +374,12 @@ def test_a_table_and_a_dict():
     assert {"name", "kind", "mean", "variance", "mean_square"} < set(first)
 
 
+def test_a_name_that_no_call_has_suggests_near_ones():
+    prediction = theory.predict(fixinit.models.ResidualMLP(1, units=8))
+    with pytest.raises(KeyError, match=r"'block1/merg'.*'block1/merge'"):
+        prediction["block1/merg"]
+
+
 class Unknown(layers.Layer):
     def call(self, x):
         return x
@@ -393,12 +419,80 @@ def test_what_is_not_known_is_refused(layer, message):
         theory.predict(model)
 
 
+@pytest.mark.parametrize(
+    "operation, message",
+    [
+        (lambda x: x / keras.ops.exp(x), r"divides by activations.*register\('"),
+        (lambda x: 1 / x, r"divides by activations.*\(operation, setting, \*args"),
+        (keras.ops.cumsum, r"register\('Cumsum'\)`.*\(operation, setting, \*args"),
+        (lambda x: keras.ops.softmax(x, axis=1), "other axes than the last"),
+    ],
+)
+def test_operations_that_are_not_known_are_refused(operation, message):
+    x = keras.Input((6, 6, 8))
+    with pytest.raises(ValueError, match=message):
+        theory.predict(keras.Model(x, operation(x)))
+
+
 def test_dependent_values_are_refused():
     x = keras.Input((6, 6, 8))
     y = layers.Conv2D(8, 3, padding="same")(x)
     pooled = layers.AveragePooling2D(3, 1, padding="same")(y)
     with pytest.raises(ValueError, match="depend on the same weights"):
         theory.predict(keras.Model(x, layers.Add(name="sum")([y, pooled])))
+
+
+def _called_twice(layer, join, read=lambda x: (x, x)):
+    x = keras.Input((8,))
+    a, b = read(x)
+    return keras.Model(x, join()([layer(a), layer(b)]))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda d: _called_twice(d, layers.Add),
+        lambda d: _called_twice(d, layers.Subtract, lambda x: (x, x / 2)),
+        lambda d: _called_twice(d, layers.Multiply, lambda x: (x, layers.ReLU()(x))),
+        lambda d: _called_twice(lambda x: layers.ReLU()(d(x)), layers.Maximum),
+        lambda d: _called_twice(keras.Sequential([d, layers.ReLU()]), layers.Add),
+    ],
+)
+@pytest.mark.parametrize("activation", [None, "tanh"])
+def test_a_layer_that_is_called_twice_has_one_kernel(make, activation):
+    model = make(layers.Dense(8, activation))
+    with pytest.raises(ValueError, match="depend on the same weights"):
+        theory.predict(model)
+
+
+def test_two_inputs_through_one_layer_are_not_added_as_independent():
+    a, b = keras.Input((8,)), keras.Input((8,))
+    dense = layers.Dense(8)
+    model = keras.Model([a, b], layers.Multiply()([dense(a), dense(b)]))
+    with pytest.raises(ValueError, match="depend on the same weights"):
+        theory.predict(model, input_mean=1.0)
+
+
+def test_a_layer_called_twice_in_a_row_is_predicted():
+    def make():
+        x = inputs = keras.Input((512,))
+        dense = layers.Dense(512, "relu", kernel_initializer="he_normal")
+        for _ in range(2):
+            x = dense(x)
+        return keras.Model(inputs, x)
+
+    # The kernel draws anew of what it has not seen.
+    check(make, (512,), 0.03)
+
+
+def test_a_stack_that_reads_its_own_outputs_is_refused():
+    block = fixinit.layers.ResidualBlock([layers.Dense(8)])
+    stack = fixinit.layers.Stack(block, 3)
+    x = keras.Input((8,))
+    y = layers.Dense(8)(stack(x))
+    assert len(theory.predict(keras.Model(x, stack(y)))) > 6
+    with pytest.raises(ValueError, match="depend on its own weights"):
+        theory.predict(keras.Model(x, stack(stack(x))))
 
 
 @pytest.mark.parametrize(
