@@ -23,12 +23,14 @@ class Setting:
         training: bool. Whether the layer runs in training mode.
         batch_size: int, `None` for a very large batch.
         output_shape: Tuple of ints, without the batch.
+        kernel_factor: float. What variances of kernels are multiplied by.
     """
 
     name: str
     training: bool
     batch_size: int | None
     output_shape: tuple
+    kernel_factor: float = 1.0
 
 
 def register(*targets):

@@ -28,6 +28,7 @@ def predict(
     batch_size=None,
     input_correlation=0.0,
     space_correlation=0.0,
+    kernel_factor=1.0,
 ):
     """Mean, variance, correlation and gradient of every layer, in closed form.
 
@@ -59,6 +60,8 @@ def predict(
             inputs; 0 by default.
         space_correlation: float in `[0, 1]`. Correlation of two positions of one input;
             0 by default, for independent pixels.
+        kernel_factor: float. What the variances of all kernels are multiplied by,
+            1 by default: see `fixinit.theory.critical_factor`.
 
     Returns:
         `fixinit.theory.Prediction`, with one `LayerPrediction` per call. Those in a
@@ -81,11 +84,12 @@ def predict(
         ("space_correlation", space_correlation),
     ):
         check_number(name, value, "a number in [0, 1]", lambda x: 0 <= x <= 1)
+    check_number("kernel_factor", kernel_factor, "at least 0", lambda x: x >= 0)
     if batch_size is not None:
         check_positive_int("batch_size", batch_size)
     statistics = (input_mean, input_variance, input_correlation, space_correlation)
     traced = graph.trace(model)
-    walk = _Walk(bool(training), batch_size)
+    walk = _Walk(bool(training), batch_size, kernel_factor)
     inputs = [_input(traced.specs[value], statistics) for value in traced.inputs]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         outputs = walk.run(traced, inputs)
@@ -107,8 +111,9 @@ def _input(spec, statistics):
 class _Walk:
     """Goes through a graph, call by call, and keeps what is to be reported."""
 
-    def __init__(self, training, batch_size):
+    def __init__(self, training, batch_size, kernel_factor):
         self.training, self.batch_size = training, batch_size
+        self.kernel_factor = kernel_factor
         self.rows = []
         self.drawn = {}  # from layers to the sources of what they have drawn
 
@@ -154,7 +159,9 @@ class _Walk:
     def _call(self, traced, call, operation, values):
         # Like Keras, which overrides what a layer was called with.
         shape = tuple(traced.specs[call.outputs[0]].shape[1:])
-        setting = Setting(call.name, self.training, self.batch_size, shape)
+        setting = Setting(
+            call.name, self.training, self.batch_size, shape, self.kernel_factor
+        )
         args, kwargs = call.fill([values[i] for i in call.inputs])
         try:
             y = _apply(operation, setting, args, kwargs)

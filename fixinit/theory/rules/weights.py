@@ -1,5 +1,7 @@
 """Rules for the layers that multiply by a kernel."""
 
+import math
+
 import keras
 
 from fixinit.theory import calculus
@@ -16,9 +18,10 @@ def dense(layer, setting, x):
     if isinstance(layer.kernel_initializer, keras.initializers.Identity):
         if x.total_channels == units:
             bias = _bias(layer, (units,))
-            y = calculus.randomly_scale(x, (layer.kernel_initializer.gain, 0.0), bias)
+            gain = layer.kernel_initializer.gain * math.sqrt(setting.kernel_factor)
+            y = calculus.randomly_scale(x, (gain, 0.0), bias)
             return activate(y, layer.activation, setting)
-    weight = weight_moments(layer.kernel_initializer, (x.total_channels, units))
+    weight = _kernel(layer.kernel_initializer, (x.total_channels, units), setting)
     y = calculus.mix(x, [], units, weight, bias=_bias(layer, (units,)))
     return activate(y, layer.activation, setting)
 
@@ -37,7 +40,7 @@ def einsum_dense(layer, setting, x):
             )
     units = setting.output_shape[-1]
     shape = tuple(layer.kernel.shape)
-    weight = weight_moments(layer.kernel_initializer, shape)
+    weight = _kernel(layer.kernel_initializer, shape, setting)
     bias = _bias(layer, (units,)) if layer.bias_axes else (0.0, 0.0)
     y = calculus.mix(x, [], units, weight, bias=bias)
     return activate(y, layer.activation, setting)
@@ -49,7 +52,7 @@ _LAST_AXIS = ("...x,xy->...y", "...a,ab->...b")
 @register(keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 def convolution(layer, setting, x):
     shape = (*layer.kernel_size, x.total_channels // layer.groups, layer.filters)
-    weight = weight_moments(layer.kernel_initializer, shape)
+    weight = _kernel(layer.kernel_initializer, shape, setting)
     y = calculus.mix(
         x,
         windows(layer, x),
@@ -63,15 +66,17 @@ def convolution(layer, setting, x):
 
 @register(keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
 def depthwise(layer, setting, x):
-    y = _depthwise(layer, x, _bias(layer, (x.total_channels * layer.depth_multiplier,)))
+    y = _depthwise(
+        layer, setting, x, _bias(layer, (x.total_channels * layer.depth_multiplier,))
+    )
     return activate(y, layer.activation, setting)
 
 
 @register(keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
 def separable(layer, setting, x):
-    y = _depthwise(layer, x, (0.0, 0.0))
+    y = _depthwise(layer, setting, x, (0.0, 0.0))
     shape = (*(1 for _ in x.shape), y.total_channels, layer.filters)
-    weight = weight_moments(layer.pointwise_initializer, shape)
+    weight = _kernel(layer.pointwise_initializer, shape, setting)
     points = [Window.convolution(n, 1) for n in y.shape]
     y = calculus.mix(
         y, points, layer.filters, weight, bias=_bias(layer, (layer.filters,))
@@ -86,7 +91,7 @@ def separable(layer, setting, x):
 )
 def transposed(layer, setting, x):
     shape = (*layer.kernel_size, layer.filters, x.total_channels)
-    weight = weight_moments(layer.kernel_initializer, shape)
+    weight = _kernel(layer.kernel_initializer, shape, setting)
     options = zip(
         x.shape,
         setting.output_shape,
@@ -120,12 +125,18 @@ def windows(layer, x):
     return [Window.convolution(*option, layer.padding) for option in options]
 
 
-def _depthwise(layer, x, bias):
+def _depthwise(layer, setting, x, bias):
     shape = (*layer.kernel_size, x.total_channels, layer.depth_multiplier)
-    weight = weight_moments(layer.depthwise_initializer, shape)
+    weight = _kernel(layer.depthwise_initializer, shape, setting)
     return calculus.depthwise(
         x, windows(layer, x), layer.depth_multiplier, weight, bias
     )
+
+
+def _kernel(initializer, shape, setting):
+    """`(mean, variance)` of one weight of a kernel."""
+    mean, variance = weight_moments(initializer, shape)
+    return math.sqrt(setting.kernel_factor) * mean, setting.kernel_factor * variance
 
 
 def _bias(layer, shape):
