@@ -304,6 +304,7 @@ def functional(join, shape=(SIZE, SIZE, 16)):
                 ),
             ]
         ),
+        lambda a, b: fixinit.layers.ShakeShake()([a, b]),
         lambda a, b: fixinit.layers.ZeroPaddingShortcut(100, 2)(a),
         lambda a, b: fixinit.layers.ProjectionShortcut(100, 2)(a),
         lambda a, b: fixinit.layers.ScalarMultiplier(keras.initializers.Constant(0.4))(
@@ -314,6 +315,93 @@ def functional(join, shape=(SIZE, SIZE, 16)):
 def test_what_joins(join):
     # tanh of unit variance is not Gaussian, which the maximum takes it for.
     check(functional(join), (SIZE, SIZE, 16), 0.05)
+
+
+@pytest.mark.parametrize("level", ["batch", "sample"])
+@pytest.mark.parametrize("forward_mode", ["shake", "even"])
+def test_shake_shake_in_training(forward_mode, level):
+    # Constants, of which only the weights are random: E alpha^2 = 1 / 3.
+    x = keras.Input((8,))
+    ones = layers.Dense(8, kernel_initializer="zeros", bias_initializer="ones")(x)
+    layer = fixinit.layers.ShakeShake(forward_mode, "even", level)
+    y = layer([ones, layers.Dense(8, kernel_initializer="zeros")(x)])
+    prediction = theory.predict(keras.Model(x, y), training=True)
+    square = 1 / 3 if forward_mode == "shake" else 1 / 4
+    apart = square if level == "batch" else 1 / 4
+    row = prediction.layers[-1]
+    assert row.mean == pytest.approx(1 / 2)
+    assert row.mean_square == pytest.approx(square)
+    assert row.correlation == pytest.approx(apart / square)
+    assert prediction.layers[1].gradient == pytest.approx(1 / 4)
+
+
+@pytest.mark.parametrize("backward_mode", ["shake", "even", "keep"])
+@pytest.mark.parametrize("forward_mode", ["shake", "even"])
+def test_shake_shake_passes_gradients_by_its_backward_mode(forward_mode, backward_mode):
+    x = keras.Input((8,))
+    branches = [layers.Dense(8, name=name)(x) for name in "ab"]
+    y = fixinit.layers.ShakeShake(forward_mode, backward_mode)(branches)
+    random = backward_mode if backward_mode != "keep" else forward_mode
+    for training in (True, False):
+        row = theory.predict(keras.Model(x, y), training=training)["b"]
+        expected = 1 / 3 if training and random == "shake" else 1 / 4
+        assert row.gradient == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"strides": 2},
+        {"kernel_size": 4},
+        {"padding": "valid"},
+        {"dilation_rate": 2},
+    ],
+    ids=lambda options: "-".join(options) or "default",
+)
+def test_delta_orthogonal_kernels_read_their_centre(options):
+    def delta():
+        initializer = fixinit.initializers.DeltaOrthogonal(gain=1.5)
+        given = {"kernel_size": 3, "padding": "same", **options}
+        return layers.Conv2D(128, kernel_initializer=initializer, **given)
+
+    row = check(network(he(), layers.ReLU, delta), (SIZE, SIZE, 16), 0.03)
+    if not options:
+        # Nothing is lost at borders: 1.5^2 * 64 / 128 of what a ReLU passes.
+        before = theory.predict(network(he(), layers.ReLU, delta)()).layers[-2]
+        assert row.mean_square == pytest.approx(1.125 * before.mean_square)
+
+
+@pytest.mark.parametrize(
+    "kernel", ["orthogonal", fixinit.initializers.DeltaOrthogonal()], ids=["o", "delta"]
+)
+def test_looks_linear_networks_are_linear(kernel):
+    def looks_linear():
+        initializer = fixinit.initializers.LooksLinear(kernel)
+        return layers.Conv2D(64, 3, padding="same", kernel_initializer=initializer)
+
+    middle = [fixinit.layers.CReLU, looks_linear] * 3
+    row = check(network(he(), *middle), (SIZE, SIZE, 16), 0.03)
+    # Unlike a network of ReLUs, it has no part that all inputs have in common.
+    assert row.correlation == pytest.approx(0, abs=1e-9)
+    dense = network(
+        fixinit.layers.CReLU,
+        lambda: layers.Dense(
+            8, kernel_initializer=fixinit.initializers.LooksLinear("he_normal")
+        ),
+        shape=(8,),
+    )
+    prediction = theory.predict(dense(), input_mean=1.0, input_variance=3.0)
+    # W draws 2 / 8 and reads x: 2 * (1 + 3), of which 2 are common to all inputs.
+    assert prediction.layers[-1].mean_square == pytest.approx(8.0)
+    assert prediction.layers[-1].correlation == pytest.approx(1 / 4)
+
+
+def test_looks_linear_elsewhere_is_refused():
+    kernel = fixinit.initializers.LooksLinear()
+    model = network(lambda: layers.Conv2D(8, 3, kernel_initializer=kernel))()
+    with pytest.raises(ValueError, match="right behind a fixinit.layers.CReLU"):
+        theory.predict(model)
 
 
 def test_deep_post_activation_blocks_that_start_at_zero_stay_as_they_are():

@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from fixinit import initializers
 from fixinit.theory import calculus
 from fixinit.theory.initial import weight_moments
 from fixinit.theory.moments import Moments
@@ -21,7 +22,9 @@ def dense(layer, setting, x):
             gain = layer.kernel_initializer.gain * math.sqrt(setting.kernel_factor)
             y = calculus.randomly_scale(x, (gain, 0.0), bias)
             return activate(y, layer.activation, setting)
-    weight = _kernel(layer.kernel_initializer, (x.total_channels, units), setting)
+    shape = (x.total_channels, units)
+    x, initializer, shape = _mirrored(layer.kernel_initializer, setting, x, shape)
+    weight = _kernel(initializer, shape, setting)
     y = calculus.mix(x, [], units, weight, bias=_bias(layer, (units,)))
     return activate(y, layer.activation, setting)
 
@@ -51,16 +54,19 @@ _LAST_AXIS = ("...x,xy->...y", "...a,ab->...b")
 
 @register(keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 def convolution(layer, setting, x):
+    reads, initializer = windows(layer, x), layer.kernel_initializer
     shape = (*layer.kernel_size, x.total_channels // layer.groups, layer.filters)
-    weight = _kernel(layer.kernel_initializer, shape, setting)
-    y = calculus.mix(
-        x,
-        windows(layer, x),
-        layer.filters,
-        weight,
-        layer.groups,
-        _bias(layer, (layer.filters,)),
-    )
+    if layer.groups == 1:
+        x, initializer, shape = _mirrored(initializer, setting, x, shape)
+    if isinstance(initializer, initializers.DeltaOrthogonal):
+        # Zeros but for the centre: a matrix that reads through this tap alone.
+        centres = [(size - 1) // 2 for size in layer.kernel_size]
+        reads = [w.tap(centre) for w, centre in zip(reads, centres, strict=True)]
+        initializer = keras.initializers.Orthogonal(initializer.gain)
+        shape = shape[-2:]
+    weight = _kernel(initializer, shape, setting)
+    bias = _bias(layer, (layer.filters,))
+    y = calculus.mix(x, reads, layer.filters, weight, layer.groups, bias)
     return activate(y, layer.activation, setting)
 
 
@@ -131,6 +137,29 @@ def _depthwise(layer, setting, x, bias):
     return calculus.depthwise(
         x, windows(layer, x), layer.depth_multiplier, weight, bias
     )
+
+
+def _mirrored(initializer, setting, x, shape):
+    """A kernel `[W, -W]` on halves of the channels is W on their difference.
+
+    Returns:
+        `(x, initializer, shape)`: what W reads, what draws it, and its shape.
+    """
+    if not isinstance(initializer, initializers.LooksLinear):
+        return x, initializer, shape
+    middle = len(x.parts or ()) // 2
+    halves = [x.parts[:middle], x.parts[middle:]] if middle else [[], []]
+    first, second = ([tuple(part.channels) for part in half] for half in halves)
+    if not middle or first != second:
+        raise ValueError(
+            f"`{setting.name}` has the initializer LooksLinear, which is known right "
+            "behind a fixinit.layers.CReLU. Move the CReLU there."
+        )
+    x = calculus.concatenate(
+        [calculus.add([a, b], [1.0, -1.0]) for a, b in zip(*halves, strict=True)]
+    )
+    *rest, channels, filters = shape
+    return x, initializer.initializer, (*rest, channels // 2, filters)
 
 
 def _kernel(initializer, shape, setting):
