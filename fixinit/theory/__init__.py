@@ -5,6 +5,7 @@ from fixinit.theory import (
     rules,  # noqa: F401  (registers the rules)
 )
 from fixinit.theory.activations import activation
+from fixinit.theory.criticality import critical_factor
 from fixinit.theory.functions import Function
 from fixinit.theory.initial import weight_moments
 from fixinit.theory.mean_field import MeanField, critical_scale, edge_of_chaos
@@ -24,6 +25,7 @@ __all__ = [
     "Setting",
     "activation",
     "calculus",
+    "critical_factor",
     "critical_scale",
     "edge_of_chaos",
     "predict",

@@ -13,6 +13,8 @@ from scipy import optimize
 from fixinit._validation import check_choice, check_number
 from fixinit.theory import activations
 
+_TINY = 1e-300  # what is left of a normal density very far out
+
 
 class MeanField:
     """What depth does to variances, correlations and gradients, for one activation.
@@ -86,36 +88,49 @@ class MeanField:
         It is also the slope of the correlation map at 1.
 
         Args:
-            variance: float, by default the fixed point.
+            variance: float, by default the fixed point. At 0 and at infinity it is
+                the limit.
         """
         q = self.fixed_point() if variance is None else variance
+        # At 0 itself a kink would show its left side alone.
+        q = np.clip(q, 1e-20, 1e100)
         return self.weight_variance * self.activation.moments(0.0, q)[2]
 
     def fixed_point(self, start=1.0):
         """`q*`, the variance that layers converge to.
+
+        It is where the variance map first crosses the diagonal, from `start` on in
+        the direction in which it moves.
 
         Args:
             start: float. The first layer's variance. ReLU on its edge of chaos
                 keeps any variance, and returns this one.
 
         Returns:
-            float. Infinite if the variance diverges.
+            float. 0 if the variance vanishes (below 1e-12), and infinite if it
+            diverges (above 1e12).
         """
-        q = float(start)
-        # Steffensen's acceleration converges where plain iteration crawls.
-        for _ in range(10_000):
-            first = float(self.variance_map(q))
-            second = float(self.variance_map(first))
-            if not math.isfinite(second) or second > 1e30:
-                return math.inf
-            if abs(first - q) <= 1e-14 * max(q, 1e-300) or first < 1e-30:
-                return 0.0 if first < 1e-30 else first
-            bend = second - 2 * first + q
-            jump = q - (first - q) ** 2 / bend if bend else second
-            # Only where it goes on in the direction of the iteration.
-            forward = (jump - first) * (first - q) > 0 and jump > 0
-            q = jump if forward and jump < 10 * (q + first) else second
-        return q
+        q = check_number("start", start, "a number of at least 0", lambda x: x >= 0)
+        q = q or float(self.variance_map(0.0))
+        moves = self._drift(q)
+        if abs(moves) <= 1e-14 * q:
+            return q
+        factor = 2.0 if moves > 0 else 0.5
+        while 1e-12 < q < 1e12:
+            following = factor * q
+            # Where it does not move at all is the end of the way as well.
+            if moves * self._drift(following) <= 0:
+                ends = sorted([q, following])
+                return float(optimize.brentq(self._drift, *ends, xtol=1e-300))
+            q = following
+        return math.inf if moves > 0 else 0.0
+
+    def _drift(self, variance):
+        """What one layer adds to the variance."""
+        with np.errstate(over="ignore"):
+            second = float(self.activation.moments(0.0, variance)[1])
+        # In this order a small bias is not lost beside a large variance.
+        return self.weight_variance * second - variance + self.bias_variance
 
     def correlation_fixed_point(self, variance=None):
         """`c*`, the correlation that any two inputs converge to.
@@ -139,7 +154,12 @@ class MeanField:
 
     @property
     def phase(self):
-        """`"ordered"`, `"critical"` or `"chaotic"`: chi_1 below, at or above 1."""
+        """`"ordered"`, `"critical"` or `"chaotic"`: chi_1 below, at or above 1.
+
+        `"unbounded"` where the variance diverges: there is no fixed point.
+        """
+        if self.fixed_point() == math.inf:
+            return "unbounded"
         factor = float(self.gradient_factor())
         if abs(factor - 1) < 1e-6:
             return "critical"
@@ -177,7 +197,8 @@ def _depth(slope):
 def edge_of_chaos(activation, bias_variance=0.0):
     """The weight variances at which gradients neither vanish nor explode.
 
-    The curve `chi_1 = 1` at the fixed point q*, as a function of the bias variance.
+    The curve `chi_1 = 1` at a fixed point q* that the variance converges to, as a
+    function of the bias variance.
 
     Example:
 
@@ -189,17 +210,32 @@ def edge_of_chaos(activation, bias_variance=0.0):
 
     Args:
         activation: Name or `fixinit.theory.Function`.
-        bias_variance: float, `sigma_b^2`.
+        bias_variance: float or array, `sigma_b^2`.
 
     Returns:
-        `(weight_variance, variance)`: `sigma_w^2`, and the fixed point q* there.
-        Functions that scale, such as ReLU, keep any variance: 1 is returned.
+        `(weight_variance, variance)`: `sigma_w^2`, and the fixed point q* there, both
+        floats, or arrays like `bias_variance`. Functions that scale, such as ReLU,
+        keep any variance: 1 is returned.
 
     Raises:
         ValueError: If the activation has no edge at this bias variance, as ReLU
-            with any bias.
+            with any bias. Also where variances move away from every point with
+            `chi_1 = 1`, as with GELU and SiLU without biases: a network does not stay
+            there.
     """
     phi = activations.activation(activation)
+    biases = np.asarray(bias_variance)
+    for value in biases.ravel().tolist():
+        check_number("bias_variance", value, "a number of at least 0", lambda x: x >= 0)
+    points = [_edge(phi, activation, float(value)) for value in biases.ravel()]
+    if not biases.ndim:
+        return points[0]
+    weights, variances = np.reshape(points, (*biases.shape, 2)).T
+    return weights.T, variances.T
+
+
+def _edge(phi, name, bias_variance):
+    """One point of the curve."""
     if _scales(phi):
         slope = float(phi.moments(0.0, 1.0)[2])
         if bias_variance == 0:
@@ -213,24 +249,40 @@ def edge_of_chaos(activation, bias_variance=0.0):
         """What the bias variance would have to be for q to be the fixed point."""
         q = math.exp(log_q)
         _, second, slope = (float(x) for x in phi.moments(0.0, q))
-        return q - second / slope - bias_variance
+        return q - second / slope - bias_variance if slope > _TINY else -math.inf
 
     grid = np.linspace(math.log(1e-8), math.log(1e4), 241)
     values = np.array([excess(x) for x in grid])
-    if bias_variance == 0 and abs(phi(0.0)) == 0:
+    found = []
+    slope = float(phi.moments(0.0, 1e-20)[2])
+    if bias_variance == 0 == phi(0.0) and slope > _TINY and values[0] >= -1e-15:
         # The edge starts at q = 0 where the activation is odd enough.
-        slope = float(phi.moments(0.0, 1e-20)[2])
-        if values[0] >= -1e-15:
-            return 1 / slope, 0.0
-    changes = np.flatnonzero((values[:-1] < 0) & (values[1:] >= 0))
-    if not len(changes):
-        raise ValueError(
-            "This activation has no edge of chaos at this bias variance. Received: "
-            f"activation={activation!r}, bias_variance={bias_variance}. Try another."
-        )
-    i = changes[0]
-    q = math.exp(optimize.brentq(excess, grid[i], grid[i + 1], xtol=1e-14))
-    return 1 / float(phi.moments(0.0, q)[2]), q
+        found.append((1 / slope, 0.0))
+    for i in np.flatnonzero((values[:-1] < 0) & (values[1:] >= 0)):
+        q = math.exp(optimize.brentq(excess, grid[i], grid[i + 1], xtol=1e-14))
+        found.append((1 / float(phi.moments(0.0, q)[2]), q))
+    for weight_variance, q in found:
+        if _attracts(phi, weight_variance, bias_variance, q):
+            return weight_variance, q
+    away = "".join(
+        f" At ({w:.4g}, {q:.4g}) gradients keep their size, but variances move away."
+        for w, q in found
+    )
+    raise ValueError(
+        "This activation has no edge of chaos at this bias variance. Received: "
+        f"activation={name!r}, bias_variance={bias_variance}.{away} Try another, or "
+        "fixinit.theory.critical_scale, which keeps a variance for one layer."
+    )
+
+
+def _attracts(phi, weight_variance, bias_variance, q, step=1e-3):
+    """Whether a variance near a fixed point comes no further away from it."""
+    field = MeanField(phi, weight_variance, bias_variance)
+    above = (1 + step) * q if q else step
+    below = (1 - step) * q
+    # Rounding of the variances, which near q = 0 change by little more than that.
+    slack = 1e-9 * above
+    return field._drift(above) <= slack and field._drift(below) >= -slack
 
 
 def critical_scale(activation, variance=1.0, keep="variance"):
@@ -253,15 +305,24 @@ def critical_scale(activation, variance=1.0, keep="variance"):
 
     Returns:
         float, for `keras.initializers.VarianceScaling(scale, "fan_in")`.
+
+    Raises:
+        ValueError: If an argument is outside its range, or the activation is zero
+            at this variance.
     """
     check_choice("keep", keep, ("variance", "gradient"))
+    check_number("variance", variance, "a positive number", lambda x: x > 0)
     moments = activations.activation(activation).moments(0.0, variance)
-    if keep == "gradient":
-        return 1 / float(moments[2])
-    return variance / float(moments[1])
+    lost, kept = (moments[2], 1.0) if keep == "gradient" else (moments[1], variance)
+    if not lost > _TINY * kept:
+        raise ValueError(
+            f"The activation passes nothing on at this variance. Received: "
+            f"activation={activation!r}, variance={variance}. Pass a larger one."
+        )
+    return kept / float(lost)
 
 
 def _scales(phi):
     """Whether `phi(a x) = a phi(x)` for positive a."""
-    x = np.array([-3.0, -1.0, 1.0, 3.0])
+    x = np.array([-3.0, -1.0, -0.1, 0.1, 1.0, 3.0])
     return bool(np.allclose(phi(7 * x), 7 * phi(x), rtol=1e-12, atol=0))

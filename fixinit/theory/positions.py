@@ -199,6 +199,11 @@ class Window:
         short = _shortened(inputs)
         return cls(short, np.arange(short)[None], sizes=(inputs, 1))
 
+    def tap(self, index):
+        """The window that reads through one of the taps alone."""
+        taps = self._taps[:, [index]]
+        return Window(self._from, taps, None, (self.inputs, self.outputs))
+
     @property
     def selects(self):
         """Whether every output is one input, or 0."""

@@ -1,6 +1,7 @@
 """What `predict` returns: one row of numbers per layer."""
 
 import dataclasses
+import difflib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,10 @@ class Prediction:
         self._by_name = {layer.name: layer for layer in layers}
 
     def __getitem__(self, name):
+        if name not in self._by_name:
+            nearest = difflib.get_close_matches(str(name), self._by_name, n=3)
+            hint = f"Did you mean one of {nearest}?" if nearest else "See `.layers`."
+            raise KeyError(f"No call of the model has the name {name!r}. {hint}")
         return self._by_name[name]
 
     def __contains__(self, name):

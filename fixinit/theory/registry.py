@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import keras
+
 _RULES = {}
 _FOUND = {}  # what was found for a class, until the next registration
 
@@ -21,12 +23,14 @@ class Setting:
         training: bool. Whether the layer runs in training mode.
         batch_size: int, `None` for a very large batch.
         output_shape: Tuple of ints, without the batch.
+        kernel_factor: float. What variances of kernels are multiplied by.
     """
 
     name: str
     training: bool
     batch_size: int | None
     output_shape: tuple
+    kernel_factor: float = 1.0
 
 
 def register(*targets):
@@ -101,3 +105,15 @@ def find_by_key(key):
         return _RULES.get(key)
     except TypeError:
         return None
+
+
+def how_to_register(operation):
+    """The end of an error about a layer or an operation without a rule."""
+    kind, takes = type(operation).__name__, "layer, setting, x"
+    target = kind
+    if not isinstance(operation, keras.layers.Layer):
+        target, takes = repr(kind), "operation, setting, *args, **kwargs"
+    return (
+        f"Register a rule: `@fixinit.theory.register({target})` on a function "
+        f"`({takes}) -> Moments`, see `help(fixinit.theory.register)`."
+    )

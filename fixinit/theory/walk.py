@@ -11,7 +11,12 @@ from fixinit.layers import block_configs
 from fixinit.theory import backward, calculus
 from fixinit.theory.moments import Moments
 from fixinit.theory.prediction import LayerPrediction, Prediction
-from fixinit.theory.registry import Setting, find, find_by_key
+from fixinit.theory.registry import (
+    Setting,
+    find,
+    find_by_key,
+    how_to_register,
+)
 from fixinit.theory.rules.activations import function_of
 
 
@@ -23,6 +28,7 @@ def predict(
     batch_size=None,
     input_correlation=0.0,
     space_correlation=0.0,
+    kernel_factor=1.0,
 ):
     """Mean, variance, correlation and gradient of every layer, in closed form.
 
@@ -54,6 +60,8 @@ def predict(
             inputs; 0 by default.
         space_correlation: float in `[0, 1]`. Correlation of two positions of one input;
             0 by default, for independent pixels.
+        kernel_factor: float. What the variances of all kernels are multiplied by,
+            1 by default: see `fixinit.theory.critical_factor`.
 
     Returns:
         `fixinit.theory.Prediction`, with one `LayerPrediction` per call. Those in a
@@ -76,11 +84,12 @@ def predict(
         ("space_correlation", space_correlation),
     ):
         check_number(name, value, "a number in [0, 1]", lambda x: 0 <= x <= 1)
+    check_number("kernel_factor", kernel_factor, "at least 0", lambda x: x >= 0)
     if batch_size is not None:
         check_positive_int("batch_size", batch_size)
     statistics = (input_mean, input_variance, input_correlation, space_correlation)
     traced = graph.trace(model)
-    walk = _Walk(bool(training), batch_size)
+    walk = _Walk(bool(training), batch_size, kernel_factor)
     inputs = [_input(traced.specs[value], statistics) for value in traced.inputs]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         outputs = walk.run(traced, inputs)
@@ -102,9 +111,11 @@ def _input(spec, statistics):
 class _Walk:
     """Goes through a graph, call by call, and keeps what is to be reported."""
 
-    def __init__(self, training, batch_size):
+    def __init__(self, training, batch_size, kernel_factor):
         self.training, self.batch_size = training, batch_size
+        self.kernel_factor = kernel_factor
         self.rows = []
+        self.drawn = {}  # from layers to the sources of what they have drawn
 
     def run(self, traced, inputs, suffix="", replaced=None):
         """The moments of a graph's outputs.
@@ -148,22 +159,52 @@ class _Walk:
     def _call(self, traced, call, operation, values):
         # Like Keras, which overrides what a layer was called with.
         shape = tuple(traced.specs[call.outputs[0]].shape[1:])
-        setting = Setting(call.name, self.training, self.batch_size, shape)
+        setting = Setting(
+            call.name, self.training, self.batch_size, shape, self.kernel_factor
+        )
         args, kwargs = call.fill([values[i] for i in call.inputs])
         try:
-            return _apply(operation, setting, args, kwargs)
+            y = _apply(operation, setting, args, kwargs)
         except calculus.Dependent as error:
-            raise ValueError(f"`{call.name}` {error}. {_how(operation)}") from None
+            raise ValueError(
+                f"`{call.name}` {error}. {how_to_register(operation)}"
+            ) from None
+        self._draw_once(call, [values[i].sources for i in call.inputs], y)
+        return y
+
+    def _draw_once(self, call, sources, y):
+        """A layer that is called again has the weights that it had before."""
+        known = frozenset().union(*sources)
+        for tensor in _made_of(y):
+            new = tensor.sources - known
+            if new:
+                tensor.sources |= self.drawn.setdefault(call.operation, new)
 
     def _stack(self, call, x, suffix):
         stack, outside = call.operation, x.sources
+        # Nothing outside knows the weights of the blocks one by one.
+        drawn = self.drawn.setdefault(stack, frozenset([object()]))
+        if drawn & outside:
+            raise ValueError(
+                f"`{call.name}` calls a Stack on values that depend on its own "
+                "weights, whose covariance is not known. Give each call a Stack of "
+                "its own."
+            )
         for index in range(stack.depth):
             replaced = _with_constants(stack, index)
             (x,) = self.run(call.body, [x], f"{suffix}[{index}]", replaced)
-            # Nothing outside knows the weights of earlier blocks one by one.
-            x.sources = outside | {object()}
+            x.sources = outside | drawn
             self._report(f"{call.name}{suffix}[{index}]", stack.block, x)
         return x
+
+
+def _made_of(y):
+    """A value, what it was concatenated of, and what it is a function of."""
+    yield y
+    if y.latent:
+        yield y.latent[0]
+    for part in y.parts or ():
+        yield from _made_of(part)
 
 
 def _averager(y):
@@ -189,19 +230,9 @@ def _apply(operation, setting, args, kwargs):
         kind = type(operation).__name__
         raise ValueError(
             f"What {kind} `{setting.name}` does to variances is not known. "
-            + _how(operation)
+            + how_to_register(operation)
         )
     return rule(operation, setting, *args, **kwargs)
-
-
-def _how(operation):
-    kind = type(operation).__name__
-    is_layer = isinstance(operation, keras.layers.Layer)
-    target = kind if is_layer else repr(kind)
-    return (
-        f"Register a rule: `@fixinit.theory.register({target})` on a function "
-        "`(layer, setting, x) -> Moments`, see `help(fixinit.theory.register)`."
-    )
 
 
 def _with_constants(stack, index):

@@ -32,15 +32,42 @@ def test_edge_of_chaos_of_tanh_is_the_published_one():
 
 
 def test_edge_is_a_curve_on_which_gradients_keep_their_size():
-    for name in ("tanh", "erf", "elu", "silu"):
-        weights = []
-        for bias in (0.01, 0.04, 0.1):
-            weight, q = theory.edge_of_chaos(name, bias)
+    biases = np.array([0.01, 0.04, 0.1])
+    for name in ("tanh", "erf", "elu", "selu", "softsign"):
+        weights, variances = theory.edge_of_chaos(name, biases)
+        for weight, q, bias in zip(weights, variances, biases, strict=True):
             field = theory.MeanField(name, weight, bias)
             assert field.gradient_factor(q) == pytest.approx(1, abs=1e-9)
             assert field.variance_map(q) == pytest.approx(q, rel=1e-9)
-            weights.append(weight)
+            # Variances on either side converge to it, so that the network is on it.
+            assert field.fixed_point(0.5 * q) == pytest.approx(q, rel=1e-9)
+            assert field.fixed_point(2 * q) == pytest.approx(q, rel=1e-9)
+            assert field.phase == "critical"
+            assert theory.edge_of_chaos(name, bias) == (weight, q)
         assert len(set(weights)) == 3
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 1), (0,)])
+def test_curve_has_the_shape_of_the_biases(shape):
+    weights, variances = theory.edge_of_chaos("tanh", np.full(shape, 0.05))
+    assert weights.shape == variances.shape == shape
+
+
+@pytest.mark.parametrize(
+    "name, bias", [("gelu", 0.0), ("silu", 0.04), ("square", 0.0), ("soft_shrink", 0.0)]
+)
+def test_what_variances_move_away_from_is_no_edge(name, bias):
+    with pytest.raises(ValueError, match="no edge of chaos"):
+        theory.edge_of_chaos(name, bias)
+    if bias:
+        # Where silu has chi_1 = 1, what is 1 % more diverges: 0.6894 is repelling.
+        assert theory.MeanField(name, 2.8208264, bias).fixed_point(0.6964) == math.inf
+
+
+def test_thresholds_do_not_scale():
+    assert theory.MeanField("hard_shrink", 2.0).fixed_point(0.1) == 0.0
+    with pytest.raises(ValueError, match="no edge of chaos"):
+        theory.edge_of_chaos("sparse_plus")
 
 
 def test_phases_of_tanh():
@@ -89,6 +116,27 @@ def test_correlation_of_relu_converges_like_the_square_of_depth():
 def test_variance_that_diverges_is_infinite_and_that_dies_is_zero():
     assert theory.MeanField("relu", 2.5).fixed_point() == math.inf
     assert theory.MeanField("relu", 1.5).fixed_point() == 0.0
+    # Every layer adds the bias variance.
+    assert theory.MeanField("relu", 2.0, 0.5).fixed_point() == math.inf
+    assert theory.MeanField("linear", 1.0, 0.1).fixed_point() == math.inf
+    assert theory.MeanField("linear", 1.0, 0.1).phase == "unbounded"
+
+
+def test_fixed_points_are_those_of_the_iteration():
+    for weight, bias, start in ((1.3, 0.0, 1e-3), (4.0, 0.1, 50.0), (0.9, 0.2, 0.0)):
+        field, q = theory.MeanField("tanh", weight, bias), start
+        for _ in range(400):
+            q = field.variance_map(q)
+        assert field.fixed_point(start) == pytest.approx(q, rel=1e-9)
+    # Where the bias balances what is lost: q = 1.5 q / 2 + 0.1.
+    assert theory.MeanField("relu", 1.5, 0.1).fixed_point() == pytest.approx(0.4)
+
+
+def test_gradient_factor_at_zero_sees_both_sides_of_a_kink():
+    weight, q = theory.edge_of_chaos("selu")
+    assert q == 0.0
+    assert theory.MeanField("selu", weight).gradient_factor(0.0) == pytest.approx(1)
+    assert theory.MeanField("relu", 3.0).gradient_factor() == pytest.approx(1.5)
 
 
 def test_critical_scale_keeps_what_it_says():
@@ -109,7 +157,13 @@ def test_critical_scale_keeps_what_it_says():
         (lambda: theory.MeanField("relu", 2.0, -1.0), "`bias_variance` must be"),
         (lambda: theory.edge_of_chaos("relu", 0.1), "biases add up"),
         (lambda: theory.edge_of_chaos("softplus"), "no edge of chaos"),
+        (lambda: theory.edge_of_chaos("tanh", -1.0), "`bias_variance` must be"),
+        (lambda: theory.edge_of_chaos("tanh", [0.1, -1.0]), "`bias_variance` must be"),
         (lambda: theory.critical_scale("relu", keep="x"), "`keep` must be one of"),
+        (lambda: theory.critical_scale("gelu", variance=0), "`variance` must be a pos"),
+        (lambda: theory.critical_scale("gelu", variance=-1), "`variance` must be"),
+        (lambda: theory.critical_scale("hard_shrink", 1e-6), "passes nothing on"),
+        (lambda: theory.MeanField("tanh", 1.0).fixed_point(-1.0), "`start` must be"),
     ],
 )
 def test_bad_arguments_are_refused(make, message):

@@ -312,6 +312,26 @@ def test_activation_layers(activation):
     check(make, (64,), 0.03)
 
 
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda x: keras.ops.maximum(x, 0.0),
+        lambda x: keras.ops.maximum(x1=-0.5, x2=x),
+        lambda x: keras.ops.minimum(1, x),
+        lambda x: keras.ops.clip(x, -0.5, 1),
+        lambda x: keras.ops.multiply(x1=2.0, x2=x),
+        keras.ops.softmax,
+        keras.ops.log_softmax,
+    ],
+)
+def test_operations_with_numbers_and_over_channels(operation):
+    def make():
+        x = keras.Input((64,))
+        return keras.Model(x, operation(layers.Dense(512)(x)))
+
+    check(make, (64,), 0.03)
+
+
 def test_sparsemax_sums_to_one():
     model = keras.Sequential([keras.Input((512,)), layers.Activation("sparsemax")])
     row = theory.predict(model, input_variance=2.0).layers[-1]
@@ -368,6 +388,7 @@ def functional(join, shape=(SIZE, SIZE, 16)):
                 ),
             ]
         ),
+        lambda a, b: fixinit.layers.ShakeShake()([a, b]),
         lambda a, b: fixinit.layers.ZeroPaddingShortcut(100, 2)(a),
         lambda a, b: fixinit.layers.ProjectionShortcut(100, 2)(a),
         lambda a, b: fixinit.layers.ScalarMultiplier(keras.initializers.Constant(0.4))(
@@ -378,6 +399,93 @@ def functional(join, shape=(SIZE, SIZE, 16)):
 def test_what_joins(join):
     # tanh of unit variance is not Gaussian, which the maximum takes it for.
     check(functional(join), (SIZE, SIZE, 16), 0.05)
+
+
+@pytest.mark.parametrize("level", ["batch", "sample"])
+@pytest.mark.parametrize("forward_mode", ["shake", "even"])
+def test_shake_shake_in_training(forward_mode, level):
+    # Constants, of which only the weights are random: E alpha^2 = 1 / 3.
+    x = keras.Input((8,))
+    ones = layers.Dense(8, kernel_initializer="zeros", bias_initializer="ones")(x)
+    layer = fixinit.layers.ShakeShake(forward_mode, "even", level)
+    y = layer([ones, layers.Dense(8, kernel_initializer="zeros")(x)])
+    prediction = theory.predict(keras.Model(x, y), training=True)
+    square = 1 / 3 if forward_mode == "shake" else 1 / 4
+    apart = square if level == "batch" else 1 / 4
+    row = prediction.layers[-1]
+    assert row.mean == pytest.approx(1 / 2)
+    assert row.mean_square == pytest.approx(square)
+    assert row.correlation == pytest.approx(apart / square)
+    assert prediction.layers[1].gradient == pytest.approx(1 / 4)
+
+
+@pytest.mark.parametrize("backward_mode", ["shake", "even", "keep"])
+@pytest.mark.parametrize("forward_mode", ["shake", "even"])
+def test_shake_shake_passes_gradients_by_its_backward_mode(forward_mode, backward_mode):
+    x = keras.Input((8,))
+    branches = [layers.Dense(8, name=name)(x) for name in "ab"]
+    y = fixinit.layers.ShakeShake(forward_mode, backward_mode)(branches)
+    random = backward_mode if backward_mode != "keep" else forward_mode
+    for training in (True, False):
+        row = theory.predict(keras.Model(x, y), training=training)["b"]
+        expected = 1 / 3 if training and random == "shake" else 1 / 4
+        assert row.gradient == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"strides": 2},
+        {"kernel_size": 4},
+        {"padding": "valid"},
+        {"dilation_rate": 2},
+    ],
+    ids=lambda options: "-".join(options) or "default",
+)
+def test_delta_orthogonal_kernels_read_their_centre(options):
+    def delta():
+        initializer = fixinit.initializers.DeltaOrthogonal(gain=1.5)
+        given = {"kernel_size": 3, "padding": "same", **options}
+        return layers.Conv2D(128, kernel_initializer=initializer, **given)
+
+    row = check(network(he(), layers.ReLU, delta), (SIZE, SIZE, 16), 0.03)
+    if not options:
+        # Nothing is lost at borders: 1.5^2 * 64 / 128 of what a ReLU passes.
+        before = theory.predict(network(he(), layers.ReLU, delta)()).layers[-2]
+        assert row.mean_square == pytest.approx(1.125 * before.mean_square)
+
+
+@pytest.mark.parametrize(
+    "kernel", ["orthogonal", fixinit.initializers.DeltaOrthogonal()], ids=["o", "delta"]
+)
+def test_looks_linear_networks_are_linear(kernel):
+    def looks_linear():
+        initializer = fixinit.initializers.LooksLinear(kernel)
+        return layers.Conv2D(64, 3, padding="same", kernel_initializer=initializer)
+
+    middle = [fixinit.layers.CReLU, looks_linear] * 3
+    row = check(network(he(), *middle), (SIZE, SIZE, 16), 0.03)
+    # Unlike a network of ReLUs, it has no part that all inputs have in common.
+    assert row.correlation == pytest.approx(0, abs=1e-9)
+    dense = network(
+        fixinit.layers.CReLU,
+        lambda: layers.Dense(
+            8, kernel_initializer=fixinit.initializers.LooksLinear("he_normal")
+        ),
+        shape=(8,),
+    )
+    prediction = theory.predict(dense(), input_mean=1.0, input_variance=3.0)
+    # W draws 2 / 8 and reads x: 2 * (1 + 3), of which 2 are common to all inputs.
+    assert prediction.layers[-1].mean_square == pytest.approx(8.0)
+    assert prediction.layers[-1].correlation == pytest.approx(1 / 4)
+
+
+def test_looks_linear_elsewhere_is_refused():
+    kernel = fixinit.initializers.LooksLinear()
+    model = network(lambda: layers.Conv2D(8, 3, kernel_initializer=kernel))()
+    with pytest.raises(ValueError, match="right behind a fixinit.layers.CReLU"):
+        theory.predict(model)
 
 
 def test_deep_post_activation_blocks_that_start_at_zero_stay_as_they_are():
@@ -438,6 +546,12 @@ def test_a_table_and_a_dict():
     assert {"name", "kind", "mean", "variance", "mean_square"} < set(first)
 
 
+def test_a_name_that_no_call_has_suggests_near_ones():
+    prediction = theory.predict(fixinit.models.ResidualMLP(1, units=8))
+    with pytest.raises(KeyError, match=r"'block1/merg'.*'block1/merge'"):
+        prediction["block1/merg"]
+
+
 class Unknown(layers.Layer):
     def call(self, x):
         return x
@@ -477,12 +591,80 @@ def test_what_is_not_known_is_refused(layer, message):
         theory.predict(model)
 
 
+@pytest.mark.parametrize(
+    "operation, message",
+    [
+        (lambda x: x / keras.ops.exp(x), r"divides by activations.*register\('"),
+        (lambda x: 1 / x, r"divides by activations.*\(operation, setting, \*args"),
+        (keras.ops.cumsum, r"register\('Cumsum'\)`.*\(operation, setting, \*args"),
+        (lambda x: keras.ops.softmax(x, axis=1), "other axes than the last"),
+    ],
+)
+def test_operations_that_are_not_known_are_refused(operation, message):
+    x = keras.Input((6, 6, 8))
+    with pytest.raises(ValueError, match=message):
+        theory.predict(keras.Model(x, operation(x)))
+
+
 def test_dependent_values_are_refused():
     x = keras.Input((6, 6, 8))
     y = layers.Conv2D(8, 3, padding="same")(x)
     pooled = layers.AveragePooling2D(3, 1, padding="same")(y)
     with pytest.raises(ValueError, match="depend on the same weights"):
         theory.predict(keras.Model(x, layers.Add(name="sum")([y, pooled])))
+
+
+def _called_twice(layer, join, read=lambda x: (x, x)):
+    x = keras.Input((8,))
+    a, b = read(x)
+    return keras.Model(x, join()([layer(a), layer(b)]))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda d: _called_twice(d, layers.Add),
+        lambda d: _called_twice(d, layers.Subtract, lambda x: (x, x / 2)),
+        lambda d: _called_twice(d, layers.Multiply, lambda x: (x, layers.ReLU()(x))),
+        lambda d: _called_twice(lambda x: layers.ReLU()(d(x)), layers.Maximum),
+        lambda d: _called_twice(keras.Sequential([d, layers.ReLU()]), layers.Add),
+    ],
+)
+@pytest.mark.parametrize("activation", [None, "tanh"])
+def test_a_layer_that_is_called_twice_has_one_kernel(make, activation):
+    model = make(layers.Dense(8, activation))
+    with pytest.raises(ValueError, match="depend on the same weights"):
+        theory.predict(model)
+
+
+def test_two_inputs_through_one_layer_are_not_added_as_independent():
+    a, b = keras.Input((8,)), keras.Input((8,))
+    dense = layers.Dense(8)
+    model = keras.Model([a, b], layers.Multiply()([dense(a), dense(b)]))
+    with pytest.raises(ValueError, match="depend on the same weights"):
+        theory.predict(model, input_mean=1.0)
+
+
+def test_a_layer_called_twice_in_a_row_is_predicted():
+    def make():
+        x = inputs = keras.Input((512,))
+        dense = layers.Dense(512, "relu", kernel_initializer="he_normal")
+        for _ in range(2):
+            x = dense(x)
+        return keras.Model(inputs, x)
+
+    # The kernel draws anew of what it has not seen.
+    check(make, (512,), 0.03)
+
+
+def test_a_stack_that_reads_its_own_outputs_is_refused():
+    block = fixinit.layers.ResidualBlock([layers.Dense(8)])
+    stack = fixinit.layers.Stack(block, 3)
+    x = keras.Input((8,))
+    y = layers.Dense(8)(stack(x))
+    assert len(theory.predict(keras.Model(x, stack(y)))) > 6
+    with pytest.raises(ValueError, match="depend on its own weights"):
+        theory.predict(keras.Model(x, stack(stack(x))))
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,15 @@ SCHEMES = {
 }
 
 
-def mlp(scheme, blocks, width, seed=0):
+def mlp(scheme, blocks, width, seed=0, **options):
     return fixinit.models.ResidualMLP(
-        blocks, width, scheme=scheme, input_shape=(width,), seed=seed, stacked=False
+        blocks,
+        width,
+        scheme=scheme,
+        input_shape=(width,),
+        seed=seed,
+        stacked=False,
+        **options,
     )
 
 
@@ -38,6 +44,54 @@ def test_closed_forms_are_predicted_exactly(name, blocks):
     # The normalizations add their epsilon to a variance of at least one.
     rtol = 1e-4 if isinstance(scheme, schemes.BatchNorm) else 1e-9
     np.testing.assert_allclose(found, expected, rtol=rtol)
+
+
+def convolutional(scheme, width, seed=0, blocks=4, shape=(8, 8, 16), **options):
+    return fixinit.models.ResNet(
+        (blocks,),
+        (width,),
+        scheme=scheme,
+        input_shape=shape,
+        seed=seed,
+        stacked=False,
+        **{"preactivation": True, **options},
+    )
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.parametrize("blocks", [6, pytest.param(100, marks=pytest.mark.slow)])
+def test_closed_forms_are_predicted_exactly_without_padding(name, blocks):
+    scheme = schemes.get(SCHEMES[name])
+    model = convolutional(scheme, 16, blocks=blocks, shape=(4, 16), kernel_size=1)
+    found = after_blocks(theory.predict(model, training=True))
+    expected = scheme.predicted_variance(blocks, found[0])
+    rtol = 1e-4 if isinstance(scheme, schemes.BatchNorm) else 1e-9
+    np.testing.assert_allclose(found, expected, rtol=rtol)
+
+
+def test_padding_takes_less_the_larger_the_image():
+    missing = []
+    for size in (8, 32):
+        model = convolutional("scaled_residual", 16, blocks=20, shape=(size, size, 16))
+        found = after_blocks(theory.predict(model))
+        scheme = schemes.get("scaled_residual")
+        missing.append(1 - found[-1] / scheme.predicted_variance(20, found[0])[-1])
+    # As documented. A border of one position is 1 / size of the image.
+    assert missing[0] == pytest.approx(0.174, abs=2e-3)
+    assert missing[1] == pytest.approx(0.044, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    "scheme", ["fixup", "rezero", "skip_init", schemes.BatchNorm(zero_gamma=True)]
+)
+def test_branches_that_start_at_zero_keep_the_variance_in_both_orders(scheme):
+    for make in (mlp, convolutional):
+        model = make(scheme, blocks=6, width=16, preactivation=False)
+        prediction = theory.predict(model, training=True)
+        found = [x.mean_square for x in prediction if x.name.endswith("/activation")]
+        start = prediction["stem_activation"].mean_square
+        expected = schemes.get(scheme).predicted_variance(6, start)[1:]
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def measured(make, seeds, shape, batch=16):
@@ -88,15 +142,15 @@ def test_wide_networks_agree_with_both(name, blocks):
     agree(found, scheme.predicted_variance(blocks, prediction[0]))
 
 
-def convolutional(scheme, width, seed=0, blocks=4):
-    return fixinit.models.ResNet(
-        (blocks,),
-        (width,),
-        scheme=scheme,
-        preactivation=True,
-        input_shape=(8, 8, 16),
-        seed=seed,
-    )
+@pytest.mark.parametrize("name", ["scaled_residual", "normalized_sum"])
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_convolutional_networks_agree(name, kernel_size):
+    shape, options = (8, 8, 16), {"blocks": 4, "kernel_size": kernel_size}
+    found = measured(lambda seed: convolutional(name, 64, seed, **options), 8, shape)
+    prediction = after_blocks(theory.predict(convolutional(name, 64, **options)))
+    agree(found, prediction)
+    if kernel_size == 1:
+        agree(found, schemes.get(name).predicted_variance(4, prediction[0]))
 
 
 @pytest.mark.slow
@@ -105,6 +159,24 @@ def test_wide_convolutional_networks_agree(name):
     found = measured(lambda seed: convolutional(name, 512, seed), 20, (8, 8, 16))
     prediction = theory.predict(convolutional(name, 512), training=True, batch_size=16)
     agree(found[:, 1:], after_blocks(prediction)[1:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_wide_and_deep_convolutional_networks_agree_with_both(name, kernel_size):
+    # One spatial axis: 100 blocks of 3x3 kernels of this width take 2 GB.
+    scheme, shape = schemes.get(SCHEMES[name]), (8, 512)
+
+    def make(seed=0):
+        options = {"blocks": 100, "shape": shape, "kernel_size": kernel_size}
+        return convolutional(scheme, 512, seed, **options)
+
+    found = measured(make, 20, shape)
+    prediction = after_blocks(theory.predict(make(), training=True, batch_size=16))
+    agree(found, prediction)
+    if kernel_size == 1:
+        agree(found, scheme.predicted_variance(100, prediction[0]))
 
 
 def test_stacks_are_predicted_like_separate_blocks():

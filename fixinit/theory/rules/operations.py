@@ -6,19 +6,21 @@ import numpy as np
 
 from fixinit.theory import calculus
 from fixinit.theory.moments import Moments
-from fixinit.theory.registry import register
+from fixinit.theory.piecewise import PiecewiseLinear
+from fixinit.theory.registry import how_to_register, register
+from fixinit.theory.rules import activations
 from fixinit.theory.rules.merging import concatenate_along
 from fixinit.theory.rules.shapes import to_shape
 
 
 @register("Add")
-def add(operation, setting, a, b):
-    return _linear(setting, a, b, 1.0)
+def add(operation, setting, x1, x2):
+    return _linear(setting, x1, x2, 1.0)
 
 
 @register("Subtract")
-def subtract(operation, setting, a, b):
-    return _linear(setting, a, b, -1.0)
+def subtract(operation, setting, x1, x2):
+    return _linear(setting, x1, x2, -1.0)
 
 
 def _linear(setting, a, b, sign):
@@ -30,29 +32,63 @@ def _linear(setting, a, b, sign):
 
 
 @register("Multiply")
-def multiply(operation, setting, a, b):
-    if isinstance(a, Moments) and isinstance(b, Moments):
-        return calculus.multiply([a, b])
-    if isinstance(a, Moments):
-        return calculus.scale(a, _constant(b, setting))
-    return calculus.scale(b, _constant(a, setting))
+def multiply(operation, setting, x1, x2):
+    if isinstance(x1, Moments) and isinstance(x2, Moments):
+        return calculus.multiply([x1, x2])
+    x, factor = _one_of(x1, x2, setting)
+    return calculus.scale(x, factor)
 
 
 @register("Divide", "TrueDivide")
-def divide(operation, setting, a, b):
-    if not isinstance(a, Moments):
-        raise ValueError(f"`{setting.name}` divides by activations: not known.")
-    return calculus.scale(a, 1 / _constant(b, setting))
+def divide(operation, setting, x1, x2):
+    if isinstance(x2, Moments):
+        raise ValueError(
+            f"`{setting.name}` divides by activations, which is not known. "
+            + how_to_register(operation)
+        )
+    return calculus.scale(x1, 1 / _constant(x2, setting))
 
 
 @register("Maximum")
-def maximum(operation, setting, a, b):
-    return calculus.maximum([a, b])
+def maximum(operation, setting, x1, x2):
+    if isinstance(x1, Moments) and isinstance(x2, Moments):
+        return calculus.maximum([x1, x2])
+    x, low = _one_of(x1, x2, setting)
+    return calculus.apply(x, PiecewiseLinear([low], [0.0, 1.0], [low, 0.0]))
 
 
 @register("Minimum")
-def minimum(operation, setting, a, b):
-    return calculus.maximum([a, b], sign=-1.0)
+def minimum(operation, setting, x1, x2):
+    if isinstance(x1, Moments) and isinstance(x2, Moments):
+        return calculus.maximum([x1, x2], sign=-1.0)
+    x, high = _one_of(x1, x2, setting)
+    return calculus.apply(x, PiecewiseLinear([high], [1.0, 0.0], [0.0, high]))
+
+
+@register("Clip")
+def clip(operation, setting, x):
+    low, high = (_constant(x, setting) for x in (operation.x_min, operation.x_max))
+    clipped = PiecewiseLinear([low, high], [0.0, 1.0, 0.0], [low, 0.0, high])
+    return calculus.apply(x, clipped)
+
+
+@register("Softmax")
+def softmax(operation, setting, x):
+    return _over_channels(operation, setting, x, activations.softmax)
+
+
+@register("LogSoftmax")
+def log_softmax(operation, setting, x):
+    return _over_channels(operation, setting, x, activations.log_softmax)
+
+
+def _over_channels(operation, setting, x, function):
+    if operation.axis not in (-1, len(x.shape) + 1):
+        raise ValueError(
+            f"`{setting.name}` over other axes than the last one is not known. "
+            f"Received: axis={operation.axis}"
+        )
+    return function(x)
 
 
 @register("Cast", "Identity", "StopGradient", "Copy")
@@ -81,6 +117,13 @@ def mean(operation, setting, x):
             f"Received: axis={operation.axis}"
         )
     return calculus.global_average(x, operation.keepdims)
+
+
+def _one_of(a, b, setting):
+    """Of activations and a number, in whichever order: `(activations, number)`."""
+    if isinstance(a, Moments):
+        return a, _constant(b, setting)
+    return b, _constant(a, setting)
 
 
 def _constant(value, setting):

@@ -2,9 +2,9 @@
 
 from fixinit import layers
 from fixinit.theory import calculus
-from fixinit.theory.activations import activation
 from fixinit.theory.initial import weight_moments
 from fixinit.theory.moments import Moments, set_diagonal
+from fixinit.theory.piecewise import PiecewiseLinear
 from fixinit.theory.positions import Window
 from fixinit.theory.registry import find, register
 
@@ -48,10 +48,9 @@ def crelu(layer, setting, x):
             f"CReLU `{setting.name}` is known over the last axis, the channels. "
             f"Received: axis={layer.axis}"
         )
-    halves = [calculus.scale(x, 1.0), calculus.scale(x, -1.0)]
-    return calculus.concatenate(
-        [calculus.apply(half, activation("relu")) for half in halves]
-    )
+    # Both are functions of the same values, whose difference is known to be linear.
+    halves = PiecewiseLinear([0.0], [0.0, 1.0]), PiecewiseLinear([0.0], [-1.0, 0.0])
+    return calculus.concatenate([calculus.apply(x, half) for half in halves])
 
 
 @register(layers.StochasticDepth)
@@ -78,6 +77,23 @@ def shake_drop(layer, setting, x):
     apart = p + (1 - p) * alpha**2
     near = apart if layer.level == "element" else square
     return _drawn(x, mean, square, near, square if layer.level == "batch" else apart)
+
+
+@register(layers.ShakeShake)
+def shake_shake(layer, setting, xs):
+    """`(a + b) / 2 + t (a - b) / 2` with t uniform in [-1, 1): its square is 1 / 3."""
+    half = calculus.add(xs, [0.5, 0.5])
+    squares = {"shake": 1 / 3, "even": 0.0}
+    forward = squares[layer.forward_mode]
+    backward = squares.get(layer.backward_mode, forward)
+    if not setting.training or not (forward or backward):
+        return half
+    difference = calculus.add(xs, [0.5, -0.5])
+    apart = forward if layer.level == "batch" else 0.0
+    same = half.same + forward * difference.same
+    y = half.like(half.mean, same, half.cross + apart * difference.cross)
+    y.node.link(xs, lambda g: [(1 + backward) / 4 * g for _ in xs])
+    return y
 
 
 def _drawn(x, mean, square, near, apart):

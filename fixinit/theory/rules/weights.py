@@ -1,7 +1,10 @@
 """Rules for the layers that multiply by a kernel."""
 
+import math
+
 import keras
 
+from fixinit import initializers
 from fixinit.theory import calculus
 from fixinit.theory.initial import weight_moments
 from fixinit.theory.moments import Moments
@@ -16,9 +19,12 @@ def dense(layer, setting, x):
     if isinstance(layer.kernel_initializer, keras.initializers.Identity):
         if x.total_channels == units:
             bias = _bias(layer, (units,))
-            y = calculus.randomly_scale(x, (layer.kernel_initializer.gain, 0.0), bias)
+            gain = layer.kernel_initializer.gain * math.sqrt(setting.kernel_factor)
+            y = calculus.randomly_scale(x, (gain, 0.0), bias)
             return activate(y, layer.activation, setting)
-    weight = weight_moments(layer.kernel_initializer, (x.total_channels, units))
+    shape = (x.total_channels, units)
+    x, initializer, shape = _mirrored(layer.kernel_initializer, setting, x, shape)
+    weight = _kernel(initializer, shape, setting)
     y = calculus.mix(x, [], units, weight, bias=_bias(layer, (units,)))
     return activate(y, layer.activation, setting)
 
@@ -37,7 +43,7 @@ def einsum_dense(layer, setting, x):
             )
     units = setting.output_shape[-1]
     shape = tuple(layer.kernel.shape)
-    weight = weight_moments(layer.kernel_initializer, shape)
+    weight = _kernel(layer.kernel_initializer, shape, setting)
     bias = _bias(layer, (units,)) if layer.bias_axes else (0.0, 0.0)
     y = calculus.mix(x, [], units, weight, bias=bias)
     return activate(y, layer.activation, setting)
@@ -48,30 +54,35 @@ _LAST_AXIS = ("...x,xy->...y", "...a,ab->...b")
 
 @register(keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 def convolution(layer, setting, x):
+    reads, initializer = windows(layer, x), layer.kernel_initializer
     shape = (*layer.kernel_size, x.total_channels // layer.groups, layer.filters)
-    weight = weight_moments(layer.kernel_initializer, shape)
-    y = calculus.mix(
-        x,
-        windows(layer, x),
-        layer.filters,
-        weight,
-        layer.groups,
-        _bias(layer, (layer.filters,)),
-    )
+    if layer.groups == 1:
+        x, initializer, shape = _mirrored(initializer, setting, x, shape)
+    if isinstance(initializer, initializers.DeltaOrthogonal):
+        # Zeros but for the centre: a matrix that reads through this tap alone.
+        centres = [(size - 1) // 2 for size in layer.kernel_size]
+        reads = [w.tap(centre) for w, centre in zip(reads, centres, strict=True)]
+        initializer = keras.initializers.Orthogonal(initializer.gain)
+        shape = shape[-2:]
+    weight = _kernel(initializer, shape, setting)
+    bias = _bias(layer, (layer.filters,))
+    y = calculus.mix(x, reads, layer.filters, weight, layer.groups, bias)
     return activate(y, layer.activation, setting)
 
 
 @register(keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
 def depthwise(layer, setting, x):
-    y = _depthwise(layer, x, _bias(layer, (x.total_channels * layer.depth_multiplier,)))
+    y = _depthwise(
+        layer, setting, x, _bias(layer, (x.total_channels * layer.depth_multiplier,))
+    )
     return activate(y, layer.activation, setting)
 
 
 @register(keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
 def separable(layer, setting, x):
-    y = _depthwise(layer, x, (0.0, 0.0))
+    y = _depthwise(layer, setting, x, (0.0, 0.0))
     shape = (*(1 for _ in x.shape), y.total_channels, layer.filters)
-    weight = weight_moments(layer.pointwise_initializer, shape)
+    weight = _kernel(layer.pointwise_initializer, shape, setting)
     points = [Window.convolution(n, 1) for n in y.shape]
     y = calculus.mix(
         y, points, layer.filters, weight, bias=_bias(layer, (layer.filters,))
@@ -86,7 +97,7 @@ def separable(layer, setting, x):
 )
 def transposed(layer, setting, x):
     shape = (*layer.kernel_size, layer.filters, x.total_channels)
-    weight = weight_moments(layer.kernel_initializer, shape)
+    weight = _kernel(layer.kernel_initializer, shape, setting)
     options = zip(
         x.shape,
         setting.output_shape,
@@ -120,12 +131,41 @@ def windows(layer, x):
     return [Window.convolution(*option, layer.padding) for option in options]
 
 
-def _depthwise(layer, x, bias):
+def _depthwise(layer, setting, x, bias):
     shape = (*layer.kernel_size, x.total_channels, layer.depth_multiplier)
-    weight = weight_moments(layer.depthwise_initializer, shape)
+    weight = _kernel(layer.depthwise_initializer, shape, setting)
     return calculus.depthwise(
         x, windows(layer, x), layer.depth_multiplier, weight, bias
     )
+
+
+def _mirrored(initializer, setting, x, shape):
+    """A kernel `[W, -W]` on halves of the channels is W on their difference.
+
+    Returns:
+        `(x, initializer, shape)`: what W reads, what draws it, and its shape.
+    """
+    if not isinstance(initializer, initializers.LooksLinear):
+        return x, initializer, shape
+    middle = len(x.parts or ()) // 2
+    halves = [x.parts[:middle], x.parts[middle:]] if middle else [[], []]
+    first, second = ([tuple(part.channels) for part in half] for half in halves)
+    if not middle or first != second:
+        raise ValueError(
+            f"`{setting.name}` has the initializer LooksLinear, which is known right "
+            "behind a fixinit.layers.CReLU. Move the CReLU there."
+        )
+    x = calculus.concatenate(
+        [calculus.add([a, b], [1.0, -1.0]) for a, b in zip(*halves, strict=True)]
+    )
+    *rest, channels, filters = shape
+    return x, initializer.initializer, (*rest, channels // 2, filters)
+
+
+def _kernel(initializer, shape, setting):
+    """`(mean, variance)` of one weight of a kernel."""
+    mean, variance = weight_moments(initializer, shape)
+    return math.sqrt(setting.kernel_factor) * mean, setting.kernel_factor * variance
 
 
 def _bias(layer, shape):
