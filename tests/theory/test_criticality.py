@@ -73,8 +73,9 @@ def test_gradients_keep_their_size_at_it():
         first, last = (model.layers[i].output for i in (1, 23))
         start = keras.Model(model.input, first)
         middle = keras.Model(first, last)
-        h = start(rng.standard_normal((16, 256)).astype("float32"))
-        g = rng.standard_normal((16, 256)).astype("float32")
+        x, g = rng.standard_normal((2, 16, 256)).astype("float32")
+        g = keras.ops.convert_to_tensor(g)
+        h = keras.ops.stop_gradient(start(x))
 
         def loss(values, _, middle=middle, g=g):
             return keras.ops.sum(middle(values[0]) * g)
