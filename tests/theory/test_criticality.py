@@ -58,7 +58,7 @@ def test_what_comes_before_the_fixed_point_counts():
     # Without biases the edge is at 1 for ever deeper networks. From inputs of
     # variance 1 on, tanh loses gradient on its first layers, which others make up for.
     short, long = (theory.critical_factor(plain("tanh", depth)) for depth in (5, 12))
-    assert 1 < long < 1.75 < short
+    assert 1 < long < 1.9 < short
     small = theory.critical_factor(plain("tanh", 5), input_variance=1e-6)
     assert small == pytest.approx(1.0, abs=1e-4)
 
@@ -73,8 +73,9 @@ def test_gradients_keep_their_size_at_it():
         first, last = (model.layers[i].output for i in (1, 23))
         start = keras.Model(model.input, first)
         middle = keras.Model(first, last)
-        h = start(rng.standard_normal((16, 256)).astype("float32"))
-        g = rng.standard_normal((16, 256)).astype("float32")
+        x, g = rng.standard_normal((2, 16, 256)).astype("float32")
+        g = keras.ops.convert_to_tensor(g)
+        h = keras.ops.stop_gradient(start(x))
 
         def loss(values, _, middle=middle, g=g):
             return keras.ops.sum(middle(values[0]) * g)
