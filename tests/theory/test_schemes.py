@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from scipy import stats
 
 import fixinit
 from fixinit import layers, schemes, theory
@@ -113,14 +114,24 @@ def measured(make, seeds, shape, batch=16):
 
 
 def agree(found, expected):
+    """No block is further off than chance has it in one test of a thousand."""
+    seeds, blocks = found.shape
+    check(found, expected, stats.t.isf(0.5e-3 / blocks, seeds - 1), outside=0)
+
+
+def agree_closely(found, expected):
     """Within three standard errors, at nine blocks in ten.
 
     Blocks share what came before them, so they leave the band together or hardly.
     """
+    check(found, expected, 3, outside=0.1)
+
+
+def check(found, expected, standard_errors, outside):
     mean = found.mean(axis=0)
     error = found.std(axis=0, ddof=1) / np.sqrt(len(found))
-    outside = np.abs(mean - expected) > 3 * error + 1e-5 * expected
-    assert np.mean(outside) <= 0.1, (mean / expected - 1, error / expected)
+    off = np.abs(mean - expected) > standard_errors * error + 1e-5 * expected
+    assert np.mean(off) <= outside, (mean / expected - 1, error / expected)
 
 
 @pytest.mark.parametrize("name", ["unnormalized", "scaled_residual", "fixup"])
@@ -131,15 +142,19 @@ def test_networks_agree_with_both(name):
     agree(found, after_blocks(prediction))
 
 
+# Those whose variance changes from block to block.
+CHANGING = ("unnormalized", "batch_norm", "scaled_residual", "skip_init at 0.3")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.parametrize("name", CHANGING)
 @pytest.mark.parametrize("blocks", [10, 100])
 def test_wide_networks_agree_with_both(name, blocks):
     width, scheme = 512, schemes.get(SCHEMES[name])
     found = measured(lambda seed: mlp(scheme, blocks, width, seed), 20, (width,))
     prediction = after_blocks(theory.predict(mlp(scheme, blocks, width), training=True))
-    agree(found, prediction)
-    agree(found, scheme.predicted_variance(blocks, prediction[0]))
+    agree_closely(found, prediction)
+    agree_closely(found, scheme.predicted_variance(blocks, prediction[0]))
 
 
 @pytest.mark.parametrize("name", ["scaled_residual", "normalized_sum"])
@@ -158,12 +173,14 @@ def test_convolutional_networks_agree(name, kernel_size):
 def test_wide_convolutional_networks_agree(name):
     found = measured(lambda seed: convolutional(name, 512, seed), 20, (8, 8, 16))
     prediction = theory.predict(convolutional(name, 512), training=True, batch_size=16)
-    agree(found[:, 1:], after_blocks(prediction)[1:])
+    agree_closely(found[:, 1:], after_blocks(prediction)[1:])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SCHEMES)
-@pytest.mark.parametrize("kernel_size", [1, 3])
+@pytest.mark.parametrize(
+    ("name", "kernel_size"),
+    [("unnormalized", 1), ("scaled_residual", 3), ("batch_norm", 3)],
+)
 def test_wide_and_deep_convolutional_networks_agree_with_both(name, kernel_size):
     # One spatial axis: 100 blocks of 3x3 kernels of this width take 2 GB.
     scheme, shape = schemes.get(SCHEMES[name]), (8, 512)
@@ -174,9 +191,9 @@ def test_wide_and_deep_convolutional_networks_agree_with_both(name, kernel_size)
 
     found = measured(make, 20, shape)
     prediction = after_blocks(theory.predict(make(), training=True, batch_size=16))
-    agree(found, prediction)
+    agree_closely(found, prediction)
     if kernel_size == 1:
-        agree(found, scheme.predicted_variance(100, prediction[0]))
+        agree_closely(found, scheme.predicted_variance(100, prediction[0]))
 
 
 def test_stacks_are_predicted_like_separate_blocks():
