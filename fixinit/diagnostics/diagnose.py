@@ -36,9 +36,10 @@ def diagnose(model, x, y=None, loss=None, optimizer=None, training=True):
         x: Array of inputs, or a list or dict of them for several inputs.
         y: Targets, in the structure of the outputs. `None` takes the gradient of a
             sum of the outputs with fixed weights of +1 and -1 instead of a loss.
-        loss: Keras loss, its name, or a callable `(y_true, y_pred)`. By default the
-            one that the model is compiled with; if it is not compiled, cross-entropy
-            for integer targets, mean squared error for others.
+        loss: Keras loss, its name, or a callable `(y_true, y_pred)`, for each of the
+            outputs. By default the one that the model is compiled with; if it is not
+            compiled, cross-entropy for integer targets (classes or one-hot), mean
+            squared error for others.
         optimizer: Keras optimizer for the update-to-weight ratios, norm(step) /
             norm(weight), that of the compiled model by default. It is not changed.
         training: bool. Whether layers run in training mode: BatchNormalization with
@@ -50,11 +51,12 @@ def diagnose(model, x, y=None, loss=None, optimizer=None, training=True):
     Raises:
         TypeError: If the model has no graph, or if `x` is ragged or of integers where
             the model takes floating-point numbers.
-        ValueError: If the model is not built, or if `x` and `y` do not fit it or hold
-            NaN.
+        ValueError: If the model is not built, if `x` and `y` do not fit it or hold
+            NaN, or if no default loss follows from the targets, as from integers for
+            one unit without a sigmoid.
     """
     measure = Measure(model, loss, training)
-    x, y = check_batch(model, x, y)
+    x, y = check_batch(model, x, y, loss)
     if optimizer is None and model.compiled:
         optimizer = model.optimizer
     return diagnosis_of(measure, x, y, optimizer)

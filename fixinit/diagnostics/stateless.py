@@ -44,5 +44,10 @@ def structured(model, outputs):
     return tree.pack_sequence_as(_functional(model)._outputs_struct, outputs)
 
 
+def output_names(model):
+    """The names of the layers that give the outputs, as Keras accepts them in `y`."""
+    return _functional(model).output_names
+
+
 def _functional(model):
     return model._functional if isinstance(model, keras.Sequential) else model

@@ -59,9 +59,8 @@ def function_update(model, x, y, optimizer, loss=None, num_steps=1, training=Fal
         y: Their targets.
         optimizer: Keras optimizer or its name. Steps go on from its state if it is
             the one that trains the model, and start anew otherwise.
-        loss: Keras loss, its name, or a callable `(y_true, y_pred)`. By default that
-            which the model is compiled with; if it is not compiled, cross-entropy for
-            integer targets and mean squared error for others.
+        loss: Keras loss, its name, or a callable `(y_true, y_pred)`, as `diagnose`
+            takes it.
         num_steps: int.
         training: bool. Whether the model runs in training mode, for the gradients and
             the outputs. `True` lets BatchNormalization use the batch's statistics,

@@ -28,7 +28,7 @@ class WeightFunction:
         graph.trace(model)  # Refuses what is no functional model, and says why.
         check_weights(model)
         self._model, self._loss, self._training = model, loss, bool(training)
-        x, y = check_batch(model, x, y)
+        x, y = check_batch(model, x, y, loss)
         self._x = [ops.convert_to_tensor(h) for h in x]
         self._y = tree.map_structure(ops.convert_to_tensor, y)
         self._outputs = backend.compiled(self._call)

@@ -270,7 +270,7 @@ def test_dead_units_and_collapsed_inputs_are_found():
         (np.full((4, 8), np.nan, "float32"), ValueError, "NaN or infinity in sample 0"),
         (np.ones((4, 9), "float32"), ValueError, r"shape \(None, 8\).*\(4, 9\)"),
         (np.ones((0, 8), "float32"), ValueError, r"\(0, 8\)"),
-        ([np.ones(8, "float32"), np.ones(3, "float32")], ValueError, "2 arrays"),
+        ([np.ones(8, "float32"), np.ones(3, "float32")], TypeError, "different shapes"),
         (np.array([[1.0], [1.0, 2.0]], dtype=object), TypeError, "ragged"),
     ],
 )
