@@ -13,6 +13,7 @@ from fixinit._validation import check_choice, check_number, check_positive_int
 from fixinit.diagnostics.diagnose import diagnosis_of
 from fixinit.diagnostics.measure import Measure
 from fixinit.diagnostics.targets import check_batch
+from fixinit.diagnostics.trial_optimizer import TrialOptimizer
 
 MEASURES = (
     "mean_square",
@@ -150,10 +151,10 @@ class Monitor(keras.callbacks.Callback):
         if keras.backend.backend() == "jax":
             # There, `fit` holds the weights elsewhere.
             self.model.jax_state_sync()
-        optimizer = (
-            self.model.optimizer if "update_to_weight" in self.measures else None
-        )
-        diagnosis = diagnosis_of(self._measure, *self._batch, optimizer)
+        trial = None
+        if "update_to_weight" in self.measures:
+            trial = TrialOptimizer(self.model, self.model.optimizer)
+        diagnosis = diagnosis_of(self._measure, *self._batch, trial)
         if self.keep:
             self.history.append((self._step, diagnosis))
         rows = diagnosis.blocks or diagnosis.layers

@@ -70,7 +70,8 @@ def function_update(model, x, y, optimizer, loss=None, num_steps=1, training=Fal
         Array of length `num_steps`. Infinite where outputs overflow.
 
     Raises:
-        TypeError: If the model has no graph, or inputs of another kind than it takes.
+        TypeError: If the model has no graph, or inputs of another kind than it takes,
+            or if the optimizer cannot be copied from its `get_config()`.
         ValueError: If it is not built, or if inputs or weights are not finite.
 
     Reference:

@@ -3,18 +3,16 @@
 import numpy as np
 from keras import ops
 
-from fixinit.diagnostics.trial_optimizer import TrialOptimizer
 
-
-def weight_statistics(model_graph, model, gradients, optimizer=None):
+def weight_statistics(model_graph, model, gradients, trial=None):
     """Mean squares of weights and gradients, and update-to-weight ratios.
 
     Args:
         model_graph: `fixinit.graph.Graph` of the model.
         model: `keras.Model`.
         gradients: List of tensors, one for each of the model's trainable variables.
-        optimizer: Keras optimizer, of which a copy makes a step on copies of the
-            weights, see `TrialOptimizer`. `None` leaves the ratios out.
+        trial: `TrialOptimizer` of the model, which makes a step. `None` leaves the
+            ratios out.
 
     Returns:
         Dict from the names of calls with weights to dicts of `"weight_mean_square"`,
@@ -22,7 +20,10 @@ def weight_statistics(model_graph, model, gradients, optimizer=None):
         of the stacks around the call. They are those of the layer's kernel, or of
         all its weights if it has none.
     """
-    updated = _updated(model, optimizer, gradients)
+    updated = [None] * len(gradients)
+    if trial is not None:
+        trial.step(gradients)
+        updated = trial.weights
     rows = {
         id(variable): values
         for variable, *values in zip(
@@ -36,15 +37,6 @@ def weight_statistics(model_graph, model, gradients, optimizer=None):
     found = {}
     _collect(model_graph, rows, {}, 0, found)
     return found
-
-
-def _updated(model, optimizer, gradients):
-    """The trainable variables after a step, `None` each without an optimizer."""
-    if optimizer is None:
-        return [None] * len(model.trainable_variables)
-    trial = TrialOptimizer(model, optimizer)
-    trial.step(gradients)
-    return trial.weights
 
 
 def _collect(model_graph, rows, outer, num_axes, found):
