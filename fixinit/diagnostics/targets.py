@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from fixinit import graph
 from fixinit.diagnostics.default_loss import check_target, default_loss
 from fixinit.diagnostics.stateless import output_names, structured
 
@@ -60,8 +61,7 @@ def check_batch(model, x, y, loss=None):
             f"Model `{model.name}` has {len(names)} inputs, {names}. Received "
             f"{len(arrays)} arrays for `x`. Give a list of {len(names)}, or a dict."
         )
-    pairs = zip(arrays, model.inputs, strict=True)
-    arrays = [_checked(array, tensor) for array, tensor in pairs]
+    arrays = [_checked(model, i, array) for i, array in enumerate(arrays)]
     return arrays, None if y is None else _checked_targets(model, y, arrays, loss)
 
 
@@ -149,15 +149,18 @@ def _check_finite(what, array):
         )
 
 
-def _checked(array, tensor):
+def _checked(model, index, array):
+    tensor = model.inputs[index]
     what = f"Input `{tensor.name}`"
     array = _array(what, array)
     floats = "float" in keras.backend.standardize_dtype(tensor.dtype)
-    if floats and not np.issubdtype(array.dtype, np.floating):
+    is_float = np.issubdtype(array.dtype, np.floating)
+    if floats and not is_float and not _takes_indices(model, index):
         raise TypeError(
             f"{what} must be floating-point, as the model was trained on or is meant "
             f"for. Received: dtype {array.dtype}. Convert and scale it first, for "
-            "images `x = x.astype('float32') / 255`."
+            "images `x = x.astype('float32') / 255`. If it holds indices, say so in "
+            "the model: `keras.Input(shape, dtype='int32')`."
         )
     shape = tensor.shape
     fits = len(array.shape) == len(shape) and all(
@@ -169,6 +172,22 @@ def _checked(array, tensor):
         )
     _check_finite(what, array)
     return array.astype(tensor.dtype)
+
+
+def _takes_indices(model, index):
+    """Whether an input goes straight to an embedding, so that integers are meant.
+
+    Keras's default dtype for inputs is floating-point nevertheless.
+    """
+    traced = graph.trace(model)
+    value = traced.inputs[index]
+    readers = [c for c in traced.calls if value in c.inputs and not c.is_input]
+    return any(
+        isinstance(layer, (keras.layers.Embedding, keras.layers.CategoryEncoding))
+        for reader in readers
+        if isinstance(reader.operation, keras.layers.Layer)
+        for layer in reader.operation._flatten_layers()
+    )
 
 
 def _weighted_sum(h, seed):

@@ -94,3 +94,33 @@ def test_ragged_tensors_are_refused_even_if_the_longest_row_fits():
 def test_what_is_no_array_is_refused(x):
     with pytest.raises(TypeError, match="must be an array.*Received.*data set"):
         diagnose(linear(), x)
+
+
+def tokens(kind):
+    embedding = keras.layers.Embedding(9, 4)
+    if kind == "sequential":
+        layers = [embedding, keras.layers.GlobalAveragePooling1D()]
+        model = keras.Sequential([*layers, keras.layers.Dense(3)])
+        model.predict(np.zeros((2, 6), int), verbose=0)
+        return model
+    inputs = keras.Input((6,))
+    h = keras.layers.GlobalAveragePooling1D()(embedding(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3)(h))
+    if kind == "nested":
+        outer = keras.Input((6,))
+        model = keras.Model(outer, model(outer))
+    return model
+
+
+@pytest.mark.parametrize("kind", ["sequential", "functional", "nested"])
+def test_integers_for_an_embedding_are_fine(kind):
+    x = RNG.integers(9, size=(8, 6))
+    model = tokens(kind)
+    assert "float" in model.inputs[0].dtype
+    found = diagnose(model, x).layers[-1]["mean_square"]
+    assert found == pytest.approx(np.mean(model.predict(x, verbose=0) ** 2), rel=1e-5)
+
+
+def test_integers_for_other_layers_are_refused_with_both_reasons():
+    with pytest.raises(TypeError, match="dtype int64.*255.*indices.*dtype='int32'"):
+        diagnose(linear(), np.ones((8, 5), "int64"))
