@@ -124,3 +124,21 @@ def test_integers_for_an_embedding_are_fine(kind):
 def test_integers_for_other_layers_are_refused_with_both_reasons():
     with pytest.raises(TypeError, match="dtype int64.*255.*indices.*dtype='int32'"):
         diagnose(linear(), np.ones((8, 5), "int64"))
+
+
+def test_regularizers_are_part_of_the_loss_and_of_its_gradient():
+    dense = keras.layers.Dense(
+        2, kernel_regularizer="l2", activity_regularizer=keras.regularizers.L2(0.5)
+    )
+    model = keras.Sequential([keras.Input((5,)), dense])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    diagnosis = diagnose(model, X, Y)
+    assert diagnosis.loss == pytest.approx(model.evaluate(X, Y, verbose=0), rel=1e-5)
+    (moved,) = function_update(model, X, Y, model.optimizer)
+    before, kernel = model.predict_on_batch(X), np.array(dense.get_weights()[0])
+    model.train_on_batch(X, Y)
+    change = np.sqrt(np.mean(np.square(model.predict_on_batch(X) - before)))
+    assert moved == pytest.approx(change, rel=1e-3)
+    update = np.linalg.norm(dense.get_weights()[0] - kernel) / np.linalg.norm(kernel)
+    ratio = diagnosis.layers[-1]["update_to_weight"]
+    assert ratio == pytest.approx(update, rel=1e-3)
