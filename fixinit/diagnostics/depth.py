@@ -107,7 +107,7 @@ class EffectiveDepth:
                 not finite, if a block puts out the same for every sample, or if
                 activations or gradients are not finite, or the gradient 0.
         """
-        x, y = check_batch(self._model, x, y)
+        x, y = check_batch(self._model, x, y, self._gradient.loss)
         if len(x[0]) < 2:
             raise ValueError(
                 "Argument `x` must hold two samples or more: one has no variance. "

@@ -1,10 +1,13 @@
 """Measures a model from end to end, and says what is wrong with it."""
 
+import warnings
+
 from fixinit.diagnostics.diagnosis import Diagnosis
 from fixinit.diagnostics.measure import Measure
 from fixinit.diagnostics.model_function import weights_not_finite
 from fixinit.diagnostics.rows import block_rows, layer_rows
 from fixinit.diagnostics.targets import check_batch
+from fixinit.diagnostics.trial_optimizer import TrialOptimizer
 from fixinit.diagnostics.weights import weight_statistics
 
 
@@ -36,11 +39,13 @@ def diagnose(model, x, y=None, loss=None, optimizer=None, training=True):
         x: Array of inputs, or a list or dict of them for several inputs.
         y: Targets, in the structure of the outputs. `None` takes the gradient of a
             sum of the outputs with fixed weights of +1 and -1 instead of a loss.
-        loss: Keras loss, its name, or a callable `(y_true, y_pred)`. By default the
-            one that the model is compiled with; if it is not compiled, cross-entropy
-            for integer targets, mean squared error for others.
+        loss: Keras loss, its name, or a callable `(y_true, y_pred)`, for each of the
+            outputs. By default the one that the model is compiled with; if it is not
+            compiled, cross-entropy for integer targets (classes or one-hot), mean
+            squared error for others.
         optimizer: Keras optimizer for the update-to-weight ratios, norm(step) /
-            norm(weight), that of the compiled model by default. It is not changed.
+            norm(weight), that of the compiled model by default. It is not changed: a
+            copy made from its `get_config()` takes the step.
         training: bool. Whether layers run in training mode: BatchNormalization with
             the batch's own statistics, dropout on.
 
@@ -48,23 +53,46 @@ def diagnose(model, x, y=None, loss=None, optimizer=None, training=True):
         `Diagnosis`.
 
     Raises:
-        TypeError: If the model has no graph, or if `x` is ragged or of integers where
-            the model takes floating-point numbers.
-        ValueError: If the model is not built, or if `x` and `y` do not fit it or hold
-            NaN.
+        TypeError: If the model has no graph, if `x` is ragged or of integers where
+            the model takes floating-point numbers, or if `optimizer` cannot be copied.
+            That of a compiled model is then left out, with a warning.
+        ValueError: If the model is not built, if `x` and `y` do not fit it or hold
+            NaN, or if no default loss follows from the targets, as from integers for
+            one unit without a sigmoid.
     """
     measure = Measure(model, loss, training)
-    x, y = check_batch(model, x, y)
-    if optimizer is None and model.compiled:
-        optimizer = model.optimizer
-    return diagnosis_of(measure, x, y, optimizer)
+    x, y = check_batch(model, x, y, loss)
+    if optimizer is not None:
+        trial = TrialOptimizer(model, optimizer)
+    else:
+        trial = _own_trial(model)
+    return diagnosis_of(measure, x, y, trial)
 
 
-def diagnosis_of(measure, x, y, optimizer):
-    """The diagnosis that a `Measure` gives for a checked batch."""
+def _own_trial(model):
+    """A `TrialOptimizer` of a compiled model, `None` if there can be none."""
+    if not model.compiled or model.optimizer is None:
+        return None
+    try:
+        return TrialOptimizer(model, model.optimizer)
+    except TypeError as error:
+        # Nobody has asked for it.
+        warnings.warn(f"Update-to-weight ratios are left out. {error}", stacklevel=3)
+        return None
+
+
+def diagnosis_of(measure, x, y, trial=None):
+    """The diagnosis that a `Measure` gives for a checked batch.
+
+    Args:
+        measure: `Measure` of the model.
+        x, y: What `check_batch` gives.
+        trial: `TrialOptimizer` of the model, which makes a step for the
+            update-to-weight ratios, or `None`.
+    """
     model, traced = measure.model, measure.graph
     loss, forward, backward, gradients = measure(x, y)
-    weights = weight_statistics(traced, model, gradients, optimizer)
+    weights = weight_statistics(traced, model, gradients, trial)
     layers = layer_rows(traced, forward, backward, weights)
     first, blocks = block_rows(traced, forward, backward, layers)
     return Diagnosis(

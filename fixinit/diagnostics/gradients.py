@@ -69,7 +69,7 @@ def loss_and_gradients(model, loss):
     compiled = {}
 
     def evaluate(x, y, training=False):
-        x, y = check_batch(model, x, y)
+        x, y = check_batch(model, x, y, loss)
         if training not in compiled:
 
             def value(trainable, non_trainable, x, y):

@@ -1,5 +1,6 @@
 """What a trained network is worth without some blocks, or with them in disorder."""
 
+import keras
 import numpy as np
 from keras import ops, tree
 
@@ -129,8 +130,9 @@ def lesion(model, x, y, measures, drop=1, swap=0, num_samples=16, seed=0):
         model: As `Lesion` takes it.
         x: Batch of inputs: an array, or a list or dict of arrays.
         y: Their targets.
-        measures: Dict from names to callables `(y_true, y_pred)`, such as a Keras loss
-            or `keras.metrics.sparse_categorical_accuracy`, whose mean is taken.
+        measures: Dict from names to callables `(y_true, y_pred)` whose mean is taken,
+            such as a Keras loss, to Keras metrics, or to the name of either, such as
+            `"sparse_categorical_accuracy"`. A metric stays as it is.
         drop: int. Number of blocks that are dropped together. With 1, every block is
             dropped once; with more, `num_samples` random sets of blocks are.
         swap: int. Number of times that two random blocks with the same shapes change
@@ -145,9 +147,11 @@ def lesion(model, x, y, measures, drop=1, swap=0, num_samples=16, seed=0):
         array of shape `(lesions,)`.
 
     Raises:
-        ValueError: If an argument is outside its range, and as `Lesion` does.
+        TypeError, ValueError: If an argument is outside its range, if a metric cannot
+            be copied from its `get_config()`, and as `Lesion` does.
     """
     injure = Lesion(model)
+    measures = {name: _measure(name, given) for name, given in measures.items()}
     count, rng = len(injure.names), np.random.default_rng(seed)
     drop, swap = (
         check_positive_int(name, value, minimum=0)
@@ -195,7 +199,30 @@ def _swapped(groups, count, swap, rng):
     return order
 
 
+def _measure(name, given):
+    """One of `measures` as a callable."""
+    if given in ("accuracy", "acc", "crossentropy", "ce"):
+        raise ValueError(
+            "Argument `measures` must say which kind is meant, such as "
+            f"'sparse_categorical_accuracy' for classes. Received: {name}={given!r}"
+        )
+    measure = keras.metrics.get(given)
+    if not isinstance(measure, keras.metrics.Metric):
+        return measure
+    try:
+        return type(measure).from_config(measure.get_config())
+    except Exception as error:
+        raise TypeError(
+            "Argument `measures` must hold metrics that can be copied from their "
+            f"`get_config()`. Received: {name}={given!r}, which gives "
+            f"{type(error).__name__}: {error} Pass the function that it wraps."
+        ) from error
+
+
 def _mean(measure, y, outputs):
+    if isinstance(measure, keras.metrics.Metric):
+        # It would average over all lesions so far.
+        measure.reset_state()
     y, outputs = (tree.map_structure(_tensor, h) for h in (y, outputs))
     return float(np.mean(ops.convert_to_numpy(measure(y, outputs))))
 

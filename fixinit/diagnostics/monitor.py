@@ -13,6 +13,7 @@ from fixinit._validation import check_choice, check_number, check_positive_int
 from fixinit.diagnostics.diagnose import diagnosis_of
 from fixinit.diagnostics.measure import Measure
 from fixinit.diagnostics.targets import check_batch
+from fixinit.diagnostics.trial_optimizer import TrialOptimizer
 
 MEASURES = (
     "mean_square",
@@ -25,6 +26,8 @@ MEASURES = (
     "update_to_weight",
 )
 ACTIONS = ("stop", "warn", "none")
+# Measures that may explode.
+_WATCHED = ("mean_square", "gradient_mean_square")
 # TensorBoard shows so many curves, of blocks at even distances.
 _MAX_CURVES = 50
 
@@ -36,8 +39,12 @@ class Monitor(keras.callbacks.Callback):
     once. It takes place before the first step, then every so many steps, and at once
     when the loss is twice the largest of late. The alarm goes off when the mean square
     of a block's output, or of the gradient that comes back to it, has grown by
-    `explosion` since the first measurement, or is not finite. Without residual blocks
-    it watches the layers.
+    `explosion` since the first measurement, or is not finite. What was 0 then, as the
+    gradient in front of a head of zeros, is compared with the largest value that any
+    layer had. Without residual blocks it watches the layers.
+
+    A `fit` that follows with the same monitor and model goes on: steps, first values,
+    `history` and the CSV file; another model starts anew.
 
     Example:
 
@@ -59,11 +66,11 @@ class Monitor(keras.callbacks.Callback):
         measures: Tuple of strings, which measures are recorded: any keys of a
             `Diagnosis`'s blocks.
         csv_path: Path of a CSV file, one row per measurement and block. A file that is
-            there is replaced.
+            there when a monitor begins is replaced.
         log_dir: Directory for TensorBoard: the measures of at most 50 blocks, and the
             growth per block.
         action: `"stop"` (default) ends training at the alarm, with a warning; `"warn"`
-            only warns, once; `"none"` only sets `alarm`.
+            only warns, once per `fit`; `"none"` only sets `alarm`.
         explosion: float, 1000 by default. Growth of a mean square since the first
             measurement that sets off the alarm.
         keep: bool. Whether `history` keeps every `Diagnosis`. For very deep networks
@@ -72,7 +79,7 @@ class Monitor(keras.callbacks.Callback):
     Attributes:
         history: List of `(step, Diagnosis)`.
         alarm: `None`, or a dict of `"step"`, `"block"`, the name of the block where it
-            began, `"measure"`, `"growth"` and `"text"`.
+            began, `"measure"`, `"growth"` and `"text"`: that of the last `fit`.
 
     Raises:
         ValueError: If an argument is outside its range.
@@ -107,20 +114,29 @@ class Monitor(keras.callbacks.Callback):
         self.keep = keep
         self.history = []
         self.alarm = None
-        self._writer = self._first = None
+        self._writer = self._measure = self._compiled = None
 
     def on_train_begin(self, logs=None):
-        self._measure = Measure(self.model)
         self._batch = check_batch(self.model, self.x, self.y)
+        self.alarm = None
+        if self.log_dir is not None:
+            self._writer = backend.SummaryWriter(self.log_dir)
+        is_new = self._measure is None or self._measure.model is not self.model
+        # `compile` may have changed the loss, which a measure has compiled.
+        compiled = getattr(self.model, "_compile_loss", None)
+        if is_new or compiled is not self._compiled:
+            self._measure, self._compiled = Measure(self.model), compiled
+            self._losses = _Losses()
+        if is_new:
+            self._begin()
+
+    def _begin(self):
         self._step, self._measured = 0, -1
-        self._losses = _Losses()
-        self.history, self.alarm, self._first = [], None, None
+        self.history, self._first = [], None
         if self.csv_path is not None:
             self.csv_path.parent.mkdir(parents=True, exist_ok=True)
             with self.csv_path.open("w", newline="") as file:
                 csv.writer(file).writerow(["step", "block", *self.measures])
-        if self.log_dir is not None:
-            self._writer = backend.SummaryWriter(self.log_dir)
         self._record()
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -150,16 +166,16 @@ class Monitor(keras.callbacks.Callback):
         if keras.backend.backend() == "jax":
             # There, `fit` holds the weights elsewhere.
             self.model.jax_state_sync()
-        optimizer = (
-            self.model.optimizer if "update_to_weight" in self.measures else None
-        )
-        diagnosis = diagnosis_of(self._measure, *self._batch, optimizer)
+        trial = None
+        if "update_to_weight" in self.measures:
+            trial = TrialOptimizer(self.model, self.model.optimizer)
+        diagnosis = diagnosis_of(self._measure, *self._batch, trial)
         if self.keep:
             self.history.append((self._step, diagnosis))
         rows = diagnosis.blocks or diagnosis.layers
         self._write(diagnosis, rows)
         if self._first is None:
-            self._first = rows
+            self._first = {m: _baseline(m, rows, diagnosis.layers) for m in _WATCHED}
         if self.alarm is None:
             self._watch(rows)
 
@@ -183,24 +199,30 @@ class Monitor(keras.callbacks.Callback):
 
     def _watch(self, rows):
         """Sounds the alarm at the first block, from the input, that has exploded."""
-        for measure in ("mean_square", "gradient_mean_square"):
-            found = list(zip(rows, self._first, strict=True))
+        for measure in _WATCHED:
+            found = list(zip(rows, self._first[measure], strict=True))
             if measure == "gradient_mean_square":
                 found.reverse()  # The way that gradients go.
             for row, first in found:
-                growth = _growth(row[measure], first[measure])
-                if not growth <= self.explosion:
+                growth = _growth(row[measure], first)
+                if growth > self.explosion:
                     self._sound(row["name"], measure, growth)
                     return
 
     def _sound(self, block, measure, growth):
         what = measure.replace("_", " ")
-        text = (
-            f"Step {self._step}: the {what} of {block} has grown {growth:.3g} times "
-            f"since training began, more than {self.explosion:g}; training is about to "
-            "diverge. Lower the learning rate, warm it up, or clip gradients "
-            "(global_clipnorm)."
-        )
+        if math.isinf(growth):
+            text = (
+                f"Step {self._step}: the {what} of {block} is not finite: the model "
+                "has diverged. Go back to weights from before that, and lower"
+            )
+        else:
+            text = (
+                f"Step {self._step}: the {what} of {block} has grown {growth:.3g} "
+                f"times since training began, more than {self.explosion:g}; training "
+                "is about to diverge. Lower"
+            )
+        text += " the learning rate, warm it up, or clip gradients (global_clipnorm)."
         self.alarm = {
             "step": self._step,
             "block": block,
@@ -246,8 +268,19 @@ class _Losses:
         return jumps
 
 
+def _baseline(measure, rows, layers):
+    """For every row, what its growth is measured from.
+
+    From zero, as behind Fixup's head, everything would be an explosion, and so would
+    the first steps away from it. A bound that they keep is the largest value in the
+    network: for gradients that of the outputs, which is there from the first step.
+    """
+    finite = [row[measure] for row in layers if math.isfinite(row[measure])]
+    largest = max(finite, default=0.0)
+    return [row[measure] or largest for row in rows]
+
+
 def _growth(value, first):
     if not math.isfinite(value):
         return math.inf
-    # From zero, as behind Fixup's head, everything would be an explosion.
     return value / first if first > 0 else 1.0

@@ -94,7 +94,7 @@ class PathGradients:
         lengths = check_lengths(lengths, count)
         num_samples = check_positive_int("num_samples", num_samples)
         rng = np.random.default_rng(seed)
-        x, y = check_batch(self._gradient.model, x, y)
+        x, y = check_batch(self._gradient.model, x, y, self._gradient.loss)
         gradient, size = self._gradient.on(x, y), len(x[0])
         drawn = np.repeat(lengths, num_samples)
         norms = []

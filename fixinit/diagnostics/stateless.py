@@ -12,14 +12,17 @@ from fixinit import backend
 def stateless(variables, values):
     """A context in which a model's variables have other values and nothing changes.
 
-    Not even the random state of the backend.
+    Not even the random state of the backend. Losses that layers add, such as those of
+    activity regularizers, are in `model.losses`: of a layer that is called twice, the
+    last one's, and none of those inside of a `Stack` that an instrument looks into.
 
     Args:
         variables: List of `keras.Variable`s, all that the model has.
         values: List of tensors, one for each.
     """
     state = zip(variables, values, strict=True)
-    with backend.kept_random_state(), keras.StatelessScope(state_mapping=state):
+    scope = keras.StatelessScope(state_mapping=state, collect_losses=True)
+    with backend.kept_random_state(), scope:
         yield
 
 
@@ -32,16 +35,25 @@ def outputs_of(model, x, trainable, non_trainable, training):
         trainable, non_trainable: Lists of tensors, as `stateless_call` takes them.
         training: bool.
     """
-    structure = tree.pack_sequence_as(_functional(model)._inputs_struct, x)
     outputs, _ = model.stateless_call(
-        trainable, non_trainable, structure, training=training
+        trainable, non_trainable, structured_inputs(model, x), training=training
     )
     return tree.flatten(outputs)
+
+
+def structured_inputs(model, x):
+    """A flat list of inputs in the structure that the model takes them in."""
+    return tree.pack_sequence_as(_functional(model)._inputs_struct, x)
 
 
 def structured(model, outputs):
     """A flat list of outputs in the structure that the model gives them."""
     return tree.pack_sequence_as(_functional(model)._outputs_struct, outputs)
+
+
+def output_names(model):
+    """The names of the layers that give the outputs, as Keras accepts them in `y`."""
+    return _functional(model).output_names
 
 
 def _functional(model):

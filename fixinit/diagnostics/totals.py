@@ -75,7 +75,7 @@ class PathTotals:
             ValueError: If the batch does not fit the model or is not finite, or if
                 the gradient is 0 or not finite.
         """
-        x, y = check_batch(self._gradient.model, x, y)
+        x, y = check_batch(self._gradient.model, x, y, self._gradient.loss)
         gradient, count = self._gradient.on(x, y), len(self.names)
         angles = 2 * np.pi * np.arange((count + 1) // 2 + 1) / (count + 1)
         turns = np.stack([np.cos(angles), np.sin(angles)], axis=-1)

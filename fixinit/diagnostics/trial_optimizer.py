@@ -11,21 +11,47 @@ class TrialOptimizer:
 
     Keras's `stateless_apply` would do, were it not refused on TensorFlow.
 
+    The gradients are those of the loss itself: of an optimizer that scales it, as in
+    mixed precision, the steps without the scale are made. Where gradients are
+    accumulated over k batches, a step is what k equal ones give.
+
     Args:
         model: Built `keras.Model`. It stays as it is.
         optimizer: Keras optimizer or its name, which stays as it is. Steps go on from
             its state if it is the one that trains the model, and start anew otherwise.
+
+    Raises:
+        TypeError: If the optimizer cannot be copied from its configuration.
     """
 
     def __init__(self, model, optimizer):
         given = keras.optimizers.get(optimizer)
-        originals = model.trainable_variables
-        self._variables = [_copy(v) for v in originals]
-        config = keras.optimizers.serialize(given)
-        self._optimizer = keras.optimizers.deserialize(config)
+        if isinstance(given, keras.optimizers.LossScaleOptimizer):
+            given = given.inner_optimizer
+        self._variables = [_copy(v) for v in model.trainable_variables]
+        try:
+            self._optimizer = type(given).from_config(given.get_config())
+            pairs = list(zip(_parts(given), _parts(self._optimizer), strict=True))
+        except Exception as error:
+            raise TypeError(
+                "Argument `optimizer` must be one that can be copied from its "
+                f"`get_config()`. Received: {given!r}, which gives "
+                f"{type(error).__name__}: {error} Give it, and its learning rate "
+                "schedule, a complete `get_config`, and register their classes with "
+                "`@keras.saving.register_keras_serializable()`."
+            ) from error
+        for old, new in pairs:
+            new.loss_scale_factor = None
+            _exclude_from_decay(old, new, model.trainable_variables, self._variables)
         self._optimizer.build(self._variables)
+        self._take_state(model, given)
+        self._num_batches = max(p.gradient_accumulation_steps or 1 for _, p in pairs)
+        for _, new in pairs:
+            _forget_accumulated(new)
+
+    def _take_state(self, model, given):
         trained = given._trainable_variables if given.built else []
-        if [id(v) for v in trained] == [id(v) for v in originals]:
+        if [id(v) for v in trained] == [id(v) for v in model.trainable_variables]:
             pairs = zip(self._optimizer.variables, given.variables, strict=True)
             for state, value in pairs:
                 state.assign(value)
@@ -38,7 +64,36 @@ class TrialOptimizer:
 
     def step(self, gradients):
         """Makes one step with a list of gradients."""
-        self._optimizer.apply(list(gradients), self._variables)
+        for _ in range(self._num_batches):
+            self._optimizer.apply(list(gradients), self._variables)
+
+
+def _parts(optimizer):
+    """The optimizer and those that it hands variables to."""
+    return [optimizer, *getattr(optimizer, "optimizers", [])]
+
+
+def _exclude_from_decay(given, copy, originals, copies):
+    """Excludes what `given` does, which is in no configuration."""
+    keys = getattr(given, "_exclude_from_weight_decay", ())
+    pattern = getattr(given, "_exclude_from_weight_decay_pattern", None)
+    excluded = [
+        new
+        for old, new in zip(originals, copies, strict=True)
+        if given._var_key(old) in keys or (pattern and pattern.search(old.name))
+    ]
+    if excluded:
+        copy.exclude_from_weight_decay(var_list=excluded)
+
+
+def _forget_accumulated(optimizer):
+    """Goes back to where accumulation has begun."""
+    if not optimizer.gradient_accumulation_steps:
+        return
+    done = optimizer._iterations % optimizer.gradient_accumulation_steps
+    optimizer._iterations.assign_sub(done)
+    for gradient in getattr(optimizer, "_accumulated_gradients", []):
+        gradient.assign(ops.zeros(gradient.shape, gradient.dtype))
 
 
 def _copy(variable):

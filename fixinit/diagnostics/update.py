@@ -59,9 +59,8 @@ def function_update(model, x, y, optimizer, loss=None, num_steps=1, training=Fal
         y: Their targets.
         optimizer: Keras optimizer or its name. Steps go on from its state if it is
             the one that trains the model, and start anew otherwise.
-        loss: Keras loss, its name, or a callable `(y_true, y_pred)`. By default that
-            which the model is compiled with; if it is not compiled, cross-entropy for
-            integer targets and mean squared error for others.
+        loss: Keras loss, its name, or a callable `(y_true, y_pred)`, as `diagnose`
+            takes it.
         num_steps: int.
         training: bool. Whether the model runs in training mode, for the gradients and
             the outputs. `True` lets BatchNormalization use the batch's statistics,
@@ -71,7 +70,8 @@ def function_update(model, x, y, optimizer, loss=None, num_steps=1, training=Fal
         Array of length `num_steps`. Infinite where outputs overflow.
 
     Raises:
-        TypeError: If the model has no graph, or inputs of another kind than it takes.
+        TypeError: If the model has no graph, or inputs of another kind than it takes,
+            or if the optimizer cannot be copied from its `get_config()`.
         ValueError: If it is not built, or if inputs or weights are not finite.
 
     Reference:

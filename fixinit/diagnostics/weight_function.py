@@ -5,7 +5,7 @@ from keras import ops, tree
 
 from fixinit import backend, graph
 from fixinit.diagnostics.model_function import check_weights
-from fixinit.diagnostics.stateless import outputs_of
+from fixinit.diagnostics.stateless import outputs_of, stateless, structured_inputs
 from fixinit.diagnostics.targets import check_batch, loss_function
 
 
@@ -28,7 +28,7 @@ class WeightFunction:
         graph.trace(model)  # Refuses what is no functional model, and says why.
         check_weights(model)
         self._model, self._loss, self._training = model, loss, bool(training)
-        x, y = check_batch(model, x, y)
+        x, y = check_batch(model, x, y, loss)
         self._x = [ops.convert_to_tensor(h) for h in x]
         self._y = tree.map_structure(ops.convert_to_tensor, y)
         self._outputs = backend.compiled(self._call)
@@ -61,4 +61,9 @@ class WeightFunction:
         return outputs_of(self._model, x, weights, state, self._training)
 
     def _value(self, weights, state, x, y):
-        return loss_function(self._model, self._loss, self._call(weights, state, x), y)
+        model = self._model
+        variables = [*model.trainable_variables, *model.non_trainable_variables]
+        # The loss may hold regularizers, of weights and of activations.
+        with stateless(variables, [*weights, *state]):
+            outputs = model(structured_inputs(model, x), training=self._training)
+            return loss_function(model, self._loss, tree.flatten(outputs), y)

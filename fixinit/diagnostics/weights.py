@@ -3,48 +3,33 @@
 import numpy as np
 from keras import ops
 
-from fixinit.diagnostics.trial_optimizer import TrialOptimizer
 
-
-def weight_statistics(model_graph, model, gradients, optimizer=None):
+def weight_statistics(model_graph, model, gradients, trial=None):
     """Mean squares of weights and gradients, and update-to-weight ratios.
 
     Args:
         model_graph: `fixinit.graph.Graph` of the model.
         model: `keras.Model`.
         gradients: List of tensors, one for each of the model's trainable variables.
-        optimizer: Keras optimizer, of which a copy makes a step on copies of the
-            weights, see `TrialOptimizer`. `None` leaves the ratios out.
+        trial: `TrialOptimizer` of the model, which makes a step. `None` leaves the
+            ratios out.
 
     Returns:
         Dict from the names of calls with weights to dicts of `"weight_mean_square"`,
         `"weight_gradient_mean_square"` and `"update_to_weight"`: arrays with the axes
         of the stacks around the call. They are those of the layer's kernel, or of
-        all its weights if it has none.
+        all its weights if it has none. A frozen kernel has the first alone.
     """
-    updated = _updated(model, optimizer, gradients)
-    rows = {
-        id(variable): values
-        for variable, *values in zip(
-            model.trainable_variables,
-            [v.value for v in model.trainable_variables],
-            gradients,
-            updated,
-            strict=True,
-        )
-    }
+    updated = [None] * len(gradients)
+    if trial is not None:
+        trial.step(gradients)
+        updated = trial.weights
+    rows = {id(v): (v.value, None, None) for v in model.non_trainable_variables}
+    trained = zip(model.trainable_variables, gradients, updated, strict=True)
+    rows |= {id(v): (v.value, *values) for v, *values in trained}
     found = {}
     _collect(model_graph, rows, {}, 0, found)
     return found
-
-
-def _updated(model, optimizer, gradients):
-    """The trainable variables after a step, `None` each without an optimizer."""
-    if optimizer is None:
-        return [None] * len(model.trainable_variables)
-    trial = TrialOptimizer(model, optimizer)
-    trial.step(gradients)
-    return trial.weights
 
 
 def _collect(model_graph, rows, outer, num_axes, found):
@@ -68,7 +53,8 @@ def _collect(model_graph, rows, outer, num_axes, found):
             continue
         kernel = call.weight
         weights = getattr(call.operation, "trainable_variables", [])
-        if kernel is not None and any(kernel is w for w in weights):
+        # Trained or frozen. A kernel may also be computed, and is no weight then.
+        if any(kernel is w for w in getattr(call.operation, "weights", [])):
             weights = [kernel]
         held = [rows.get(id(outer.get(id(w), w))) for w in weights]
         held = [row for row in held if row is not None]
@@ -80,10 +66,10 @@ def _statistics(held, num_axes):
     values, gradients, updated = zip(*held, strict=True)
     size = sum(np.prod(v.shape[num_axes:]) for v in values)
     weight = _sum_of_squares(values, num_axes)
-    statistics = {
-        "weight_mean_square": weight / size,
-        "weight_gradient_mean_square": _sum_of_squares(gradients, num_axes) / size,
-    }
+    statistics = {"weight_mean_square": weight / size}
+    if gradients[0] is not None:
+        squares = _sum_of_squares(gradients, num_axes)
+        statistics["weight_gradient_mean_square"] = squares / size
     if updated[0] is not None:
         moved = [new - old for new, old in zip(updated, values, strict=True)]
         moved = _sum_of_squares(moved, num_axes)

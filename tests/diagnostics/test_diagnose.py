@@ -89,6 +89,19 @@ def test_update_to_weight_ratio_of_plain_gradient_descent():
     assert row["update_to_weight"] == pytest.approx(ratio, rel=1e-4)
 
 
+@pytest.mark.parametrize("stacked", [False, True])
+def test_frozen_layers_have_weights_and_no_gradients(stacked):
+    model = mlp("scaled_residual", 2, stacked=stacked)
+    name = "blocks[0]/weight1" if stacked else "block1/weight1"
+    free = layer(diagnose(model, X, Y, optimizer="sgd"), name)
+    model.get_layer("blocks" if stacked else "block1").trainable = False
+    frozen = layer(diagnose(model, X, Y, optimizer="sgd"), name)
+    assert frozen["weight_mean_square"] == free["weight_mean_square"] > 0
+    assert free["weight_gradient_mean_square"] > 0 and free["update_to_weight"] > 0
+    assert math.isnan(frozen["weight_gradient_mean_square"])
+    assert math.isnan(frozen["update_to_weight"])
+
+
 @pytest.mark.parametrize("scheme", ["scaled_residual", "batch_norm", "fixup"])
 def test_a_stack_is_measured_like_separate_blocks(scheme):
     sgd = fixinit.optimizers.with_scalar_learning_rate(keras.optimizers.SGD(0.1))
@@ -270,7 +283,7 @@ def test_dead_units_and_collapsed_inputs_are_found():
         (np.full((4, 8), np.nan, "float32"), ValueError, "NaN or infinity in sample 0"),
         (np.ones((4, 9), "float32"), ValueError, r"shape \(None, 8\).*\(4, 9\)"),
         (np.ones((0, 8), "float32"), ValueError, r"\(0, 8\)"),
-        ([np.ones(8, "float32"), np.ones(3, "float32")], ValueError, "2 arrays"),
+        ([np.ones(8, "float32"), np.ones(3, "float32")], TypeError, "different shapes"),
         (np.array([[1.0], [1.0, 2.0]], dtype=object), TypeError, "ragged"),
     ],
 )

@@ -11,6 +11,13 @@ SHIFTS = np.float32([1, 2, 4, 8])
 ACCURACY = {"accuracy": keras.metrics.sparse_categorical_accuracy}
 
 
+class Incomplete(keras.metrics.Mean):
+    """A metric whose configuration lacks an argument."""
+
+    def __init__(self, factor):
+        super().__init__()
+
+
 def shifting(stacked=False, relu=False):
     """Blocks x + shift, or relu(x) + shift, whose order then matters."""
     bias = keras.layers.Dense(5, kernel_initializer="zeros")
@@ -89,6 +96,20 @@ def test_every_block_is_dropped_once():
     assert found["drop"].tolist() == [[0], [1], [2], [3]]
 
 
+def test_metrics_do_not_add_up_over_lesions():
+    model = mlp()
+    metric = keras.metrics.SparseCategoricalAccuracy()
+    metric.update_state([0], [[0.0, 1.0, 0.0]])
+    before = [keras.ops.convert_to_numpy(v) for v in metric.variables]
+    measures = {"metric": metric, "name": "sparse_categorical_accuracy"} | ACCURACY
+    found = lesion(model, X, Y, measures)
+    assert found["intact"]["metric"] == pytest.approx(found["intact"]["accuracy"])
+    for kind in ("metric", "name"):
+        np.testing.assert_allclose(found[kind], found["accuracy"], rtol=1e-6)
+    for old, v in zip(before, metric.variables, strict=True):
+        np.testing.assert_array_equal(old, keras.ops.convert_to_numpy(v))
+
+
 def test_several_at_once_are_drawn():
     error = {"error": keras.losses.MeanAbsoluteError()}
     found = lesion(shifting(), X, X, error, drop=2, num_samples=20)
@@ -160,5 +181,9 @@ def test_refuses_more_than_there_is():
         lesion(shifting(), X, X, {}, drop=5)
     with pytest.raises(ValueError, match="two residual blocks"):
         lesion(mlp(count=1), X, Y, ACCURACY, swap=1)
+    with pytest.raises(ValueError, match="which kind.*acc='accuracy'"):
+        lesion(shifting(), X, Y, {"acc": "accuracy"})
+    with pytest.raises(TypeError, match="get_config.*incomplete="):
+        lesion(shifting(), X, Y, {"incomplete": Incomplete(2)})
     with pytest.raises(TypeError, match="floating-point"):
         lesion(shifting(), X.astype("int32"), Y, {})

@@ -126,6 +126,61 @@ def test_no_alarm_where_training_is_stable():
     assert monitor.alarm is None
 
 
+def test_steps_away_from_a_head_of_zeros_are_no_explosion():
+    model = compiled(0.001, "fixup")
+    monitor = Monitor(X[:32], Y[:32], every=1, action="none", explosion=20.0)
+    fit(model, monitor, epochs=4)
+    first, last = (
+        monitor.history[i][1].blocks[0]["gradient_mean_square"] for i in (1, -1)
+    )
+    assert last > 20 * first > 0
+    assert monitor.alarm is None
+
+
+def test_gradients_may_explode_behind_a_head_of_zeros():
+    model = compiled(0.0, "fixup")
+    monitor = Monitor(X[:32], Y[:32], every=8, action="none", explosion=100.0)
+    fit(model, monitor, epochs=1)
+    assert monitor.alarm is None
+    # The network's function stays what it is, up to a factor; its gradients explode.
+    model.get_layer("head").kernel.assign(100 * RNG.normal(size=(16, 10)))
+    fit(model, monitor, epochs=1)
+    assert monitor.alarm["measure"] == "gradient_mean_square"
+    assert 100 < monitor.alarm["growth"] < math.inf
+
+
+def test_a_model_that_has_diverged_is_said_to_have():
+    model = compiled(0.01)
+    model.get_layer("head").kernel.assign(np.full((16, 10), np.nan))
+    with pytest.warns(RuntimeWarning, match="Step 0.*not finite: the model has div"):
+        fit(model, Monitor(X[:16], Y[:16]), epochs=1)
+
+
+def test_a_second_fit_goes_on(tmp_path):
+    path = tmp_path / "blocks.csv"
+    model = compiled(0.01)
+    monitor = Monitor(X[:16], Y[:16], every=6, csv_path=path)
+    fit(model, monitor, epochs=1)
+    first = monitor.history[0][1]
+    fit(model, monitor, epochs=1)
+    assert [step for step, _ in monitor.history] == [0, 6, 12]
+    assert monitor.history[0][1] is first
+    with path.open() as file:
+        assert [row["step"] for row in csv.DictReader(file)][::4] == ["0", "6", "12"]
+    fit(compiled(0.01), monitor, epochs=1)
+    assert [step for step, _ in monitor.history] == [0, 6]
+
+
+def test_a_second_fit_takes_the_new_loss():
+    model = compiled(0.0)
+    monitor = Monitor(X[:16], Y[:16], every=8)
+    fit(model, monitor, epochs=1)
+    model.compile(keras.optimizers.SGD(0.0), LOSS, loss_weights=[3.0])
+    fit(model, monitor, epochs=1)
+    (_, old), _, (_, new) = monitor.history
+    assert new.loss == pytest.approx(3 * old.loss, rel=1e-5)
+
+
 def test_plain_networks_are_watched_by_layer():
     inputs = keras.Input((8,))
     model = keras.Model(inputs, keras.layers.Dense(10, name="head")(inputs))

@@ -1,0 +1,111 @@
+"""The loss of a model that is compiled with none, as far as its targets tell."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def default_loss(target, output, spec):
+    """The mean loss of one output.
+
+    Integers are classes or one-hot rows, for which the loss is cross-entropy, of
+    probabilities behind a softmax or a sigmoid and of logits otherwise. For floats it
+    is the mean squared error.
+
+    Args:
+        target: Tensor.
+        output: float32 tensor.
+        spec: `keras.KerasTensor`, the model's output that it is.
+
+    Raises:
+        ValueError: If the shapes do not fit, or if integers may mean several things.
+    """
+    kind = _kind(target, spec)
+    logits = _activation(spec) != "softmax"
+    if kind == "sparse_categorical":
+        target = ops.reshape(target, output.shape[:-1])
+        losses = ops.sparse_categorical_crossentropy(target, output, logits)
+        return ops.mean(losses)
+    target = ops.cast(ops.reshape(target, output.shape), output.dtype)
+    if kind == "categorical":
+        return ops.mean(ops.categorical_crossentropy(target, output, logits))
+    if kind == "binary":
+        return ops.mean(ops.binary_crossentropy(target, output))
+    return ops.mean(ops.square(output - target))
+
+
+def check_target(target, spec):
+    """Refuses an array that `default_loss` cannot take, before anything runs.
+
+    Backends treat labels that are out of range in ways of their own.
+    """
+    kind = _kind(target, spec)
+    if kind == "categorical":
+        if target.min() < 0 or not np.all(target.sum(axis=-1) == 1):
+            raise ValueError(
+                "Argument `y` holds integers of the shape of output "
+                f"`{_name(spec)}`, {target.shape}, that are not one-hot. Pass `loss=` "
+                "to say what they are, or give targets as floating-point numbers for "
+                "mean squared error."
+            )
+        return
+    count = {"sparse_categorical": spec.shape[-1], "binary": 2}.get(kind)
+    if count is not None and not (0 <= target.min() and target.max() < count):
+        raise ValueError(
+            f"Argument `y` must hold classes from 0 to {count - 1} for output "
+            f"`{_name(spec)}`. Received: integers from {target.min()} to "
+            f"{target.max()}. Let labels count from 0, or give targets as "
+            "floating-point numbers for mean squared error."
+        )
+
+
+def _kind(target, spec):
+    shape, of_output = tuple(target.shape), tuple(spec.shape)
+    units = of_output[-1] if len(of_output) > 1 else 1
+    same = (
+        _agree(shape, of_output)
+        or _agree((*shape, 1), of_output)
+        or _agree(shape, (*of_output, 1))
+    )
+    if "float" in keras.backend.standardize_dtype(target.dtype):
+        if same:
+            return "mean_squared"
+        hint = "Class labels must be integers."
+    else:
+        if same and _activation(spec) == "sigmoid":
+            return "binary"
+        if units != 1 and _agree(shape, of_output):
+            return "categorical"
+        classes = of_output[:-1]
+        if units != 1 and (_agree(shape, classes) or _agree(shape, (*classes, 1))):
+            return "sparse_categorical"
+        hint = (
+            "For one unit without a sigmoid, integers may be classes or numbers: pass "
+            "loss=keras.losses.BinaryCrossentropy(from_logits=True) or loss='mse'."
+            if same
+            else "Pass `loss=` if they fit in another way."
+        )
+    raise ValueError(
+        f"Argument `y` holds targets of shape {shape} and dtype "
+        f"{keras.backend.standardize_dtype(target.dtype)}, from which no loss follows "
+        f"for output `{_name(spec)}` of shape {of_output}. {hint}"
+    )
+
+
+def _agree(shape, specified):
+    return len(shape) == len(specified) and all(
+        m is None or n == m for n, m in zip(shape, specified, strict=True)
+    )
+
+
+def _activation(spec):
+    """The name of what makes an output: "softmax", "sigmoid" or any other."""
+    operation, _, index = spec._keras_history
+    while isinstance(operation, keras.Model):
+        operation, _, index = operation.outputs[index]._keras_history
+    activation = getattr(operation, "activation", None)
+    return getattr(activation, "__name__", type(operation).__name__).lower()
+
+
+def _name(spec):
+    return spec._keras_history.operation.name
