@@ -27,6 +27,24 @@ def test_measures_what_the_blocks_put_out():
     assert BlockStatistics(model).names == ["input", *blocks]
 
 
+def test_a_stack_that_is_called_twice_is_measured_twice():
+    inputs = keras.Input((8,))
+    block = fixinit.layers.ResidualBlock([keras.layers.Dense(8)])
+    stack = fixinit.layers.Stack(block, 2, name="stack")
+    first = stack(inputs)
+    model = keras.Model(inputs, stack(keras.layers.Rescaling(100.0)(first)))
+    measured = block_statistics(model, X)["mean_square"]
+    h = keras.ops.convert_to_numpy(stack(X))
+    again = keras.ops.convert_to_numpy(stack(100.0 * h))
+    assert measured[[2, 4]] == pytest.approx([np.mean(h**2), np.mean(again**2)])
+    names = ["stack[0]", "stack[1]", "stack:2[0]", "stack:2[1]"]
+    assert BlockStatistics(model).names[1:] == names
+    diagnosis = fixinit.diagnostics.diagnose(model, X)
+    assert diagnosis.curve("mean_square") == pytest.approx(measured)
+    layers = [row["name"] for row in diagnosis.layers]
+    assert "stack:2[1]/merge" in layers and len(set(layers)) == len(layers)
+
+
 def test_training_mode_normalizes_with_the_batch_and_changes_nothing():
     model = fixinit.models.ResidualMLP(
         4, 64, scheme="batch_norm", input_shape=(8,), seed=0
