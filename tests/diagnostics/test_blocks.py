@@ -27,6 +27,20 @@ def test_measures_what_the_blocks_put_out():
     assert BlockStatistics(model).names == ["input", *blocks]
 
 
+def test_channels_are_where_the_data_format_says():
+    x = np.random.default_rng(1).normal(size=(4, 3, 8, 8)).astype("float32")
+    x += 3.0 * np.arange(3, dtype="float32")[:, None, None]
+    inputs = keras.Input((3, 8, 8))
+    h = keras.layers.AveragePooling2D(1, data_format="channels_first")(inputs)
+    model = keras.Model(inputs, keras.layers.add([h, keras.layers.Dense(8)(h)]))
+    outputs = keras.ops.convert_to_numpy(model(x))
+    measured = block_statistics(model, x)["variance"]
+    expected = [h.var(axis=(0, 2, 3)).mean() for h in (x, outputs)]
+    assert measured == pytest.approx(expected, rel=1e-4)
+    diagnosis = fixinit.diagnostics.diagnose(model, x)
+    assert diagnosis.blocks[0]["variance"] == pytest.approx(expected[1], rel=1e-4)
+
+
 def test_a_stack_that_is_called_twice_is_measured_twice():
     inputs = keras.Input((8,))
     block = fixinit.layers.ResidualBlock([keras.layers.Dense(8)])
