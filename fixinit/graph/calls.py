@@ -315,7 +315,10 @@ def _add_residual_block(graph, block, value, name):
             owner=block,
         )
     if block.activation is not keras.activations.linear:
-        activation = keras.layers.Activation(block.activation, dtype=block.dtype_policy)
+        # With a name: Keras would count it among those that it makes up.
+        activation = keras.layers.Activation(
+            block.activation, dtype=block.dtype_policy, name="activation"
+        )
         output = _add_layer(graph, activation, output, f"{name}/activation", block)
     return output
 

@@ -87,6 +87,14 @@ def test_tracing_leaves_the_model_as_it_is():
     assert model(np.ones((2, 4), "float32")).shape == (2, 10)
 
 
+def test_tracing_takes_no_names_from_keras():
+    model = fixinit.models.ResidualMLP(2, 8, input_shape=(4,), preactivation=False)
+    keras.utils.clear_session()
+    keras.layers.Activation("relu")
+    graph.trace(model)
+    assert keras.layers.Activation("relu").name == "activation_1"
+
+
 class Subclassed(keras.Model):
     def call(self, x):
         return x
