@@ -52,7 +52,15 @@ def test_noise_leaves_it_open_or_shows_an_exponential():
     kinds = [fit_growth(np.exp(np.cumsum([0, *row]))).kind for row in steps]
     # A standard error of the total, 0.5 sqrt(8) = 1.4, below log(1.5) 8 = 3.2.
     assert kinds.count("bounded") < 15 and kinds.count("polynomial") < 15
-    assert kinds.count("exponential") > 40 and kinds.count("linear") < 5
+    assert kinds.count("exponential") > 60 and kinds.count("linear") < 5
+
+
+def test_a_large_exponential_that_slows_down_by_chance_is_one():
+    rng = np.random.default_rng(3)
+    steps = rng.normal(np.log(1.6), 0.4, size=(50, 100))
+    kinds = [fit_growth(np.exp(np.cumsum([0, *row]))).kind for row in steps]
+    # A total of e^47, with a standard error of 4.
+    assert kinds.count("exponential") > 47
 
 
 def test_an_interval_with_no_growth_in_it_is_not_exponential():
