@@ -47,7 +47,10 @@ class BlockStatistics:
             )
         self.names = ["input", *(name for place in places for name in place.names)]
         producer = self._graph.producers()[places[0].start]
-        self._watched = [producer.name, *(place.call.name for place in places)]
+        self._axes = {producer.name: self._graph.channel_axes[places[0].start]}
+        for place in places:
+            axis = place.graph.channel_axes[place.call.outputs[0]]
+            self._axes[place.call.name] = axis
         self._compiled = {
             training: backend.compiled(functools.partial(self._measure, training))
             for training in (False, True)
@@ -77,8 +80,8 @@ class BlockStatistics:
 
     def _measure(self, training, values, x):
         with stateless(self._model.variables, values):
-            _, found = graph.run(self._graph, x, _Taps(self._watched), None, training)
-        return [found[name] for name in self._watched]
+            _, found = graph.run(self._graph, x, _Taps(self._axes), None, training)
+        return [found[name] for name in self._axes]
 
 
 class BlockPlace:
@@ -127,19 +130,20 @@ def block_statistics(model, x, training=False):
 
 
 class _Taps(graph.Instrument):
-    """Observes the outputs of some calls."""
+    """Observes the outputs of some calls, of which it knows the channels' axes."""
 
-    def __init__(self, names):
-        self.names = set(names)
+    def __init__(self, axes):
+        self.axes = axes
 
     def observation_shape(self, call):
-        return (2,) if call.name in self.names else None
+        return (2,) if call.name in self.axes else None
 
     def observe(self, call, inputs, outputs):
-        return _statistics(outputs[0])
+        return _statistics(outputs[0], self.axes[call.name])
 
 
-def _statistics(h):
+def _statistics(h, channel_axis):
     h = ops.cast(h, "float32")
-    axes = tuple(range(len(h.shape) - 1))
+    rank = len(h.shape)
+    axes = tuple(i for i in range(rank) if i != channel_axis % rank)
     return ops.stack([ops.mean(ops.var(h, axis=axes)), ops.mean(ops.square(h))])

@@ -5,7 +5,7 @@ import warnings
 from fixinit.diagnostics.diagnosis import Diagnosis
 from fixinit.diagnostics.measure import Measure
 from fixinit.diagnostics.model_function import weights_not_finite
-from fixinit.diagnostics.rows import block_rows, layer_rows
+from fixinit.diagnostics.rows import block_rows, layer_rows, weight_path
 from fixinit.diagnostics.targets import check_batch
 from fixinit.diagnostics.trial_optimizer import TrialOptimizer
 from fixinit.diagnostics.weights import weight_statistics
@@ -100,7 +100,9 @@ def diagnosis_of(measure, x, y, trial=None):
         layers=layers,
         blocks=blocks,
         input=first,
+        weight_path=[] if blocks else weight_path(traced, layers),
         loss=loss if y is not None else None,
         batch_size=len(x[0]),
+        training=measure.training,
         bad_weights=list(weights_not_finite(model)),
     )

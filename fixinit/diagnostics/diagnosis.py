@@ -39,8 +39,11 @@ class Diagnosis:
             `"branch_to_shortcut"` (ratio of mean squares), `"branch_depth"` and
             `"weights"` (names of the branch's weight layers).
         input: The dict of what the first block reads, `None` without blocks.
+        weight_path: List of dicts. Without blocks, the weight layers one behind the
+            other, the head left out, on the way that has the most of them.
         loss: float, or `None` without targets.
         batch_size: int.
+        training: bool. Whether layers ran in training mode.
         bad_weights: List of the paths of weights that are not finite.
     """
 
@@ -50,16 +53,18 @@ class Diagnosis:
     input: dict | None
     loss: float | None
     batch_size: int
+    weight_path: list = dataclasses.field(default_factory=list)
+    training: bool = True
     bad_weights: list = dataclasses.field(default_factory=list)
 
     @functools.cached_property
     def growth(self):
-        """`Growth` of the mean square from block to block."""
+        """`Growth` of the mean square, from block to block or along `weight_path`."""
         values = self.curve("mean_square")
         ratio = 1.0
         if len(values) and 0 < values[-1] < math.inf:
-            ratio = self.blocks[-1]["peak"] / math.sqrt(values[-1])
-        return fit_growth(values, ratio, self._stages())
+            ratio = self._steps[-1]["peak"] / math.sqrt(values[-1])
+        return self._fit(values, ratio)
 
     @functools.cached_property
     def gradient_growth(self):
@@ -68,7 +73,7 @@ class Diagnosis:
         with np.errstate(divide="ignore"):
             # As the product of the blocks' factors falls from the first block on: a
             # polynomial of the block's index stays one.
-            return fit_growth(1 / values, segments=self._stages())
+            return self._fit(1 / values)
 
     @functools.cached_property
     def verdict(self):
@@ -76,17 +81,27 @@ class Diagnosis:
         return judge(self)
 
     def curve(self, key):
-        """A quantity of the first block's input and of every block's output."""
-        rows = [] if self.input is None else [self.input, *self.blocks]
-        return np.array([row[key] for row in rows])
+        """A quantity of the first block's input and of every block's output.
 
-    def _stages(self):
-        """The stage of every value of a curve: a block that changes shape starts one.
-
-        What enters it has another shape and is of the stage before.
+        Without blocks, of the layers of `weight_path`.
         """
-        changes = [row["changes_shape"] for row in self.blocks]
-        return np.cumsum([0, *changes])
+        return np.array([row[key] for row in self._steps])
+
+    @property
+    def _steps(self):
+        return [self.input, *self.blocks] if self.blocks else self.weight_path
+
+    def _fit(self, values, peak_ratio=1.0):
+        # What changes shape starts a stage; what enters it is of the stage before.
+        changes = [row["changes_shape"] for row in self._steps[1:]]
+        stages = np.cumsum([0, *changes])[: len(values)]
+        growth = fit_growth(values, peak_ratio, stages)
+        held = np.isfinite(values) & (values > 0)
+        if growth.kind == "unknown" and not held.all():
+            # An exponential that has left the range of numbers is still one.
+            part = fit_growth(values[held], peak_ratio, stages[held])
+            growth = part if part.kind == "exponential" else growth
+        return growth
 
     def to_dict(self):
         """Everything as JSON knows it; NaN becomes `None`, infinity `"inf"`."""

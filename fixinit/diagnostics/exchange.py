@@ -1,5 +1,7 @@
 """The variables of a model, as they are when residual blocks change places."""
 
+import collections
+
 import numpy as np
 from keras import ops
 
@@ -17,7 +19,7 @@ class Exchange:
     """
 
     def __init__(self, model, model_graph, chain):
-        self._model = model
+        self._model, self._names = model, chain.names
         slots = _slots(model_graph, chain, {id(v): v for v in model.variables})
         # For every block, where its variables are: `(variable, row of stacks)`.
         self._slots = [slots[block] for block in range(len(chain))]
@@ -28,7 +30,12 @@ class Exchange:
         self.groups = list(groups.values())
 
     def values(self, order):
-        """The values of `model.variables` where block `order[i]` is in place i."""
+        """The values of `model.variables` where block `order[i]` is in place i.
+
+        Raises:
+            ValueError: If a block that moves is called in two places.
+        """
+        self._check_not_shared(order)
         moved = {}
         for place, block in enumerate(order):
             if place != block:
@@ -43,6 +50,17 @@ class Exchange:
             ops.convert_to_tensor(moved[id(v)]) if id(v) in moved else v.value
             for v in self._model.variables
         ]
+
+    def _check_not_shared(self, order):
+        keys = [[(id(v), row) for v, row in slots] for slots in self._slots]
+        uses = collections.Counter(key for slots in keys for key in set(slots))
+        for place, block in enumerate(order):
+            if place != block and any(uses[key] > 1 for key in keys[block]):
+                raise ValueError(
+                    f"Block `{self._names[block]}` cannot change places: it shares "
+                    "its weights with another block, as its layers are called more "
+                    "than once. Permute blocks with weights of their own."
+                )
 
 
 def _slots(model_graph, chain, known):

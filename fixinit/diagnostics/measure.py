@@ -164,6 +164,9 @@ def _terms(block, inputs, peak):
 def _moments(channel_axis, rectifies, h):
     """See `FORWARD`, up to the correlation."""
     peak, h = _by_peak(ops.cast(h, "float32"))
+    if len(h.shape) < 2:
+        # A number for every sample, or one for all of them, is one channel.
+        h, channel_axis = ops.reshape(h, (-1, 1)), 1
     axes = tuple(i for i in range(len(h.shape)) if i != channel_axis)
     never = always = ops.full((), np.nan, "float32")
     if rectifies:
@@ -176,15 +179,19 @@ def _moments(channel_axis, rectifies, h):
 
 
 def _correlation(h):
-    """Mean cosine between the representations of two different inputs."""
-    count = h.shape[0]
-    if count < 2:
-        return ops.full((), np.nan, "float32")
-    rows = ops.reshape(h, (count, -1))
+    """Mean cosine between the representations of two different inputs.
+
+    Zeros have no direction: inputs that are represented by them are left out.
+    """
+    rows = ops.reshape(h, (h.shape[0], -1))
     norms = ops.sqrt(ops.sum(ops.square(rows), axis=1, keepdims=True))
+    count = ops.sum(ops.cast(norms > 0, "float32"))
+    rows = rows / ops.where(norms > 0, norms, ops.ones_like(norms))
     # The squared norm of the sum of unit vectors adds up all pairs.
-    total = ops.sum(ops.square(ops.sum(rows / norms, axis=0)))
-    return (total - count) / (count * (count - 1))
+    total = ops.sum(ops.square(ops.sum(rows, axis=0)))
+    pairs = count * (count - 1)
+    # 0 / 0 where there is no pair.
+    return ops.where(pairs > 0, total - count, ops.zeros_like(total)) / pairs
 
 
 def _by_peak(h):

@@ -84,6 +84,36 @@ def block_rows(model_graph, forward, backward, layers):
     return by_name[model_graph.producers()[places[0].start].name], rows
 
 
+def weight_path(model_graph, layers):
+    """The rows between which a network without residual blocks grows.
+
+    They are those of the weight layers on the way through the graph that has the most
+    of them, without the last, which is the head.
+    """
+    nothing = (0, None, None)
+    ways = {}
+    for call in model_graph.calls:
+        way = max((ways[v] for v in call.inputs), key=lambda w: w[0], default=nothing)
+        if call.has_weights:
+            way = (way[0] + 1, call, way)
+        ways.update(dict.fromkeys(call.outputs, way))
+    _, call, way = max((ways[v] for v in model_graph.outputs), key=lambda w: w[0])
+    calls = []
+    while way is not None and way[1] is not None:
+        _, call, way = way
+        calls.insert(0, call)
+    by_name = {row["name"]: row for row in layers}
+    shapes = [model_graph.specs[call.outputs[0]].shape for call in calls]
+    return [
+        {
+            **by_name[call.name],
+            "changes_shape": index > 0 and shape != shapes[index - 1],
+        }
+        for index, (call, shape) in enumerate(zip(calls, shapes, strict=True))
+        if call.name in by_name
+    ]
+
+
 def _block_row(place, number, index, forward, backward, by_name):
     stack = place.stack
     names = {call.name for call in _calls(place)}

@@ -44,8 +44,21 @@ def text(diagnosis):
     verdict = diagnosis.verdict
     lines += ["", *textwrap.wrap(verdict.text, columns)]
     if verdict.remedy:
-        lines.append(f"Try: {verdict.remedy}")
+        lines += _remedy(verdict.remedy, columns)
     return "\n".join(lines)
+
+
+def _remedy(remedy, columns):
+    """A line of code, and its comment behind or below it."""
+    line = f"Try: {remedy}"
+    code, mark, comment = line.partition("  # ")
+    if len(line) <= columns or not mark:
+        return textwrap.wrap(line, columns, subsequent_indent="     ")
+    indent = "     # "
+    comment = textwrap.wrap(
+        comment, columns, initial_indent=indent, subsequent_indent=indent
+    )
+    return [code, *comment]
 
 
 def number(value):

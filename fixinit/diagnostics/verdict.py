@@ -22,9 +22,13 @@ class Verdict:
     ('exploding', 'fixinit.layers.ScaledAdd(branch_scale=')
 
     Attributes:
-        kind: `"not_finite"`, `"exploding"`, `"vanishing"`, `"exploding_gradients"`,
+        kind: `"not_finite"`, `"constant"` (BatchNormalization of one sample),
+            `"exploding"`, `"vanishing"`, `"exploding_gradients"`,
             `"vanishing_gradients"`, `"dead"`, `"collapsed"`, `"growing"` (linearly, as
-            with BatchNorm), `"healthy"`.
+            with BatchNorm, or like a power), `"shrinking"` (like a power),
+            `"undecided"` (nothing is wrong, but it is unknown how the network grows),
+            `"healthy"`. Growth is that from block to block; in a network without
+            residual blocks, from weight layer to weight layer.
         text: String. One to three sentences with the numbers.
         remedy: String. A line of code, or empty.
         where: String. The name of the layer or block where it begins, or empty.
@@ -42,7 +46,8 @@ class Verdict:
 
 def judge(diagnosis):
     """The verdict on a `Diagnosis`."""
-    for check in (_not_finite, _forward, _backward, _dead, _collapsed, _linear):
+    checks = (_not_finite, _constant, _forward, _backward, _dead, _collapsed)
+    for check in (*checks, _polynomial, _undecided):
         verdict = check(diagnosis)
         if verdict is not None:
             return verdict
@@ -79,6 +84,20 @@ def _not_finite(diagnosis):
     return None
 
 
+def _constant(diagnosis):
+    rows = (r for r in diagnosis.layers if r["kind"] == "BatchNormalization")
+    row = next((row for row in rows if row["variance"] == 0), None)
+    if row is None or diagnosis.batch_size > 1 or not diagnosis.training:
+        return None
+    return Verdict(
+        "constant",
+        f"{row['name']} normalizes one sample with its own statistics: what it puts "
+        "out is the same for every input.",
+        "fixinit.diagnostics.diagnose(model, x, training=False)  # or a larger batch",
+        row["name"],
+    )
+
+
 def _forward(diagnosis):
     growth = diagnosis.growth
     if growth.kind != "exponential":
@@ -87,10 +106,10 @@ def _forward(diagnosis):
     verb = "grows" if explodes else "shrinks"
     return Verdict(
         "exploding" if explodes else "vanishing",
-        f"The mean square {verb} exponentially, {_factor(growth)} per block: "
-        f"{_leaves(growth, explodes)}.",
-        _scaled(diagnosis) if explodes else _he(),
-        diagnosis.blocks[0]["name"],
+        f"The mean square {verb} exponentially, {_factor(growth)} per "
+        f"{_step(diagnosis)}: {_leaves(growth, explodes, _step(diagnosis))}.",
+        _scaled(diagnosis) if explodes else _he(diagnosis),
+        (diagnosis.blocks or diagnosis.weight_path)[0]["name"],
     )
 
 
@@ -102,11 +121,10 @@ def _backward(diagnosis):
     verb = "grow" if explodes else "shrink"
     return Verdict(
         f"{'exploding' if explodes else 'vanishing'}_gradients",
-        f"Gradients {verb} exponentially on the way back, {_factor(growth)} per block "
-        f"in the mean square: {growth.total:.3g} times over {len(diagnosis.blocks)} "
-        "blocks.",
-        _scaled(diagnosis) if explodes else _he(),
-        diagnosis.blocks[-1]["name"],
+        f"Gradients {verb} exponentially on the way back, {_factor(growth)} per "
+        f"{_step(diagnosis)} in the mean square: {_total(diagnosis, growth)}.",
+        _scaled(diagnosis) if explodes else _he(diagnosis),
+        (diagnosis.blocks or diagnosis.weight_path)[-1]["name"],
     )
 
 
@@ -140,38 +158,60 @@ def _collapsed(diagnosis):
     )
 
 
-def _linear(diagnosis):
-    growth = diagnosis.growth
+def _polynomial(diagnosis):
+    growth, step = diagnosis.growth, _step(diagnosis)
     if growth.kind not in ("linear", "polynomial"):
         return None
-    how = f"linearly, by {growth.slope:.2f} of the first block's input per block"
+    power = f"like the power {growth.slope:.2f} of the {step}'s index"
+    if growth.slope < 0:
+        text = f"The mean square falls {power}: {_total(diagnosis, growth)}."
+        return Verdict("shrinking", text)
+    how = f"linearly, by {growth.slope:.2f} of the first value per {step}"
     if growth.kind == "polynomial":
-        how = f"like the power {growth.slope:.2f} of the block's index"
+        how = power
     return Verdict(
         "growing",
         f"The mean square grows {how}, as behind normalized branches: "
-        f"{growth.total:.3g} times over {len(diagnosis.blocks)} blocks. No number "
-        "format overflows at any depth that can be trained.",
+        f"{_total(diagnosis, growth)}. No number format overflows at any depth that "
+        "can be trained.",
+    )
+
+
+def _undecided(diagnosis):
+    grown = [("mean square", diagnosis.growth)]
+    if diagnosis.curve("gradient_mean_square").any():
+        grown.append(("gradient's mean square", diagnosis.gradient_growth))
+    for what, growth in grown:
+        if growth.kind == "unknown":
+            return Verdict("undecided", _unknown(diagnosis, what, growth))
+    return None
+
+
+def _unknown(diagnosis, what, growth):
+    step = _step(diagnosis)
+    if math.isnan(growth.rate):
+        return (
+            f"Activations and gradients of all {len(diagnosis.layers)} layers are "
+            f"finite. How the {what} grows is unknown: there are too few {step}s, or "
+            "it is zero behind one of them."
+        )
+    return (
+        f"How the {what} grows cannot be told from its noise: {_factor(growth)} per "
+        f"{step}, {_total(diagnosis, growth)}. Narrow networks differ from draw to "
+        "draw: look at several, or at wider ones."
     )
 
 
 def _healthy(diagnosis):
-    if not diagnosis.blocks:
-        return (
-            "No residual blocks were found; activations and gradients of all "
-            f"{len(diagnosis.layers)} layers are finite."
-        )
     growth = diagnosis.growth
-    if growth.kind == "unknown":
-        return "Activations and gradients are finite; there are too few blocks to fit."
     text = (
-        f"The mean square is bounded: {growth.total:.3g} times over "
-        f"{len(diagnosis.blocks)} blocks, {_factor(growth)} per block."
+        f"The mean square is bounded: {_total(diagnosis, growth)}, {_factor(growth)} "
+        f"per {_step(diagnosis)}."
     )
     if not diagnosis.curve("gradient_mean_square").any():
         text += (
-            " The gradient is zero in all blocks, as the layers behind them start at "
-            "zero: it comes with the second step."
+            f" The gradient is zero in all {_step(diagnosis)}s, as the layers behind "
+            "them start at zero: it comes with the second step."
         )
     return text
 
@@ -181,12 +221,22 @@ def _factor(growth):
     return f"x{growth.rate:.3g} +- {(high - low) / 2:.2g}"
 
 
-def _leaves(growth, explodes):
+def _step(diagnosis):
+    return "block" if diagnosis.blocks else "layer"
+
+
+def _total(diagnosis, growth):
+    count = len(diagnosis.curve("mean_square")) - 1
+    return f"{growth.total:.3g} times over {count} {_step(diagnosis)}s"
+
+
+def _leaves(growth, explodes, step):
+    # Squares are not computed by the network itself, but by what normalizes it.
     verb = "overflows" if explodes else "vanishes"
     parts = [
-        f"{name} {verb} at block {blocks['mean_square']} (activations: "
-        f"{blocks['activation']})"
-        for name, blocks in growth.leaves.items()
+        f"{name} {verb} at {step} {steps['activation']} (squares: "
+        f"{steps['mean_square']})"
+        for name, steps in growth.leaves.items()
         if name != "bfloat16"  # Which has the range of float32.
     ]
     return ", ".join(reversed(parts))
@@ -195,12 +245,17 @@ def _leaves(growth, explodes):
 def _scaled(diagnosis):
     count = len(diagnosis.blocks)
     if not count:
-        return 'keras.layers.Dense(units, kernel_initializer="he_normal")'
+        return (
+            'keras.layers.Dense(units, kernel_initializer="he_normal")  '
+            '# for relu; "lecun_normal" for tanh'
+        )
     return (
         f"fixinit.layers.ScaledAdd(branch_scale={count**-0.5:.3g})  "
         f"# {count} ** -0.5, in the place of every addition"
     )
 
 
-def _he():
+def _he(diagnosis):
+    if not diagnosis.blocks:
+        return _scaled(diagnosis)
     return 'kernel_initializer="he_normal" in the weight layers of the branches'

@@ -51,11 +51,10 @@ class Block:
 
         Returns:
             `(shortcut, branches)`: two tensors, each times its factor where the merge
-            is a `fixinit.layers.ScaledAdd`.
+            has factors, as a `fixinit.layers.ScaledAdd` has.
         """
-        operation = self.merge.operation
-        if isinstance(operation, ScaledAdd):
-            scales = (operation.shortcut_scale, operation.branch_scale)
+        scales = _scales(self.merge.operation)
+        if scales is not None:
             inputs = [scale * h for scale, h in zip(scales, inputs, strict=True)]
         return inputs[self.shortcut], sum(inputs[i] for i in self.branches)
 
@@ -63,11 +62,14 @@ class Block:
 def find_blocks(graph):
     """The residual blocks of a graph, from its input to its output.
 
-    A residual block ends in an addition (`keras.layers.Add`, `+`, `keras.ops.add` or
-    `fixinit.layers.ScaledAdd`) of values that share an ancestor. The shortcut is the
-    one with the fewest weight layers on its way from there. Where two share that
-    place, as in Inception-like modules, none is a shortcut, and the addition is no
-    residual block.
+    A residual block ends in an addition (`keras.layers.Add`, `+`, `keras.ops.add`,
+    `fixinit.layers.ScaledAdd` or the layer that scales and adds in InceptionResNetV2)
+    of values that share an ancestor. The shortcut is the one with the fewest weight
+    layers on its way from there. Where two share that place, it is the one that is
+    the ancestor itself; where there is none, as in Inception-like modules, and where
+    no way has weights, the addition is no residual block. A weight layer is any layer
+    that holds a matrix: attention, a recurrent layer or a layer around others are one
+    each. An addition inside of such a layer is not seen.
 
     Example:
 
@@ -105,9 +107,20 @@ def is_addition(call):
     is_operation = type(operation).__name__ == "Add" and not isinstance(
         operation, keras.layers.Layer
     )
-    adds = is_operation or isinstance(operation, (keras.layers.Add, ScaledAdd))
+    is_layer = isinstance(operation, keras.layers.Add)
+    adds = is_operation or is_layer or _scales(operation) is not None
     is_merge = call.owner is not None and operation is call.owner.merge
     return len(call.inputs) > 1 and (adds or is_merge)
+
+
+def _scales(operation):
+    """The factors of what a scaled addition reads, `None` if it is none."""
+    if isinstance(operation, ScaledAdd):
+        return operation.shortcut_scale, operation.branch_scale
+    # Of keras.applications.InceptionResNetV2. The class is not public.
+    if type(operation).__name__ == "CustomScaleLayer":
+        return 1.0, operation.scale
+    return None
 
 
 def is_activation(call):
@@ -143,9 +156,9 @@ class _Ways:
             for value, between in zip(merge.inputs, calls, strict=True)
         ]
         depths = [depth for depth, _ in ways]
-        if depths.count(min(depths)) > 1:
+        shortcut = _shortcut(merge.inputs, depths, fork)
+        if shortcut is None:
             return None
-        shortcut = depths.index(min(depths))
         branches = tuple(i for i in range(len(depths)) if i != shortcut)
         specs = self.graph.specs
         return Block(
@@ -183,12 +196,20 @@ class _Ways:
         return readers[0] if is_activation(readers[0]) else None
 
 
+def _shortcut(values, depths, fork):
+    """The index of the value that is the shortcut, `None` if none is."""
+    fewest = [i for i, depth in enumerate(depths) if depth == min(depths)]
+    if len(fewest) > 1:
+        fewest = [i for i in fewest if values[i] == fork]
+    return fewest[0] if len(fewest) == 1 and max(depths) > 0 else None
+
+
 def _weight_layers(start, end, between):
     """`(depth, names)`: most weight layers in a row, and all of them."""
     depths, names = {start: 0}, []
     for call in between:
         depth = max((depths.get(value, 0) for value in call.inputs), default=0)
-        if call.weight is not None or call.body is not None:
+        if call.has_weights:
             depth += 1
             names.append(call.name)
         depths.update(dict.fromkeys(call.outputs, depth))

@@ -8,6 +8,14 @@ from keras import tree
 
 from fixinit.layers import ResidualBlock, Stack
 
+# Their weights may have the shape of a sample.
+_ELEMENT_WISE = (
+    keras.layers.PReLU,
+    keras.layers.Normalization,
+    keras.layers.LayerNormalization,
+    keras.layers.RMSNormalization,
+)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Call:
@@ -16,7 +24,8 @@ class Call:
     Attributes:
         name: String, unique in its graph: the layer's name behind those of what it is
             part of, such as `"resnet50/conv1_conv"`. A layer that is called again
-            gets its count, such as `"dense:2"`.
+            gets its count, such as `"dense:2"`; what a `ResidualBlock` or a `Stack`
+            holds is named after the call, such as `"block:2/merge"`.
         operation: The Keras layer or operation.
         inputs: Tuple of ints, the values that it reads; none for an input of the
             graph, whose operation is a `keras.layers.InputLayer`.
@@ -46,6 +55,18 @@ class Call:
         names = ("kernel", "_kernel", "depthwise_kernel", "pointwise_kernel")
         found = (getattr(self.operation, name, None) for name in names)
         return next((kernel for kernel in found if kernel is not None), None)
+
+    @property
+    def has_weights(self):
+        """Whether the layer, or a layer inside of it, multiplies by a matrix.
+
+        Any weight of two or more axes counts, but for those of layers that work
+        element by element.
+        """
+        weights = getattr(self.operation, "weights", ())
+        if isinstance(self.operation, _ELEMENT_WISE):
+            return False
+        return any(len(weight.shape) > 1 for weight in weights)
 
 
 class Graph:
@@ -77,18 +98,26 @@ class Graph:
         """Adds a call; returns the values that it gives."""
         axis = _channel_axis(operation, [self.channel_axes[i] for i in inputs])
         outputs = tuple(self.value(spec, axis) for spec in output_specs)
-        uses = self._uses[name] = self._uses.get(name, 0) + 1
+        name = self.unique_name(name)
+        # Behind the count: the calls of a stack's block are named after the stack's.
+        body = _body(operation, name)
         self.calls.append(
             Call(
-                name if uses == 1 else f"{name}:{uses}",
+                name,
                 operation,
                 tuple(inputs),
                 outputs,
                 fill or _single,
+                body,
                 **kwargs,
             )
         )
         return outputs
+
+    def unique_name(self, name):
+        """The name, with its count behind it where it has been used before."""
+        uses = self._uses[name] = self._uses.get(name, 0) + 1
+        return name if uses == 1 else f"{name}:{uses}"
 
     def add_input(self, spec, name):
         """Adds an input of the graph; returns its value."""
@@ -164,7 +193,7 @@ def trace(model):
     Raises:
         ValueError: If the model is not built.
         TypeError: If it is no model, or a model without a graph: a subclass of
-            `keras.Model` with a `call` of its own.
+            `keras.Model`, functional or not, with a `call` of its own.
     """
     functional = _functional(model)
     if functional is None:
@@ -178,22 +207,34 @@ def trace(model):
 
 def _functional(layer):
     """The functional model that a layer is, `None` if it is none."""
+    if not isinstance(layer, keras.Model) or _has_own_call(layer):
+        return None
     if isinstance(layer, keras.Sequential):
         return layer._functional if layer.built else None
     return layer if hasattr(layer, "_nodes_by_depth") else None
 
 
+def _has_own_call(model):
+    """Whether the `call` of a model may do something else than run its graph.
+
+    Keras's does not, and that of `fixinit.models` only refuses integers before.
+    """
+    owner = next(cls for cls in type(model).__mro__ if "call" in vars(cls))
+    return owner.__module__.partition(".")[0] not in ("keras", "fixinit")
+
+
 def _no_graph(model):
-    if isinstance(model, keras.Sequential):
+    if isinstance(model, keras.Sequential) and not _has_own_call(model):
         return ValueError(
             f"Model `{model.name}` is not built, so it has no graph yet. Call it on "
             "data, or start it with keras.Input(shape)."
         )
     if isinstance(model, keras.Model):
         return TypeError(
-            f"Model `{model.name}` is a subclass of keras.Model with a `call` of its "
-            "own, in which Keras records no graph. Make it functional: `inputs = "
-            "keras.Input(shape); keras.Model(inputs, model.call(inputs))`."
+            f"Model `{model.name}` is a subclass of {type(model).__base__.__name__} "
+            "with a `call` of its own, of which Keras records no graph. Make it "
+            "functional: `inputs = keras.Input(shape); keras.Model(inputs, "
+            "model.call(inputs))`."
         )
     return TypeError(
         f"Argument `model` must be a functional or Sequential keras.Model. Received: "
@@ -234,7 +275,6 @@ def _add_node(graph, node, values, scope):
             inputs,
             node.outputs,
             fill,
-            body=_body(operation, name),
         )
     values.update(zip((id(t) for t in node.outputs), outputs, strict=True))
 
@@ -252,6 +292,7 @@ def _model_inputs(functional, node):
 
 def _add_residual_block(graph, block, value, name):
     """Adds the calls of a `ResidualBlock`; returns its output."""
+    name = graph.unique_name(name)
 
     def chain(layers, value):
         values = [value]
@@ -274,7 +315,10 @@ def _add_residual_block(graph, block, value, name):
             owner=block,
         )
     if block.activation is not keras.activations.linear:
-        activation = keras.layers.Activation(block.activation, dtype=block.dtype_policy)
+        # With a name: Keras would count it among those that it makes up.
+        activation = keras.layers.Activation(
+            block.activation, dtype=block.dtype_policy, name="activation"
+        )
         output = _add_layer(graph, activation, output, f"{name}/activation", block)
     return output
 
@@ -289,8 +333,7 @@ def _add_layer(graph, layer, value, name, owner):
         return _add_functional(graph, nested, [value], f"{name}/")[0]
     shape = layer.compute_output_shape(spec.shape)
     output = keras.KerasTensor(shape, layer.compute_dtype)
-    body = _body(layer, name)
-    return graph.add(name, layer, (value,), [output], body=body, owner=owner)[0]
+    return graph.add(name, layer, (value,), [output], owner=owner)[0]
 
 
 def _body(operation, name):

@@ -27,6 +27,38 @@ def test_measures_what_the_blocks_put_out():
     assert BlockStatistics(model).names == ["input", *blocks]
 
 
+def test_channels_are_where_the_data_format_says():
+    x = np.random.default_rng(1).normal(size=(4, 3, 8, 8)).astype("float32")
+    x += 3.0 * np.arange(3, dtype="float32")[:, None, None]
+    inputs = keras.Input((3, 8, 8))
+    h = keras.layers.AveragePooling2D(1, data_format="channels_first")(inputs)
+    model = keras.Model(inputs, keras.layers.add([h, keras.layers.Dense(8)(h)]))
+    outputs = keras.ops.convert_to_numpy(model(x))
+    measured = block_statistics(model, x)["variance"]
+    expected = [h.var(axis=(0, 2, 3)).mean() for h in (x, outputs)]
+    assert measured == pytest.approx(expected, rel=1e-4)
+    diagnosis = fixinit.diagnostics.diagnose(model, x)
+    assert diagnosis.blocks[0]["variance"] == pytest.approx(expected[1], rel=1e-4)
+
+
+def test_a_stack_that_is_called_twice_is_measured_twice():
+    inputs = keras.Input((8,))
+    block = fixinit.layers.ResidualBlock([keras.layers.Dense(8)])
+    stack = fixinit.layers.Stack(block, 2, name="stack")
+    first = stack(inputs)
+    model = keras.Model(inputs, stack(keras.layers.Rescaling(100.0)(first)))
+    measured = block_statistics(model, X)["mean_square"]
+    h = keras.ops.convert_to_numpy(stack(X))
+    again = keras.ops.convert_to_numpy(stack(100.0 * h))
+    assert measured[[2, 4]] == pytest.approx([np.mean(h**2), np.mean(again**2)])
+    names = ["stack[0]", "stack[1]", "stack:2[0]", "stack:2[1]"]
+    assert BlockStatistics(model).names[1:] == names
+    diagnosis = fixinit.diagnostics.diagnose(model, X)
+    assert diagnosis.curve("mean_square") == pytest.approx(measured)
+    layers = [row["name"] for row in diagnosis.layers]
+    assert "stack:2[1]/merge" in layers and len(set(layers)) == len(layers)
+
+
 def test_training_mode_normalizes_with_the_batch_and_changes_nothing():
     model = fixinit.models.ResidualMLP(
         4, 64, scheme="batch_norm", input_shape=(8,), seed=0

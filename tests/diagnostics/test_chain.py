@@ -84,3 +84,18 @@ def test_models_without_blocks_are_refused():
     plain = fixinit.models.ResidualMLP(2, 4, scheme="batch_norm", plain=True)
     with pytest.raises(ValueError, match="plain=False"):
         model_chain(plain)
+
+
+def test_blocks_of_a_stack_that_is_called_twice():
+    inputs = keras.Input((8,))
+    block = fixinit.layers.ResidualBlock([keras.layers.Dense(8)])
+    stack = fixinit.layers.Stack(block, 2, name="stack")
+    model = keras.Model(inputs, stack(stack(inputs)))
+    x = np.ones((3, 8), "float32")
+    injure = fixinit.diagnostics.Lesion(model)
+    assert injure.names == ["stack[0]", "stack[1]", "stack:2[0]", "stack:2[1]"]
+    np.testing.assert_allclose(
+        injure(x, drop=[0, 1]), keras.ops.convert_to_numpy(stack(x)), rtol=1e-5
+    )
+    with pytest.raises(ValueError, match=r"`stack\[1\]` cannot.*called more than once"):
+        injure(x, order=[1, 0, 2, 3])

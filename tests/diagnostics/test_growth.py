@@ -46,6 +46,30 @@ def test_below_a_factor_e_growth_is_bounded(values):
     assert growth.kind == "bounded" and not growth.leaves
 
 
+def test_noise_leaves_it_open_or_shows_an_exponential():
+    rng = np.random.default_rng(2)
+    steps = rng.normal(np.log(1.5), 0.5, size=(200, 8))
+    kinds = [fit_growth(np.exp(np.cumsum([0, *row]))).kind for row in steps]
+    # A standard error of the total, 0.5 sqrt(8) = 1.4, below log(1.5) 8 = 3.2.
+    assert kinds.count("bounded") < 15 and kinds.count("polynomial") < 15
+    assert kinds.count("exponential") > 60 and kinds.count("linear") < 5
+
+
+def test_a_large_exponential_that_slows_down_by_chance_is_one():
+    rng = np.random.default_rng(3)
+    steps = rng.normal(np.log(1.6), 0.4, size=(50, 100))
+    kinds = [fit_growth(np.exp(np.cumsum([0, *row]))).kind for row in steps]
+    # A total of e^47, with a standard error of 4.
+    assert kinds.count("exponential") > 47
+
+
+def test_an_interval_with_no_growth_in_it_is_not_exponential():
+    logs = [0, 4, 4, 4, 4, 12, 12, 12, 16, 6]
+    growth = fit_growth(np.exp(logs))
+    assert growth.interval[0] < 1 and growth.kind == "unknown"
+    assert math.isfinite(growth.rate) and math.isnan(growth.slope)
+
+
 def test_stages_start_at_levels_of_their_own():
     stage = np.array([2.0, 3.0, 4.0, 5.0, 6.0])
     values = np.concatenate([stage] * 4)

@@ -64,6 +64,45 @@ def test_no_shortcut_no_block():
     assert not blocks(inputs, dense(inputs) + 1.0)
 
 
+class Wrapped(keras.layers.Layer):
+    """A layer that holds its weights in another one."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = keras.layers.Dense(8)
+
+    def call(self, x):
+        return self.inner(x)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Wrapped(),
+        keras.layers.MultiHeadAttention(2, 4),
+        keras.layers.LSTM(8, return_sequences=True),
+        keras.layers.TimeDistributed(keras.layers.Dense(8)),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_layers_around_weights_are_weight_layers(layer, frozen):
+    inputs = keras.Input((5, 8))
+    h = keras.layers.LayerNormalization(axis=[1, 2])(inputs)
+    h = layer(h, h) if "Attention" in type(layer).__name__ else layer(h)
+    layer.trainable = not frozen
+    (block,) = blocks(inputs, keras.layers.add([inputs, h]))
+    assert (block.shortcut, block.branch_depth) == (0, 1)
+    assert block.weights == (layer.name,)
+
+
+def test_of_ways_without_weights_the_empty_one_is_the_shortcut():
+    inputs = keras.Input((8,))
+    ways = [keras.layers.PReLU()(inputs), inputs, dense(inputs)]
+    (block,) = blocks(inputs, keras.layers.add(ways))
+    assert (block.shortcut, block.branches) == (1, (0, 2))
+
+
 def test_the_activation_behind_the_sum_ends_the_block():
     x = inputs = keras.Input((8,))
     x = keras.layers.ReLU(name="end")(keras.layers.add([x, dense(x)]))
@@ -90,6 +129,16 @@ def test_finds_every_block_of_our_models(scheme, preactivation):
     assert [block.name for block in found] == [layer.name for layer in ours]
     assert [block.branch_depth for block in found] == [2, 2, 2]
     assert [block.changes_shape for block in found] == [False, False, True]
+
+
+def test_the_scaled_addition_of_inception_resnet():
+    module = keras.src.applications.inception_resnet_v2
+    inputs = keras.Input((8, 8, 16))
+    h = module.inception_resnet_block(inputs, 0.17, "block35", 1)
+    (block,) = blocks(inputs, h)
+    assert (block.shortcut, block.branch_depth) == (0, 4)
+    shortcut, branch = block.addends([2.0, 100.0])
+    assert (shortcut, branch) == (2.0, pytest.approx(17.0))
 
 
 @pytest.mark.parametrize(

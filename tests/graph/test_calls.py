@@ -54,6 +54,22 @@ def test_a_stack_is_one_call_with_the_graph_of_a_block():
     assert depths[stack.name] == () and depths[inner[-1]] == (5,)
 
 
+def test_a_stack_or_block_that_is_called_twice_has_calls_of_its_own_each_time():
+    inputs = keras.Input((4,), name="x")
+    stack = fixinit.layers.Stack(keras.layers.Dense(4, name="weight"), 3, name="stack")
+    block = fixinit.layers.ResidualBlock([keras.layers.Dense(4, name="w")], name="b")
+    inner = keras.Input((4,))
+    nested = keras.Model(inner, block(stack(inner)), name="nested")
+    traced = graph.trace(keras.Model(inputs, nested(nested(inputs))))
+    assert [call.name for call, _ in traced.walk()] == [
+        "x",
+        *("nested/stack", "nested/b/w", "nested/b/merge"),
+        *("nested/stack:2", "nested/b:2/w", "nested/b:2/merge"),
+        *("nested/stack/input", "nested/stack/weight"),
+        *("nested/stack:2/input", "nested/stack:2/weight"),
+    ]
+
+
 def test_channels_are_where_the_data_format_says():
     inputs = keras.Input((3, 8, 8))
     x = keras.layers.Conv2D(4, 3, data_format="channels_first")(inputs)
@@ -71,15 +87,53 @@ def test_tracing_leaves_the_model_as_it_is():
     assert model(np.ones((2, 4), "float32")).shape == (2, 10)
 
 
+def test_tracing_takes_no_names_from_keras():
+    model = fixinit.models.ResidualMLP(2, 8, input_shape=(4,), preactivation=False)
+    keras.utils.clear_session()
+    keras.layers.Activation("relu")
+    graph.trace(model)
+    assert keras.layers.Activation("relu").name == "activation_1"
+
+
 class Subclassed(keras.Model):
     def call(self, x):
         return x
+
+
+class FunctionalWithCall(keras.Model):
+    def __init__(self):
+        inputs = keras.Input((4,))
+        super().__init__(inputs, keras.layers.Dense(4)(inputs))
+
+    def call(self, x):
+        return 1000.0 * super().call(x)
+
+
+class SequentialWithCall(keras.Sequential):
+    def call(self, x):
+        return 1000.0 * super().call(x)
+
+
+def test_a_nested_model_with_a_call_of_its_own_is_one_layer():
+    inputs, inner = keras.Input((4,), name="x"), FunctionalWithCall()
+    assert names(keras.Model(inputs, inner(inputs))) == ["x", inner.name]
+
+
+def test_a_training_step_of_its_own_does_not_matter():
+    class Trained(keras.Model):
+        def train_step(self, data):
+            return {}
+
+    inputs = keras.Input((4,), name="x")
+    assert names(Trained(inputs, keras.layers.ReLU(name="y")(inputs))) == ["x", "y"]
 
 
 @pytest.mark.parametrize(
     "model, error, message",
     [
         (Subclassed(), TypeError, "a `call` of its own.*keras.Input"),
+        (FunctionalWithCall(), TypeError, "a `call` of its own.*keras.Input"),
+        (SequentialWithCall([keras.Input((4,))]), TypeError, "a `call` of its own"),
         (keras.Sequential([keras.layers.Dense(2)]), ValueError, "not built"),
         ("resnet50", TypeError, "Received: 'resnet50' of type str"),
     ],
