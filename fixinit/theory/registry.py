@@ -2,8 +2,6 @@
 
 import dataclasses
 
-import keras
-
 _RULES = {}
 _FOUND = {}  # what was found for a class, until the next registration
 
@@ -111,7 +109,8 @@ def how_to_register(operation):
     """The end of an error about a layer or an operation without a rule."""
     kind, takes = type(operation).__name__, "layer, setting, x"
     target = kind
-    if not isinstance(operation, keras.layers.Layer):
+    # Operations hold no weights, and are registered by name.
+    if not hasattr(operation, "add_weight"):
         target, takes = repr(kind), "operation, setting, *args, **kwargs"
     return (
         f"Register a rule: `@fixinit.theory.register({target})` on a function "
