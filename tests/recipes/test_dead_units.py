@@ -6,6 +6,7 @@ from recipes import dead_units
 from recipes.dead_units import EXPERIMENT, Settings, activity
 
 
+@pytest.mark.slow
 def test_runs_resumes_and_claims(check_experiment):
     content = check_experiment(
         EXPERIMENT, "--quick", "--networks=he_plain,fixup_residual", "--num_blocks=2"

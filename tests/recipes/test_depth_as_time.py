@@ -7,6 +7,7 @@ from recipes.common import datasets
 from recipes.depth_as_time import EXPERIMENT, Settings, interpolated, roughness, smooth
 
 
+@pytest.mark.slow
 def test_runs_resumes_and_claims(check_experiment):
     content = check_experiment(
         EXPERIMENT,

@@ -7,6 +7,7 @@ from recipes import effective_depth
 from recipes.effective_depth import EXPERIMENT
 
 
+@pytest.mark.slow
 def test_runs_resumes_and_claims(check_experiment):
     flags = ("--quick", "--schemes=batch_norm,scaled_residual", "--num_blocks=3")
     content = check_experiment(EXPERIMENT, *flags)

@@ -7,6 +7,7 @@ from recipes import loss_surface
 from recipes.loss_surface import EXPERIMENT, Settings
 
 
+@pytest.mark.slow
 def test_runs_resumes_and_claims(check_experiment):
     flags = ("--quick", "--units=8", "--num_samples=50", "--depths=1,2")
     content = check_experiment(EXPERIMENT, *flags, "--kinds=residual_batch_norm")

@@ -7,6 +7,7 @@ from recipes import path_lengths
 from recipes.path_lengths import EXPERIMENT
 
 
+@pytest.mark.slow
 def test_runs_resumes_and_claims(check_experiment):
     flags = ("--quick", "--schemes=scaled_residual", "--num_blocks=5", "--paths=20")
     content = check_experiment(EXPERIMENT, *flags)

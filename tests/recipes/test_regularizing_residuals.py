@@ -5,6 +5,7 @@ from recipes.common import datasets
 from recipes.regularizing_residuals import EXPERIMENT, Settings, build, claims
 
 
+@pytest.mark.slow
 def test_runs_resumes_and_claims(check_experiment):
     content = check_experiment(
         EXPERIMENT,
