@@ -81,7 +81,7 @@ def _own_trial(model):
         return None
 
 
-def diagnosis_of(measure, x, y, trial=None):
+def diagnosis_of(measure, x, y, trial=None, weights=True):
     """The diagnosis that a `Measure` gives for a checked batch.
 
     Args:
@@ -89,11 +89,15 @@ def diagnosis_of(measure, x, y, trial=None):
         x, y: What `check_batch` gives.
         trial: `TrialOptimizer` of the model, which makes a step for the
             update-to-weight ratios, or `None`.
+        weights: bool. `False` leaves out what is measured of the weights one by one,
+            which takes longer than all the rest where a network is small.
     """
     model, traced = measure.model, measure.graph
     loss, forward, backward, gradients = measure(x, y)
-    weights = weight_statistics(traced, model, gradients, trial)
-    layers = layer_rows(traced, forward, backward, weights)
+    statistics = {}
+    if weights:
+        statistics = weight_statistics(traced, model, gradients, trial)
+    layers = layer_rows(traced, forward, backward, statistics)
     first, blocks = block_rows(traced, forward, backward, layers)
     return Diagnosis(
         name=model.name,
@@ -104,5 +108,5 @@ def diagnosis_of(measure, x, y, trial=None):
         loss=loss if y is not None else None,
         batch_size=len(x[0]),
         training=measure.training,
-        bad_weights=list(weights_not_finite(model)),
+        bad_weights=list(weights_not_finite(model)) if weights else [],
     )

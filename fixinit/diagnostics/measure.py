@@ -51,6 +51,11 @@ class Measure:
             for call in inner.calls
             if call.body is None and _is_float(inner.specs[call.outputs[0]])
         }
+        # Their gradients are what is measured on the way back.
+        self._slots = [
+            ops.zeros((*depth, len(BACKWARD)), "float32")
+            for depth in self._probed.values()
+        ]
         self._instrument = _Statistics(self.graph, set(self._probed))
         self._evaluate = {
             has_targets: backend.value_and_gradients(
@@ -73,16 +78,12 @@ class Measure:
             gradients, one tensor for each of the model's trainable variables.
         """
         trainable = [v.value for v in self.model.trainable_variables]
-        slots = [
-            ops.zeros((*depth, len(BACKWARD)), "float32")
-            for depth in self._probed.values()
-        ]
         x = [ops.convert_to_tensor(array) for array in x]
         targets = y
         if y is not None:
             targets = keras.tree.map_structure(ops.convert_to_tensor, y)
         (loss, forward), gradients = self._evaluate[y is not None](
-            [*trainable, *slots],
+            [*trainable, *self._slots],
             [v.value for v in self.model.non_trainable_variables],
             x,
             targets,

@@ -77,7 +77,8 @@ class Monitor(keras.callbacks.Callback):
             and long runs `False` saves memory.
 
     Attributes:
-        history: List of `(step, Diagnosis)`.
+        history: List of `(step, Diagnosis)`. The weights are measured as well if
+            `"update_to_weight"` is among the measures.
         alarm: `None`, or a dict of `"step"`, `"block"`, the name of the block where it
             began, `"measure"`, `"growth"` and `"text"`: that of the last `fit`.
 
@@ -169,7 +170,7 @@ class Monitor(keras.callbacks.Callback):
         trial = None
         if "update_to_weight" in self.measures:
             trial = TrialOptimizer(self.model, self.model.optimizer)
-        diagnosis = diagnosis_of(self._measure, *self._batch, trial)
+        diagnosis = diagnosis_of(self._measure, *self._batch, trial, trial is not None)
         if self.keep:
             self.history.append((self._step, diagnosis))
         rows = diagnosis.blocks or diagnosis.layers
