@@ -333,9 +333,10 @@ training and test accuracy is wide, each with one way to regularize it; with mor
 --epochs it grows wider. All but those with BatchNorm are Fixup networks. Stochastic
 depth (Huang et al. 2016) drops a branch for a whole batch, ShakeDrop (Yamada et al.
 2019) multiplies it by a random number and its gradient by another one; the probability
-that a branch passes falls linearly with depth, as published. For Shake-Shake (Gastaldi 2017) every branch becomes two of half the inner
-width, with the same number of weights; the same network without noise is its baseline.
-Weight decay is an L2 penalty on the kernels of the branches alone.
+that a branch passes falls linearly with depth, as published. For Shake-Shake (Gastaldi
+2017) every branch becomes two of half the inner width, with the same number of weights;
+the same network without noise is its baseline. Weight decay is an L2 penalty on the
+kernels of the branches alone.
 
 BatchNorm's noise is taken apart at a constant batch size of 128: statistics are
 computed over 128, 32 or 8 samples of a batch (ghost batches, Hoffer et al. 2017), or
