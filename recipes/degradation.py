@@ -65,11 +65,7 @@ class Settings(experiment.Settings):
 
 
 def arms(settings):
-    return [
-        {"network": network, "num_blocks": num_blocks}
-        for network in NETWORKS
-        for num_blocks in sorted(settings.num_blocks)
-    ]
+    return experiment.grid(network=NETWORKS, num_blocks=sorted(settings.num_blocks))
 
 
 def measure(settings, network, num_blocks):

@@ -398,11 +398,7 @@ EXPERIMENT = experiment.Experiment(
     name="depth_as_time",
     title="Depth as time",
     settings=Settings,
-    arms=lambda settings: [
-        {"start": start, "depth": depth}
-        for start in settings.starts
-        for depth in settings.depths
-    ],
+    arms=lambda settings: experiment.grid(start=settings.starts, depth=settings.depths),
     measure=measure,
     tables=tables,
     claims=claims,

@@ -57,11 +57,7 @@ class Settings(experiment.Settings):
 
 
 def arms(settings):
-    made = [
-        {"scheme": kind, "depth": depth}
-        for kind in settings.kinds
-        for depth in settings.depths
-    ]
+    made = experiment.grid(scheme=settings.kinds, depth=settings.depths)
     edge = [
         {"scheme": "edge", "weight_variance": w, "bias_variance": b}
         for b in settings.bias_variances

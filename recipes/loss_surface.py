@@ -69,11 +69,7 @@ class Settings(experiment.Settings):
 
 
 def arms(settings):
-    return [
-        {"scheme": kind, "depth": depth}
-        for kind in settings.kinds
-        for depth in settings.depths
-    ]
+    return experiment.grid(scheme=settings.kinds, depth=settings.depths)
 
 
 def measure(settings, scheme, depth):

@@ -268,11 +268,9 @@ EXPERIMENT = experiment.Experiment(
     name="variance_growth",
     title="How activations grow with depth",
     settings=Settings,
-    arms=lambda settings: [
-        {"family": family, "scheme": scheme}
-        for family in settings.families
-        for scheme in settings.schemes
-    ],
+    arms=lambda settings: experiment.grid(
+        family=settings.families, scheme=settings.schemes
+    ),
     measure=measure,
     tables=tables,
     claims=claims,

@@ -170,7 +170,9 @@ class Monitor(keras.callbacks.Callback):
         trial = None
         if "update_to_weight" in self.measures:
             trial = TrialOptimizer(self.model, self.model.optimizer)
-        diagnosis = diagnosis_of(self._measure, *self._batch, trial, trial is not None)
+        diagnosis = diagnosis_of(
+            self._measure, *self._batch, trial, weights=trial is not None
+        )
         if self.keep:
             self.history.append((self._step, diagnosis))
         rows = diagnosis.blocks or diagnosis.layers

@@ -6,6 +6,7 @@ table, the figures and the report.
 """
 
 import dataclasses
+import itertools
 import os
 import textwrap
 import time
@@ -162,6 +163,18 @@ class Experiment:
             print(f"\n{table.title}\n\n{table.text()}")
         print(f"\n{format_claims(claims)}\n\nReport: {path}", flush=True)
         return content
+
+
+def grid(**values):
+    """Arms for every combination of values; the last name changes fastest.
+
+    Example:
+
+    >>> grid(scheme=("fixup", "rezero"), depth=(2,))
+    [{'scheme': 'fixup', 'depth': 2}, {'scheme': 'rezero', 'depth': 2}]
+    """
+    combinations = itertools.product(*values.values())
+    return [dict(zip(values, chosen, strict=True)) for chosen in combinations]
 
 
 def format_claims(claims):
