@@ -126,8 +126,11 @@ def draw_decay_and_noise(results):
         axes[1].xaxis.minorticks_off()
     axes[1].set(title="noise of BatchNorm", xlabel="samples normalized together")
     for axis in axes:
+        axis.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
+        axis.yaxis.set_minor_formatter(lambda y, _: f"{y:g}")
         if axis.lines:
-            axis.legend()
+            # Below, as curves fill the panel.
+            axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))
     return figure
 
 
