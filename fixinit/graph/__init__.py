@@ -1,6 +1,6 @@
 """The graph of a Keras model: its calls one by one, and the residual blocks in it."""
 
-from fixinit.graph.blocks import Block, find_blocks, is_activation
+from fixinit.graph.blocks import Block, find_blocks, find_gates, is_activation
 from fixinit.graph.calls import Call, Graph, trace
 from fixinit.graph.run import Instrument, run
 
@@ -10,6 +10,7 @@ __all__ = [
     "Graph",
     "Instrument",
     "find_blocks",
+    "find_gates",
     "is_activation",
     "run",
     "trace",

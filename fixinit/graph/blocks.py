@@ -32,7 +32,8 @@ class Block:
             in an activation, that.
         changes_shape: bool. Whether the shortcut has weights or changes the shape.
         weights: Tuple of the names of the branches' weight layers.
-        calls: Tuple of the `Call`s between `input` and the sum, which is the last.
+        ways: For each input of `merge`, the tuple of the `Call`s between `input` and
+            it.
     """
 
     name: str
@@ -44,7 +45,13 @@ class Block:
     output: int
     changes_shape: bool
     weights: tuple
-    calls: tuple
+    ways: tuple
+
+    @property
+    def calls(self):
+        """Tuple of the `Call`s between `input` and the sum, which is the last."""
+        inside = dict.fromkeys(call for way in self.ways for call in way)
+        return (*inside, self.merge)
 
     def addends(self, inputs):
         """What the merge adds up, from the tensors that it reads.
@@ -64,8 +71,9 @@ def find_blocks(graph):
 
     A residual block ends in an addition (`keras.layers.Add`, `+`, `keras.ops.add`,
     `fixinit.layers.ScaledAdd` or the layer that scales and adds in InceptionResNetV2)
-    of values that share an ancestor. The shortcut is the one with the fewest weight
-    layers on its way from there. Where two share that place, it is the one that is
+    of values that share an ancestor. The shortcut is the one that can be reached from
+    there through the fewest weight layers, and of several such the one with the fewest
+    on its longest way. Where two share that place, it is the one that is
     the ancestor itself; where there is none, as in Inception-like modules, and where
     no way has weights, the addition is no residual block. A weight layer is any layer
     that holds a matrix: attention, a recurrent layer or a layer around others are one
@@ -98,6 +106,38 @@ def find_blocks(graph):
         dataclasses.replace(block, output=(end or block.merge).outputs[0])
         for block, end in zip(found, ends, strict=True)
     ]
+
+
+def find_gates(graph):
+    """The calls that make factors, as in squeeze-and-excitation.
+
+    A product of two values that share an ancestor has a gate where the ways from there
+    differ in their weight layers: the way with more of them.
+
+    Example:
+
+    >>> inputs = keras.Input((8,))
+    >>> gate = keras.layers.Dense(8, "sigmoid", name="gate")(inputs)
+    >>> model = keras.Model(inputs, keras.layers.multiply([inputs, gate]))
+    >>> gates = fixinit.graph.find_gates(fixinit.graph.trace(model))
+    >>> [call.name for call in gates]
+    ['gate']
+
+    Args:
+        graph: `fixinit.graph.Graph`.
+
+    Returns:
+        Set of `fixinit.graph.Call`s.
+    """
+    ways, found = _Ways(graph), set()
+    for call in graph.calls:
+        # The classes of operations are not public.
+        if type(call.operation).__name__ == "Multiply" and len(call.inputs) == 2:
+            _, pair = ways.from_fork(call)
+            weights = [sum(c.has_weights for c in way) for way in pair or ()]
+            if len(set(weights)) == 2:
+                found.update(pair[weights.index(max(weights))])
+    return found
 
 
 def is_addition(call):
@@ -143,19 +183,14 @@ class _Ways:
 
     def block(self, merge):
         """The residual block that ends in `merge`, `None` if none does."""
-        common = -1
-        for value in merge.inputs:
-            common &= self.ancestors[value]
-        if not common:
+        fork, ways = self.from_fork(merge)
+        if ways is None:
             return None
-        # Values are numbered in the order of the calls: the last one is the nearest.
-        fork = common.bit_length() - 1
-        calls = [self._between(fork, value) for value in merge.inputs]
-        ways = [
-            _weight_layers(fork, value, between)
-            for value, between in zip(merge.inputs, calls, strict=True)
+        weights = [
+            _weight_layers(fork, value, way)
+            for value, way in zip(merge.inputs, ways, strict=True)
         ]
-        depths = [depth for depth, _ in ways]
+        depths = [depths for *depths, _ in weights]
         shortcut = _shortcut(merge.inputs, depths, fork)
         if shortcut is None:
             return None
@@ -167,13 +202,27 @@ class _Ways:
             input=fork,
             shortcut=shortcut,
             branches=branches,
-            branch_depth=max(depths),
+            branch_depth=max(longest for _, longest in depths),
             output=merge.outputs[0],
-            changes_shape=depths[shortcut] > 0
+            changes_shape=depths[shortcut][0] > 0
             or specs[merge.inputs[shortcut]].shape != specs[fork].shape,
-            weights=tuple(dict.fromkeys(n for i in branches for n in ways[i][1])),
-            calls=(*dict.fromkeys(call for way in calls for call in way), merge),
+            weights=tuple(dict.fromkeys(n for i in branches for n in weights[i][2])),
+            ways=ways,
         )
+
+    def from_fork(self, call):
+        """`(value, ways)`: the nearest that all inputs depend on, and the ways there.
+
+        Both are `None` where the inputs have nothing in common.
+        """
+        common = -1
+        for value in call.inputs:
+            common &= self.ancestors[value]
+        if not common:
+            return None, None
+        # Values are numbered in the order of the calls: the last one is the nearest.
+        fork = common.bit_length() - 1
+        return fork, tuple(self._between(fork, value) for value in call.inputs)
 
     def _between(self, start, end):
         """The calls on the ways from `start` to `end`, in order."""
@@ -185,7 +234,7 @@ class _Ways:
                 continue
             found.add(call)
             pending += [v for v in call.inputs if self.ancestors[v] >> start & 1]
-        return sorted(found, key=lambda call: call.outputs[0])
+        return tuple(sorted(found, key=lambda call: call.outputs[0]))
 
     def activation(self, block):
         """The activation that alone reads the sum, `None` without one."""
@@ -201,16 +250,19 @@ def _shortcut(values, depths, fork):
     fewest = [i for i, depth in enumerate(depths) if depth == min(depths)]
     if len(fewest) > 1:
         fewest = [i for i in fewest if values[i] == fork]
-    return fewest[0] if len(fewest) == 1 and max(depths) > 0 else None
+    has_weights = max(longest for _, longest in depths) > 0
+    return fewest[0] if len(fewest) == 1 and has_weights else None
 
 
 def _weight_layers(start, end, between):
-    """`(depth, names)`: most weight layers in a row, and all of them."""
-    depths, names = {start: 0}, []
+    """`(fewest, most, names)`: numbers of weight layers in a row, and all of them."""
+    fewest, most, names = {start: 0}, {start: 0}, []
     for call in between:
-        depth = max((depths.get(value, 0) for value in call.inputs), default=0)
+        # What a call reads beside has come another way.
+        read = [value for value in call.inputs if value in most]
         if call.has_weights:
-            depth += 1
             names.append(call.name)
-        depths.update(dict.fromkeys(call.outputs, depth))
-    return depths[end], names
+        for value in call.outputs:
+            fewest[value] = min(fewest[v] for v in read) + call.has_weights
+            most[value] = max(most[v] for v in read) + call.has_weights
+    return fewest[end], most[end], names

@@ -34,6 +34,8 @@ class Call:
         body: The `Graph` of one block, where the operation is a
             `fixinit.layers.Stack`.
         owner: The `fixinit.layers.ResidualBlock` that the call is part of, or `None`.
+        node: Keras's own record of the call; `None` for what a `ResidualBlock` or a
+            `Stack` calls by itself.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Call:
     fill: Callable
     body: "Graph | None" = None
     owner: object = None
+    node: object = None
 
     @property
     def is_input(self):
@@ -275,6 +278,7 @@ def _add_node(graph, node, values, scope):
             inputs,
             node.outputs,
             fill,
+            node=node,
         )
     values.update(zip((id(t) for t in node.outputs), outputs, strict=True))
 

@@ -3,6 +3,7 @@
 from fixinit.initializers.delta_orthogonal import DeltaOrthogonal
 from fixinit.initializers.fixup import Fixup
 from fixinit.initializers.looks_linear import LooksLinear
+from fixinit.initializers.rescaled import Rescaled
 from fixinit.initializers.scaled_residual import ScaledResidual, residual_scale
 from fixinit.initializers.stacked import Stacked
 
@@ -10,6 +11,7 @@ __all__ = [
     "DeltaOrthogonal",
     "Fixup",
     "LooksLinear",
+    "Rescaled",
     "ScaledResidual",
     "Stacked",
     "residual_scale",

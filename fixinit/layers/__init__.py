@@ -1,5 +1,6 @@
 """Keras layers for residual networks that need no normalization."""
 
+from fixinit.layers.channel_affine import ChannelAffine
 from fixinit.layers.crelu import CReLU
 from fixinit.layers.residual_block import ResidualBlock
 from fixinit.layers.scalars import ScalarBias, ScalarMultiplier
@@ -12,6 +13,7 @@ from fixinit.layers.stochastic_depth import StochasticDepth, survival_probabilit
 
 __all__ = [
     "CReLU",
+    "ChannelAffine",
     "ProjectionShortcut",
     "ResidualBlock",
     "ScalarBias",

@@ -5,7 +5,6 @@ blocks; `Network` turns the plan and a scheme's answers into Keras layers.
 """
 
 import dataclasses
-import random
 import re
 
 import keras
@@ -16,7 +15,7 @@ from fixinit._validation import check_choice, check_number, check_positive_int
 from fixinit.layers.scalars import check_float
 from fixinit.layers.shortcuts import convolution_class
 from fixinit.layers.stack_arguments import check_remat
-from fixinit.schemes import Site
+from fixinit.schemes.answers import WatchedSite, first_seed, named, with_seed
 
 SHORTCUTS = ("A", "B", "C")
 
@@ -36,19 +35,6 @@ class BlockPlan:
     filters: tuple
     kernel_sizes: tuple
     strides: tuple
-
-
-class _WatchedSite(Site):
-    """A site that remembers whether anyone asked which branch it is in."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        object.__setattr__(self, "asked", False)
-
-    def __getattribute__(self, name):
-        if name == "branch":
-            object.__setattr__(self, "asked", True)
-        return super().__getattribute__(name)
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -131,7 +117,7 @@ class Network:
         self.activation = activation
         self.dropout_rate = dropout_rate
         self.plain = plain
-        self.next_seed = _first_seed(seed)
+        self.next_seed = first_seed(seed)
         # Whether the scheme looked at which branch they are in shows afterwards.
         self.sites = []
         self.stacked = stacked
@@ -203,7 +189,7 @@ class Network:
 
     def site(self, branch, layer=0, branch_depth=1, role="branch"):
         """Where a weight layer sits."""
-        site = _WatchedSite(
+        site = WatchedSite(
             branch, self.num_branches, layer, branch_depth, self.preactivation, role
         )
         self.sites.append(site)
@@ -212,7 +198,7 @@ class Network:
     def stem(self, filters, kernel_size, strides=1):
         """The first weight layer and, in post-activation order, its activation."""
         site = self.site(0, role="stem")
-        built = _named(self.scheme.before_weight(site), "stem_weight")
+        built = named(self.scheme.before_weight(site), "stem_weight")
         built += self.weight(site, filters, kernel_size, strides, "stem")
         if not self.preactivation:
             built += self.activated(site, "stem_activation")
@@ -258,7 +244,7 @@ class Network:
                         self.dropout_rate, seed=self.take_seed(), name=f"dropout{index}"
                     )
                 )
-            built += _named(self.scheme.before_weight(site), f"weight{index}")
+            built += named(self.scheme.before_weight(site), f"weight{index}")
             built += self.weight(
                 site,
                 plan.filters[site.layer],
@@ -268,7 +254,7 @@ class Network:
             )
             if not self.preactivation and not site.is_last:
                 built += self.activated(site, f"activation{index}")
-        return built + _named(self.scheme.after_branch(sites[-1]), "branch")
+        return built + named(self.scheme.after_branch(sites[-1]), "branch")
 
     def shortcut_layers(self, site, plan, channels):
         """The shortcut's layers, and how many of the branch's it reads through."""
@@ -295,7 +281,7 @@ class Network:
             use_bias=self.scheme.use_bias,
             name="shortcut",
         )
-        after = _named(self.scheme.after_projection(site), "shortcut")
+        after = named(self.scheme.after_projection(site), "shortcut")
         return [projection, *after], shared_layers
 
     def head(self, classes, classifier_activation):
@@ -305,7 +291,7 @@ class Network:
         if self.rank:
             pooling = getattr(keras.layers, f"GlobalAveragePooling{self.rank}D")
             built.append(pooling(data_format="channels_last", name="pool"))
-        built += _named(self.scheme.before_weight(site), "head_weight")
+        built += named(self.scheme.before_weight(site), "head_weight")
         initializer = self.seeded(self.scheme.head_initializer())
         built.append(
             keras.layers.Dense(classes, kernel_initializer=initializer, name="head")
@@ -323,7 +309,7 @@ class Network:
 
     def activated(self, site, name):
         """The activation at `site`, with what the scheme puts in front of it."""
-        before = _named(self.scheme.before_activation(site), name)
+        before = named(self.scheme.before_activation(site), name)
         return [*before, keras.layers.Activation(self.activation, name=name)]
 
     def weight(self, site, filters, kernel_size, strides, name):
@@ -365,27 +351,4 @@ class Network:
 
     def seeded(self, initializer):
         """The same initializer with this network's next seed."""
-        seed = self.take_seed()
-        config = initializer.get_config()
-        if "seed" not in config:
-            return initializer
-        return type(initializer).from_config({**config, "seed": seed})
-
-
-def _named(built, prefix):
-    """The layers, named by their place in the block and by what they are."""
-    named = []
-    for layer in built:
-        # Without the counter that Keras appends to automatic names.
-        kind = re.sub(r"_\d+$", "", layer.name)
-        config = {**layer.get_config(), "name": f"{prefix}_{kind}"}
-        named.append(type(layer).from_config(config))
-    return named
-
-
-def _first_seed(seed):
-    # Python's generator is what keras.utils.set_random_seed makes reproducible.
-    entropy = random.getrandbits(32) if seed is None else seed
-    first = np.random.SeedSequence(entropy).generate_state(1)[0]
-    # Room for consecutive seeds below 2^31, which every backend accepts.
-    return int(first) % 2**30
+        return with_seed(initializer, self.take_seed())

@@ -3,7 +3,6 @@ import dataclasses
 import keras
 
 from fixinit import initializers, layers
-from fixinit._validation import check_positive_int
 from fixinit.schemes.scheme import Scheme
 
 
@@ -39,9 +38,7 @@ class Fixup(Scheme):
         distribution: `"untruncated_normal"` by default.
 
     Raises:
-        ValueError: If `mode` or `distribution` is unknown, and from
-            `kernel_initializer`, if a branch has a single weight
-            layer, for which rule 2 is undefined.
+        ValueError: If `mode` or `distribution` is unknown.
 
     Reference:
 
@@ -63,13 +60,7 @@ class Fixup(Scheme):
     def kernel_initializer(self, site):
         if site.role != "branch":
             return keras.initializers.VarianceScaling(2.0, self.mode, self.distribution)
-        check_positive_int(
-            "branch_depth",
-            site.branch_depth,
-            minimum=2,
-            hint="Fixup's rule 2 is undefined for branches of one weight layer; "
-            "the schemes 'rezero' and 'skip_init' take them.",
-        )
+        # Of a branch with one weight layer that is all: rule 2 has nothing to scale.
         if site.is_last:
             return keras.initializers.Zeros()
         return initializers.Fixup(

@@ -8,7 +8,7 @@ import numpy as np
 from fixinit import layers
 from fixinit._validation import check_choice, check_positive_int
 
-ROLES = ("branch", "stem", "projection", "head")
+ROLES = ("branch", "stem", "projection", "trunk", "head")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Site:
         preactivation: bool. Whether activations stand before the weight layers
             of a branch (He et al., 2016b) rather than after them.
         role: `"branch"`, or one of `"stem"`, `"projection"` (a shortcut with
-            weights) and `"head"` (the classification layer), which lie outside
-            the branches.
+            weights), `"head"` (the classification layer) and `"trunk"` (any other),
+            which lie outside the branches.
 
     Example:
 

@@ -6,6 +6,7 @@ from fixinit.theory import (
 )
 from fixinit.theory.activations import activation
 from fixinit.theory.criticality import critical_factor
+from fixinit.theory.follow import activation_gain, follow
 from fixinit.theory.functions import Function
 from fixinit.theory.initial import weight_moments
 from fixinit.theory.mean_field import MeanField, critical_scale, edge_of_chaos
@@ -24,10 +25,12 @@ __all__ = [
     "Prediction",
     "Setting",
     "activation",
+    "activation_gain",
     "calculus",
     "critical_factor",
     "critical_scale",
     "edge_of_chaos",
+    "follow",
     "predict",
     "register",
     "weight_moments",

@@ -91,6 +91,12 @@ def orthogonal(initializer, shape):
     return 0.0, initializer.gain**2 / max(rows, columns)
 
 
+@register(initializers.Rescaled)
+def rescaled(initializer, shape):
+    mean, variance = weight_moments(initializer.initializer, shape)
+    return initializer.gain * mean, initializer.gain**2 * variance
+
+
 @register(initializers.Stacked)
 def stacked(initializer, shape):
     return weight_moments(initializer.initializer, shape[1:])

@@ -89,15 +89,15 @@ def predict(
         check_positive_int("batch_size", batch_size)
     statistics = (input_mean, input_variance, input_correlation, space_correlation)
     traced = graph.trace(model)
-    walk = _Walk(bool(training), batch_size, kernel_factor)
-    inputs = [_input(traced.specs[value], statistics) for value in traced.inputs]
+    walk = Walk(bool(training), batch_size, kernel_factor)
+    inputs = [input_moments(traced.specs[value], statistics) for value in traced.inputs]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         outputs = walk.run(traced, inputs)
         gradients = backward.gradients(outputs)
     return Prediction([row(gradients) for row in walk.rows])
 
 
-def _input(spec, statistics):
+def input_moments(spec, statistics):
     shape = tuple(spec.shape[1:])
     if not shape or None in shape:
         raise ValueError(
@@ -108,12 +108,24 @@ def _input(spec, statistics):
     return Moments.inputs(shape, *statistics)
 
 
-class _Walk:
-    """Goes through a graph, call by call, and keeps what is to be reported."""
+class Walk:
+    """Goes through a graph, call by call, and keeps what is to be reported.
 
-    def __init__(self, training, batch_size, kernel_factor):
+    An instrument sees the calls of the model, not those of the blocks in stacks.
+    """
+
+    def __init__(
+        self,
+        training=False,
+        batch_size=None,
+        kernel_factor=1.0,
+        instrument=None,
+        approximate=False,
+    ):
         self.training, self.batch_size = training, batch_size
         self.kernel_factor = kernel_factor
+        self.approximate = approximate
+        self.instrument = instrument or graph.Instrument()
         self.rows = []
         self.drawn = {}  # from layers to the sources of what they have drawn
 
@@ -127,6 +139,7 @@ class _Walk:
             replaced: Dict from ids of layers to layers in their place.
         """
         values = dict(zip(traced.inputs, inputs, strict=True))
+        instrument = graph.Instrument() if suffix else self.instrument
         for call in traced.calls:
             if call.is_input:
                 y = values[call.outputs[0]]
@@ -134,7 +147,8 @@ class _Walk:
                 y = self._stack(call, values[call.inputs[0]], suffix)
             else:
                 operation = (replaced or {}).get(id(call.operation), call.operation)
-                y = self._call(traced, call, operation, values)
+                y = self._call(traced, call, operation, values, instrument)
+            (y,) = instrument.leave(call, [y], None)
             values[call.outputs[0]] = y
             if not (suffix and call.is_input):
                 self._report(call.name + suffix, call.operation, y)
@@ -156,19 +170,23 @@ class _Walk:
 
         self.rows.append(row)
 
-    def _call(self, traced, call, operation, values):
+    def _call(self, traced, call, operation, values, instrument):
         # Like Keras, which overrides what a layer was called with.
         shape = tuple(traced.specs[call.outputs[0]].shape[1:])
         setting = Setting(
             call.name, self.training, self.batch_size, shape, self.kernel_factor
         )
-        args, kwargs = call.fill([values[i] for i in call.inputs])
+        read = instrument.enter(call, [values[i] for i in call.inputs], None)
+        args, kwargs = call.fill(read)
         try:
-            y = _apply(operation, setting, args, kwargs)
+            y = apply(operation, setting, args, kwargs)
         except calculus.Dependent as error:
-            raise ValueError(
-                f"`{call.name}` {error}. {how_to_register(operation)}"
-            ) from None
+            if not self.approximate:
+                raise ValueError(
+                    f"`{call.name}` {error}. {how_to_register(operation)}"
+                ) from None
+            args, kwargs = call.fill([_as_if_independent(x) for x in read])
+            y = apply(operation, setting, args, kwargs)
         self._draw_once(call, [values[i].sources for i in call.inputs], y)
         return y
 
@@ -198,6 +216,10 @@ class _Walk:
         return x
 
 
+def _as_if_independent(x):
+    return x.like(x.mean, x.same, x.cross, frozenset([object()]))
+
+
 def _made_of(y):
     """A value, what it was concatenated of, and what it is a function of."""
     yield y
@@ -212,7 +234,7 @@ def _averager(y):
     return lambda gradient: float(shares @ average(gradient))
 
 
-def _apply(operation, setting, args, kwargs):
+def apply(operation, setting, args, kwargs):
     if getattr(operation, "data_format", None) == "channels_first":
         raise ValueError(
             f"Layer `{setting.name}` has data_format='channels_first'. Predictions "

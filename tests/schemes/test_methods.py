@@ -44,9 +44,9 @@ def test_fixup_rule_three():
     assert kinds(after) == [layers.ScalarMultiplier, layers.ScalarBias]
 
 
-def test_fixup_refuses_branches_of_one_layer():
-    with pytest.raises(ValueError, match="branch_depth.*undefined"):
-        schemes.Fixup().kernel_initializer(Site(0, 9, branch_depth=1))
+def test_fixup_starts_the_only_layer_of_a_branch_at_zero():
+    initializer = schemes.Fixup().kernel_initializer(Site(0, 9, branch_depth=1))
+    assert isinstance(initializer, keras.initializers.Zeros)
 
 
 def test_batch_norm_normalizes_the_branch_end_only_in_post_activation():

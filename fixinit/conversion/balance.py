@@ -1,0 +1,216 @@
+"""Sizes of kernels that keep signals as large as the input, in closed form."""
+
+import math
+
+import keras
+import numpy as np
+
+from fixinit.conversion import kernels, kinds
+from fixinit.conversion.rewrite import place_of
+from fixinit.graph import Instrument, is_activation
+from fixinit.theory import Moments, calculus, follow
+
+_PASSES = 8
+# Of a variance. At 100 blocks it makes a factor e.
+_TOLERANCE = 0.01
+
+
+def balance(model, plan, rewriter):
+    """Rescales kernels of a converted model, and the initializers that draw them.
+
+    Outside of branches, so that mean squares are 1 behind activations and pooling, and
+    behind projections, as normalization has it in these places. Unless the scheme
+    starts branches at zero, so that they give the mean square of what they are added
+    to, times what the scheme intends. Where a block that changes the shape ends in an
+    activation, branch and shortcut make up for what that takes.
+
+    Args:
+        model: The converted model, built.
+        plan: `Plan`.
+        rewriter: The `Rewriter` that has made the model.
+
+    Returns:
+        String, why nothing was done, or `None`.
+    """
+    try:
+        # Gates and most activations do more or less to larger signals, so that what is
+        # in front of them is right when what they give is.
+        for index in range(_PASSES):
+            sizes = _Sizes(plan, rewriter, is_first=index == 0)
+            follow(model, sizes, approximate=True)
+            if not sizes.apply():
+                break
+    except ValueError as error:
+        return (
+            "Variances of the layers outside of branches are He's, by the terms that "
+            f"an output sums up, for they cannot be predicted: {error}"
+        )
+    return None
+
+
+def _rescale(layer, factor):
+    """Draws a kernel with another variance, now and when the layer is made again."""
+    argument = kinds.kernel_arguments(layer)[-1]
+    kernel = kinds.kernel_of(layer, argument)
+    kernel.assign(kernel * np.sqrt(factor))
+    initializer = kernels.rescaled(getattr(layer, argument), factor)
+    setattr(layer, argument, initializer)
+    if hasattr(layer, "projection"):
+        layer.projection.kernel_initializer = initializer
+
+
+class _Sizes(Instrument):
+    """Follows a converted model and finds the factors of its kernels' variances."""
+
+    def __init__(self, plan, rewriter, is_first):
+        self.plan, self.rewriter = plan, rewriter
+        self.is_first = is_first
+        self.factors = {}
+        self._inexact = False  # whether something was put right from behind
+        self._read = {}  # mean squares of what calls read, by ids of operations
+        self._kernels = {id(kernel.layer): kernel for kernel in plan.kernels}
+        self._segments = {}
+        for kernel in plan.kernels:
+            if kernel.weight.role in ("stem", "trunk"):
+                end, exact = self._segment_end(kernel.weight.call)
+                self._segments[id(end)] = (kernel, exact)
+        self._ends = {}
+        if not plan.scheme.starts_at_identity:
+            for branch in plan.survey.branches:
+                self._ends[id(self._end(branch))] = branch
+
+    def apply(self):
+        """Rescales the kernels; returns whether it may not have been enough."""
+        for kernel in self.plan.kernels:
+            factor = self.factors.get(id(kernel.layer), 1.0)
+            if 0 < factor < math.inf:
+                _rescale(kernel.layer, factor)
+        return self._inexact
+
+    def _segment_end(self, call):
+        """The new operation behind a weight layer's activation and pooling.
+
+        Returns:
+            `(operation, exact)`: whether it gives twice as much where the weight layer
+            does.
+        """
+        exact = not kinds.is_fused(call) or kernels.is_homogeneous(call.operation)
+        while True:
+            readers = self.plan.survey.consumers.get(call.outputs[0], [])
+            if len(readers) != 1:
+                break
+            operation = readers[0].operation
+            removed = self.plan.removed(operation)
+            goes_on = removed or kinds.passes(operation) or is_activation(readers[0])
+            if not goes_on:
+                break
+            call = readers[0]
+            if is_activation(call):
+                exact = exact and kernels.is_homogeneous(call.operation)
+        while self.plan.removed(call.operation):
+            call = self.plan.survey.producers[call.inputs[0]]
+        return self._new(call), exact
+
+    def _end(self, branch):
+        """The new operation that gives a branch, before what the scheme adds."""
+        value = branch.value
+        while True:
+            call = self.plan.survey.producers[value]
+            if not self.plan.removed(call.operation):
+                return self._new(call)
+            value = call.inputs[0]
+
+    def _new(self, call):
+        """The operation that gives what a call of the old model gave."""
+        place, edits = place_of(call), self.plan.edits
+        if edits.after.get(place):
+            return edits.after[place][-1]
+        if place in edits.merges:
+            return edits.merges[place][0]
+        return self.rewriter.made.get(id(call.operation))
+
+    def enter(self, call, inputs, control):
+        kernel = self._kernels.get(id(call.operation))
+        if kernel is not None and kernel.weight.role == "stem":
+            # Data is standardized, whatever the layers in front of the stem make of it.
+            inputs = [
+                Moments.inputs(inputs[0].shape + (inputs[0].total_channels,), 0, 1)
+            ]
+        self._read[id(call.operation)] = inputs[0].mean_square
+        return inputs
+
+    def leave(self, call, outputs, control):
+        (y,), operation = outputs, call.operation
+        kernel = self._kernels.get(id(operation))
+        is_trunk = kernel is not None and kernel.weight.role in ("stem", "trunk")
+        if is_trunk and self.is_first:
+            # A guess, for what follows to be of about the right size.
+            y = self._scale(y, self._target(kernel), [kernel])
+        if kernel is not None and kernel.weight.role == "projection":
+            y = self._scale(y, self._end_gain(kernel.weight.branch), [kernel])
+        if id(operation) in self._segments:
+            kernel, exact = self._segments[id(operation)]
+            y = self._scale(y, 1.0, [kernel], exact)
+        branch = self._ends.get(id(operation))
+        if branch is not None:
+            last = [k for k in self.plan.kernels if k.weight.call in branch.last]
+            if last:
+                wanted = self._start(branch) * self._end_gain(branch)
+                share = last[0].intended / len(branch.block.branches)
+                exact = self.plan.closed[branch] and not (
+                    self.plan.survey.gates & set(branch.way)
+                )
+                y = self._scale(y, wanted * share, last, exact)
+        return [y]
+
+    def _scale(self, y, target, scaled, exact=True):
+        """`y` as it would be with other kernels, if what is between is homogeneous."""
+        factor = target / y.mean_square if y.mean_square > 0 else 1.0
+        if not exact and abs(math.log(factor)) > _TOLERANCE:
+            self._inexact = True
+        for kernel in scaled:
+            known = self.factors.get(id(kernel.layer), 1.0)
+            self.factors[id(kernel.layer)] = known * factor
+        return calculus.scale(y, math.sqrt(factor))
+
+    def _target(self, kernel):
+        """The mean square in front of an activation for which it is 1 behind."""
+        held = getattr(kernel.layer, "activation", None)
+        behind = kernel.weight.activation
+        if behind is None or held not in (None, keras.activations.linear):
+            return 1.0
+        return kernels.gain_behind(behind.operation)
+
+    def _end_gain(self, branch):
+        """What makes up for the activation at the end of a block without identity."""
+        block, producers = branch.block, self.plan.survey.producers
+        if block.output == block.merge.outputs[0] or not block.changes_shape:
+            return 1.0
+        return kernels.gain_behind(producers[block.output].operation)
+
+    def _start(self, branch):
+        """The mean square that a branch is to give: that of what the block adds to."""
+        if self._projected(branch.block):
+            return 1.0
+        first = self.plan.first_calls(branch.block, branch.way)
+        read = [self._read.get(id(self._first(call))) for call in first]
+        return self._before_activation(branch, max(r for r in read if r is not None))
+
+    def _projected(self, block):
+        way = set(block.ways[block.shortcut])
+        return any(
+            kernel.weight.role == "projection" and kernel.weight.call in way
+            for kernel in self.plan.kernels
+        )
+
+    def _first(self, call):
+        """The new operation that reads what a call of the old model read."""
+        return self.rewriter.made.get(id(call.operation))
+
+    def _before_activation(self, branch, mean_square):
+        """What stood in front of the activation that branch and shortcut share."""
+        start = self.plan.survey.producers[branch.block.input]
+        if branch.preactivation and is_activation(start):
+            made = self.rewriter.made.get(id(start.operation))
+            return self._read.get(id(made), mean_square)
+        return mean_square

@@ -1,0 +1,108 @@
+"""One residual branch, as the converter sees it."""
+
+from fixinit.conversion import kinds
+from fixinit.graph import is_activation
+from fixinit.schemes import Site
+
+
+class Branch:
+    """A way from where a block parts to where it adds.
+
+    Attributes:
+        block: `fixinit.graph.Block`.
+        way: Tuple of the `fixinit.graph.Call`s on it.
+        value: int, what the merge reads of it.
+        index: int, counted over the whole network.
+        preactivation: bool, whether activations stand in front of weight layers.
+        weights: List of the calls of its own weight layers, in order: neither those
+            of blocks inside of it nor those of gates.
+        last: Set of those behind which it has no other.
+    """
+
+    def __init__(self, block, position, index):
+        self.block = block
+        self.way = block.ways[position]
+        self.value = block.merge.inputs[position]
+        self.index = index
+        self.preactivation = False
+        self.weights, self.last, self._layers = [], set(), {}
+
+    def own(self, weights):
+        """Takes its own weight layers."""
+        self.weights = [call for call in self.way if call in weights]
+        self._layers = self._count(self.way, lambda call: call.inputs, "outputs")
+        behind = self._count(self.way[::-1], lambda call: call.outputs, "inputs")
+        self.last = {call for call in self.weights if behind[call] == 0}
+
+    def _count(self, way, before, after):
+        """Dict from its weight layers to the most others in a row before each."""
+        depths, found = {}, {}
+        for call in way:
+            depth = max((depths.get(value, 0) for value in before(call)), default=0)
+            if call in self.weights:
+                found[call] = depth
+                depth += 1
+            for value in getattr(call, after):
+                depths[value] = max(depth, depths.get(value, 0))
+        return found
+
+    @property
+    def depth(self):
+        """m: the most weight layers in a row, at least 1."""
+        return max(self._layers.values(), default=0) + 1
+
+    def site(self, num_branches, call=None, role="branch", zeroed=True):
+        """The `Site` of one of its weight layers, by default of its end.
+
+        Args:
+            num_branches: int, of the whole network.
+            call: `Call`, the weight layer.
+            role: The site's role.
+            zeroed: bool. `False` where a multiplier that starts at 0 takes the last
+                weight layer's part: it counts as one layer more.
+        """
+        depth = self.depth + (not zeroed)
+        layer = self.depth - 1
+        if call in self._layers and call not in self.last:
+            # One way may have fewer layers than another beside it.
+            layer = min(self._layers[call], max(layer - 1, 0))
+        layer = 0 if role == "projection" else layer
+        return Site(self.index, num_branches, layer, depth, self.preactivation, role)
+
+    def starts_with_activation(self):
+        """Whether an activation stands in front of its first weight layer."""
+        first = self.weights[0].outputs[0] if self.weights else self.value
+        return any(is_activation(c) and c.outputs[0] < first for c in self.way)
+
+    def closes(self, graph, gates):
+        """Whether zeros as its last kernels make it zero, and can be trained away.
+
+        All of it has to go through them, nothing else may read what they give, and no
+        activation may follow, whose slope at 0 may be 0.
+        """
+        if not all(kinds.kernel_arguments(call.operation) for call in self.last):
+            return False
+        tail, producers = self._tail(graph, gates), graph.producers()
+        if tail is None or any(kinds.is_fused(call) for call in self.last):
+            return False
+        consumers = graph.consumers()
+        inside = {producers[value] for value in tail} - self.last
+        readers = {c for value in tail for c in consumers.get(value, [])}
+        allowed = inside | {self.block.merge} | gates
+        outputs = tail & set(graph.outputs)
+        return not (readers - allowed or any(map(is_activation, inside)) or outputs)
+
+    def _tail(self, graph, gates):
+        """The values behind the last weight layers; `None` if a way misses those."""
+        producers = graph.producers()
+        found, pending = set(), [self.value]
+        while pending:
+            value = pending.pop()
+            if value == self.block.input:
+                return None
+            if value in found or producers[value] in gates:
+                continue
+            found.add(value)
+            if producers[value] not in self.last:
+                pending += producers[value].inputs
+        return found

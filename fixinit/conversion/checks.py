@@ -1,0 +1,84 @@
+"""What the converter refuses, and which normalizations it is to keep."""
+
+import inspect
+
+import keras
+
+from fixinit._validation import check_choice
+from fixinit.conversion import kinds
+
+
+def check_graph(graph, keep):
+    """Refuses layers that may hold anything, and normalization out of reach."""
+    lambdas = [
+        c.name for c in graph.calls if isinstance(c.operation, keras.layers.Lambda)
+    ]
+    if lambdas:
+        raise ValueError(
+            "Lambda layers may hold anything, also normalization. Received: "
+            f"{lambdas}. Replace them by operations of keras.ops or by layers of your "
+            "own."
+        )
+    for call, _ in graph.walk():
+        operation = call.operation
+        if keep(operation):
+            continue
+        if kinds.is_normalizing_operation(operation):
+            raise ValueError(
+                f"`{call.name}` is normalization written with keras.ops, whose "
+                "statistics may serve anything. Use a normalization layer, or pass "
+                f"keep={[call.name]} to leave it where it is."
+            )
+        hidden = _hidden(call)
+        if hidden:
+            raise ValueError(
+                f"Layer `{call.name}` of type {type(operation).__name__} holds "
+                f"normalization inside: {hidden}. The converter sees what a functional "
+                "model calls, not what a layer calls by itself. Build the model from "
+                f"the parts of `{operation.name}`, or pass keep={[operation.name]} to "
+                "leave it as it is."
+            )
+
+
+def _hidden(call):
+    """The names of normalization layers that a call of a layer makes by itself."""
+    layer = call.operation
+    is_layer = isinstance(layer, keras.layers.Layer)
+    if not is_layer or call.body is not None or kinds.is_normalization(layer):
+        return []
+    return [
+        inner.name
+        for inner in layer._flatten_layers(include_self=False)
+        if isinstance(inner, kinds.NORMALIZATIONS)
+    ]
+
+
+def keeper(keep, graph):
+    """A function from layers to whether `keep` names them.
+
+    Args:
+        keep: Tuple of layers' names, of names of classes and of classes.
+        graph: `fixinit.graph.Graph`.
+    """
+    if isinstance(keep, (str, type)):
+        keep = (keep,)
+    operations = [call.operation for call, _ in graph.walk()]
+    known = {type(op).__name__ for op in operations} | {op.name for op in operations}
+    known |= {call.name for call, _ in graph.walk()}
+    by_name = {call.name: call.operation for call, _ in graph.walk()}
+    kept, classes = set(), ()
+    for entry in keep:
+        if inspect.isclass(entry):
+            classes += (entry,)
+        else:
+            check_choice("keep", entry, sorted(known))
+            kept.add(entry)
+    ids = {id(op) for name, op in by_name.items() if name in kept}
+
+    def keeps(operation):
+        names = {operation.name, type(operation).__name__}
+        return (
+            isinstance(operation, classes) or bool(names & kept) or id(operation) in ids
+        )
+
+    return keeps

@@ -1,0 +1,144 @@
+"""Makes a Keras model free of normalization."""
+
+import warnings
+
+import keras
+
+from fixinit import schemes
+from fixinit._validation import check_choice
+from fixinit.conversion import checks
+from fixinit.conversion.balance import balance
+from fixinit.conversion.fold import fold
+from fixinit.conversion.plan import Plan
+from fixinit.conversion.record import record
+from fixinit.conversion.rewrite import Rewriter
+from fixinit.graph import trace
+
+WEIGHTS = ("initialize", "fold")
+
+
+def convert(model, scheme="fixup", weights="initialize", keep=(), seed=None):
+    """A copy of a Keras model without normalization, whose work a scheme takes over.
+
+    The model's graph is read and made again. Residual branches are found in it as
+    additions of what has gone two ways, not by names, and L and m are counted. Every
+    normalization layer is taken out. The scheme is asked, as `fixinit.models` ask it,
+    what stands in front of activations and weight layers and at the end of every
+    branch, how branches are added to shortcuts, how every kernel is drawn, and whether
+    layers have bias vectors. Layers keep their names, shared layers stay shared, frozen
+    layers stay frozen, and the model that is given stays as it is.
+
+    Kernels start as the scheme says, with two corrections, written down in their
+    initializers. Fans are counted by the terms that an output sums up, and He's 2 is
+    what the activation asks for, where that is no ReLU. Outside of branches, variances
+    are chosen so that signals keep the size of the input by `fixinit.theory`; so are
+    those of the last layer of each branch, relative to the block's input, unless the
+    scheme starts it at zero.
+
+    Example:
+
+    >>> x = inputs = keras.Input((8,))
+    >>> for _ in range(2):
+    ...     branch = keras.layers.BatchNormalization()(keras.layers.Dense(8)(x))
+    ...     branch = keras.layers.Dense(8)(keras.layers.ReLU()(branch))
+    ...     x = x + branch
+    >>> free = fixinit.convert(keras.Model(inputs, x), "fixup", seed=0)
+    >>> x = np.ones((1, 8), "float32")
+    >>> bool(np.allclose(free(x), x))
+    True
+
+    Args:
+        model: Functional or Sequential `keras.Model`, built, on any backend. It may
+            hold other such models, `fixinit.layers.ResidualBlock`s and `Stack`s.
+        scheme: Name, config or instance: see `fixinit.schemes.get`.
+        weights: `"initialize"` (default) draws new weights. `"fold"` keeps those of a
+            trained model, and what it computes in test mode: every BatchNormalization
+            becomes part of the weight layer in front of it, or, where there is none,
+            a `fixinit.layers.ChannelAffine`. The scheme, which says how networks
+            start, is not asked then.
+        keep: Normalization that stays: a tuple of layers' names, names of classes, or
+            classes.
+        seed: int. The same seed gives the same weights. By default a random one, which
+            `keras.utils.set_random_seed` determines.
+
+    Returns:
+        A functional `keras.Model`, not compiled. Its `conversion` is the record of what
+        was found, done and assumed, which is saved with it.
+
+    Raises:
+        TypeError: If the model has no graph, as subclasses with a `call` of their own.
+        ValueError: If an argument is outside its range, for models with Lambda layers
+            and with normalization that the converter cannot reach, and from
+            `weights="fold"`, for normalization that has no statistics to fold.
+
+    Warns:
+        UserWarning: For what was assumed, with the names of layers.
+    """
+    scheme = schemes.get(scheme)
+    check_choice("weights", weights, WEIGHTS)
+    plan = _plan(model, scheme, keep, seed)
+    found = record(plan, model, weights)
+    if weights == "fold":
+        return fold(model, plan.keep, found.to_dict())
+    rewriter = Rewriter(plan.edits)
+    with keras.name_scope(""):
+        new = rewriter.model(model, found)
+    _copy_state(rewriter, plan.graph)
+    problem = balance(new, plan, rewriter)
+    if problem is not None:
+        found.assumptions.append(problem)
+    for text in found.assumptions:
+        warnings.warn(text, stacklevel=2)
+    new.conversion = found.to_dict()
+    return new
+
+
+def explain(model, scheme="fixup", weights="initialize", keep=()):
+    """Prints what `convert` would find and do, and does nothing.
+
+    Example:
+
+    >>> x = inputs = keras.Input((8,))
+    >>> branch = keras.layers.LayerNormalization(name="norm")(x)
+    >>> branch = keras.layers.Dense(8, "relu", name="first")(branch)
+    >>> branch = keras.layers.Dense(8, name="second")(branch)
+    >>> x = keras.layers.Add(name="sum")([x, branch])
+    >>> model = keras.Model(inputs, x, name="net")
+    >>> record = fixinit.conversion.explain(model)  # doctest: +NORMALIZE_WHITESPACE
+    net: 1 residual blocks, 1 branches (L); scheme Fixup
+    <BLANKLINE>
+    block  shortcut  m  starts at 0 by  weight layers
+    sum    identity  2  kernel          first, second
+    <BLANKLINE>
+    taken out: 1 LayerNormalization (norm)
+
+    Args:
+        model, scheme, weights, keep: As for `fixinit.convert`.
+
+    Returns:
+        `fixinit.conversion.Record`.
+
+    Raises:
+        As `fixinit.convert`.
+    """
+    check_choice("weights", weights, WEIGHTS)
+    plan = _plan(model, schemes.get(scheme), keep, seed=0)
+    found = record(plan, model, weights)
+    print(found)
+    return found
+
+
+def _plan(model, scheme, keep, seed):
+    graph = trace(model)
+    keeps = checks.keeper(keep, graph)
+    checks.check_graph(graph, keeps)
+    return Plan(model, scheme, keeps, seed)
+
+
+def _copy_state(rewriter, graph):
+    """Statistics of the data, as `keras.layers.Normalization` has them, stay."""
+    for call in graph.calls:
+        if hasattr(call.operation, "adapt") and call.operation.built:
+            store = {}
+            call.operation.save_own_variables(store)
+            rewriter.made[id(call.operation)].load_own_variables(store)

@@ -1,0 +1,183 @@
+"""Folds the statistics of trained BatchNormalization layers into weights."""
+
+import keras
+import numpy as np
+
+from fixinit.conversion import kinds
+from fixinit.conversion.rewrite import Edits, Rewriter, cloned, cloned_stack
+from fixinit.graph import trace
+from fixinit.layers import ChannelAffine
+
+
+def fold(model, keep, record=None):
+    """A model that computes what the given one does in test mode.
+
+    A BatchNormalization in test mode multiplies every channel by
+    `gamma / sqrt(variance + epsilon)` and adds a number. Behind a weight layer that
+    nothing else reads, that layer can do it; elsewhere, such as behind an addition, it
+    becomes a `fixinit.layers.ChannelAffine`.
+
+    Args:
+        model: `keras.Model`.
+        keep: Callable from a layer to whether it stays.
+        record: Dict, the record of the conversion.
+
+    Returns:
+        `keras.Model`.
+
+    Raises:
+        ValueError: If there is normalization without moving statistics.
+    """
+    folding = _Folding(trace(model), keep)
+    rewriter = Rewriter(folding.edits)
+    new = rewriter.model(model, record)
+    for old in folding.layers():
+        made = rewriter.made.get(id(old))
+        if made is not None:
+            made.set_weights(folding.values.get(id(old), old.get_weights()))
+    for old, values in folding.affine:
+        rewriter.made[id(old)].set_weights(values)
+    return new
+
+
+class _Folding:
+    """What becomes of every layer of a graph."""
+
+    def __init__(self, graph, keep):
+        self.graph, self.keep = graph, keep
+        self.edits, self.values, self.affine = Edits(), {}, []
+        self._producers, self._consumers = graph.producers(), graph.consumers()
+        self._calls = {}
+        for call in graph.calls:
+            self._calls.setdefault(id(call.operation), []).append(call)
+        _check(graph, keep)
+        for call in graph.calls:
+            self._add(call)
+
+    def layers(self):
+        """The layers whose weights are to be copied."""
+        skipped = {id(layer) for layer, _ in self.affine}
+        for call in self.graph.calls:
+            layer = call.operation
+            if isinstance(layer, keras.layers.Layer) and layer.weights:
+                if call.body is None and id(layer) not in skipped:
+                    yield layer
+
+    def _add(self, call):
+        layer = call.operation
+        if call.body is not None:
+            self.edits.layers[id(layer)] = self._stack(layer)
+        elif isinstance(layer, keras.layers.SpectralNormalization):
+            if not self.keep(layer):
+                self.edits.layers[id(layer)] = cloned(layer.layer)
+                self.values[id(layer)] = layer.layer.get_weights()
+        elif kinds.is_normalization(layer) and not self.keep(layer):
+            if id(layer) not in self.edits.layers:
+                self._normalization(call)
+
+    def _normalization(self, call):
+        layer = getattr(call.operation, "layer", call.operation)
+        scale, shift = _affine(layer)
+        before = self._foldable(call, layer)
+        if before is None:
+            made = ChannelAffine(
+                layer.axis, name=call.operation.name, dtype=layer.dtype_policy
+            )
+            made.trainable = layer.trainable
+            self.edits.layers[id(call.operation)] = made
+            self.affine.append((call.operation, [scale, shift]))
+            return
+        self.edits.layers[id(call.operation)] = None
+        weight = before.operation
+        inner = kinds.unwrapped(weight)
+        if id(weight) not in self.values:
+            config = {**inner.get_config(), "use_bias": True}
+            self.edits.layers[id(weight)] = type(inner).from_config(config)
+            self.values[id(weight)] = inner.get_weights()
+            if not inner.use_bias:
+                self.values[id(weight)].append(np.zeros_like(shift))
+        *others, kernel, bias = self.values[id(weight)]
+        kernel = kernel * _spread(scale, inner, kernel.shape)
+        self.values[id(weight)] = [*others, kernel, bias * scale + shift]
+
+    def _foldable(self, call, layer):
+        """The call of the weight layer in front, if only this reads it."""
+        value = call.inputs[0]
+        while True:
+            before = self._producers[value]
+            if len(self._consumers[value]) > 1 or value in self.graph.outputs:
+                return None
+            gone = id(before.operation) in self.edits.layers
+            if not gone or self.edits.layers[id(before.operation)] is not None:
+                break
+            value = before.inputs[0]
+        operation = before.operation
+        inner = kinds.unwrapped(operation)
+        calls = [self._calls[id(op)] for op in (operation, call.operation)]
+        alone = all(len(found) == 1 for found in calls)
+        known = kinds.kernel_arguments(inner)
+        if not known or kinds.is_fused(before) or not alone:
+            return None
+        if not hasattr(inner, "use_bias") or self.keep(operation):
+            return None
+        rank = len(self.graph.specs[value].shape)
+        channels = self.graph.channel_axes[before.outputs[0]] % rank
+        return before if layer.axis % rank == channels else None
+
+    def _stack(self, stack):
+        """The stack of the folded blocks."""
+        shape = stack.get_build_config()["input_shape"]
+        blocks = []
+        for block in stack.unstack():
+            inputs = keras.Input(shape[1:], dtype=block.compute_dtype)
+            folded = fold(keras.Model(inputs, block(inputs)), self.keep)
+            blocks.append(_only_layer(folded))
+        return cloned_stack(stack, blocks, stack.depth, stack.seed_step)
+
+
+def _only_layer(model):
+    layers = [x for x in model.layers if not isinstance(x, keras.layers.InputLayer)]
+    (layer,) = layers
+    return layer
+
+
+def _check(graph, keep):
+    """Refuses normalization by what every single input says."""
+    stuck = []
+    for call, _ in graph.walk():
+        layer = getattr(call.operation, "layer", call.operation)
+        is_batch = isinstance(layer, keras.layers.BatchNormalization)
+        normalizes = kinds.is_normalization(call.operation)
+        if normalizes and not is_batch and not keep(call.operation):
+            stuck.append(f"{call.name} ({type(layer).__name__})")
+    if stuck:
+        raise ValueError(
+            "Only BatchNormalization has moving statistics that can be folded into "
+            f"weights. Received: {stuck}. Pass keep=[...] with their names or classes "
+            "to leave them where they are, or weights='initialize'."
+        )
+
+
+def _affine(layer):
+    """`(scale, shift)` of a BatchNormalization in test mode."""
+    mean, variance = (
+        keras.ops.convert_to_numpy(v).astype("float64")
+        for v in (layer.moving_mean, layer.moving_variance)
+    )
+    scale = 1 / np.sqrt(variance + layer.epsilon)
+    if layer.scale:
+        scale = scale * keras.ops.convert_to_numpy(layer.gamma)
+    shift = -mean * scale
+    if layer.center:
+        shift = shift + keras.ops.convert_to_numpy(layer.beta)
+    return scale, shift
+
+
+def _spread(scale, layer, shape):
+    """The scales of the outputs, as they lie in a kernel."""
+    arguments = kinds.kernel_arguments(layer)
+    if arguments == ("depthwise_initializer",):
+        return scale.reshape(shape[-2:])
+    if type(layer).__name__.endswith("Transpose"):
+        return scale[:, None]
+    return scale

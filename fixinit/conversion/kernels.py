@@ -1,0 +1,99 @@
+"""Kernels of layers that an initializer was not derived for."""
+
+import math
+
+import keras
+
+from fixinit import theory
+from fixinit.conversion import kinds
+from fixinit.initializers import Rescaled
+from fixinit.theory.initial import fans
+
+_TRANSPOSED = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+
+
+def fitted(initializer, layer, argument, gain=2.0):
+    """An initializer of He's family, for a kernel and an activation of any kind.
+
+    He et al. give a kernel the variance `2 / fan`. Keras counts the fan of grouped,
+    depthwise and transposed kernels by other numbers than those of the terms that an
+    output sums up, and the 2 stands for a ReLU.
+
+    Args:
+        initializer: Keras initializer. Only those that scale with a fan are changed.
+        layer: Weight layer, built.
+        argument: The argument of `layer` that the initializer is for.
+        gain: float, what takes the place of 2.
+
+    Returns:
+        The initializer, or a `fixinit.initializers.Rescaled` of it.
+    """
+    if not isinstance(initializer, keras.initializers.VarianceScaling):
+        return initializer
+    counted = dict(
+        zip(("fan_in", "fan_out"), _keras_fans(layer, argument), strict=True)
+    )
+    real = dict(zip(("fan_in", "fan_out"), real_fans(layer, argument), strict=True))
+    for fan in (counted, real):
+        fan["fan_avg"] = (fan["fan_in"] + fan["fan_out"]) / 2
+    mode = initializer.mode
+    return rescaled(initializer, gain / 2 * counted[mode] / real[mode])
+
+
+def rescaled(initializer, factor):
+    """The initializer with its variance times a factor."""
+    if math.isclose(factor, 1, rel_tol=1e-9):
+        return initializer
+    if isinstance(initializer, Rescaled):
+        factor *= initializer.gain**2
+        initializer = initializer.initializer
+    return Rescaled(initializer, math.sqrt(factor))
+
+
+def _keras_fans(layer, argument):
+    return fans(tuple(kinds.kernel_of(layer, argument).shape))
+
+
+def real_fans(layer, argument):
+    """`(fan_in, fan_out)`: the terms in an output, and the outputs of an input."""
+    shape = tuple(kinds.kernel_of(layer, argument).shape)
+    fan_in, fan_out = fans(shape)
+    if isinstance(layer, keras.layers.EinsumDense):
+        inputs, rest = layer.equation.split(",")
+        kernel, outputs = rest.split("->")
+        sizes = dict(zip(kernel, shape, strict=True))
+        return (
+            math.prod(size for axis, size in sizes.items() if axis not in outputs),
+            math.prod(size for axis, size in sizes.items() if axis not in inputs),
+        )
+    if argument == "depthwise_initializer":
+        # Each output reads one channel.
+        return fan_in // shape[-2], fan_out
+    if isinstance(layer, _TRANSPOSED):
+        # The last two axes are the outputs and the inputs, which lie apart.
+        return fan_out / math.prod(layer.strides), fan_in
+    return fan_in, fan_out / getattr(layer, "groups", 1)
+
+
+def gain_behind(operation):
+    """He's 2, for the activation that an operation is or holds.
+
+    An activation that nothing is known of counts as a ReLU.
+    """
+    try:
+        return theory.activation_gain(operation)
+    except ValueError:
+        return 2.0
+
+
+def is_homogeneous(operation):
+    """Whether an activation gives twice as much where it reads twice as much."""
+    try:
+        small, large = (theory.activation_gain(operation, v) for v in (1.0, 4.0))
+    except ValueError:
+        return False
+    return math.isclose(small, large, rel_tol=1e-6)

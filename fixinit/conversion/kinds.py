@@ -1,0 +1,120 @@
+"""What kind of layer a layer is, to the converter."""
+
+import keras
+
+from fixinit import layers
+
+# Without `Normalization`, which standardizes data by statistics that it was given.
+NORMALIZATIONS = (
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.RMSNormalization,
+    keras.layers.UnitNormalization,
+)
+# Operations of `keras.ops` that normalize. Their classes are not public.
+_OPERATIONS = ("BatchNorm", "LayerNorm", "RMSNorm", "Normalize", "Moments")
+# Weight layers, and their arguments that draw kernels, the main one last.
+_KERNELS = (
+    (
+        (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D),
+        ("depthwise_initializer", "pointwise_initializer"),
+    ),
+    (
+        (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D),
+        ("depthwise_initializer",),
+    ),
+    (
+        (
+            keras.layers.Dense,
+            keras.layers.EinsumDense,
+            keras.layers.Conv1D,
+            keras.layers.Conv2D,
+            keras.layers.Conv3D,
+            keras.layers.Conv1DTranspose,
+            keras.layers.Conv2DTranspose,
+            keras.layers.Conv3DTranspose,
+            layers.ProjectionShortcut,
+        ),
+        ("kernel_initializer",),
+    ),
+)
+# What signals pass one by one, or a few of them together.
+_PASSES = (
+    keras.layers.ZeroPadding1D,
+    keras.layers.ZeroPadding2D,
+    keras.layers.ZeroPadding3D,
+    keras.layers.MaxPooling1D,
+    keras.layers.MaxPooling2D,
+    keras.layers.MaxPooling3D,
+    keras.layers.AveragePooling1D,
+    keras.layers.AveragePooling2D,
+    keras.layers.AveragePooling3D,
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.SpatialDropout3D,
+)
+
+
+def is_normalization(layer):
+    """Whether a layer normalizes, or does nothing but apply one that does."""
+    if isinstance(layer, keras.layers.TimeDistributed):
+        layer = layer.layer
+    return isinstance(layer, NORMALIZATIONS)
+
+
+def is_normalizing_operation(operation):
+    """Whether an operation of `keras.ops` normalizes, or measures to do so."""
+    kind = type(operation).__name__
+    return kind in _OPERATIONS and not isinstance(operation, keras.layers.Layer)
+
+
+def is_branch_scale(layer):
+    """Whether a layer is what an earlier scheme put there: its work is taken over."""
+    # `LayerScale` is that of keras.applications.ConvNeXt, which is not public.
+    ours = (layers.ScalarBias, layers.ScalarMultiplier)
+    return isinstance(layer, ours) or type(layer).__name__ == "LayerScale"
+
+
+def is_padding(layer):
+    """Whether a layer pads with zeros."""
+    return isinstance(layer, _PASSES[:3])
+
+
+def passes(layer):
+    """Whether a layer pads, pools a few neighbours or drops."""
+    return isinstance(layer, _PASSES)
+
+
+def unwrapped(layer):
+    """The layer inside of a `SpectralNormalization`, any other as it is."""
+    if isinstance(layer, keras.layers.SpectralNormalization):
+        return layer.layer
+    return layer
+
+
+def kernel_arguments(layer):
+    """The arguments of a weight layer that draw its kernels, the main one last.
+
+    Empty for layers whose kernels the converter leaves to themselves.
+    """
+    layer = unwrapped(layer)
+    for kinds, arguments in _KERNELS:
+        if isinstance(layer, kinds):
+            return arguments
+    return ()
+
+
+def kernel_of(layer, argument):
+    """The variable that an argument of a built layer draws."""
+    layer = getattr(layer, "projection", layer)
+    name = argument.replace("initializer", "kernel")
+    return getattr(layer, name) if hasattr(layer, name) else layer.kernel
+
+
+def is_fused(call):
+    """Whether the call of a weight layer that the converter knows is activated."""
+    activation = getattr(unwrapped(call.operation), "activation", None)
+    linear = activation in (None, keras.activations.linear)
+    return bool(kernel_arguments(call.operation)) and not linear

@@ -1,0 +1,208 @@
+"""What a conversion has found, assumed and done: for people, and to be saved."""
+
+import dataclasses
+
+from fixinit import schemes
+from fixinit.conversion import kinds
+from fixinit.conversion.survey import Survey
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What a conversion finds in a model, and what it does.
+
+    Printed, it is a text.
+
+    Example:
+
+    >>> x = inputs = keras.Input((8,))
+    >>> x = keras.layers.add([x, keras.layers.Dense(8)(keras.layers.Dense(8)(x))])
+    >>> free = fixinit.convert(keras.Model(inputs, x))
+    >>> record = fixinit.conversion.Record(**free.conversion)
+    >>> record.num_branches, record.blocks[0]["branches"][0]["zero"]
+    (1, 'kernel')
+
+    Attributes:
+        model: String, the model's name.
+        scheme: The config of the scheme.
+        weights: `"initialize"` or `"fold"`.
+        num_branches: int, residual branches of the network (L), at least 1.
+        blocks: List of dicts, one for each residual block: `name`, `shortcut`
+            (`"identity"` or `"changes shape"`) and `branches`, a list of dicts with
+            `weights` (names of weight layers), `depth` (m), `preactivation` and `zero`
+            (`"kernel"` or `"multiplier"` where it starts at 0, otherwise `None`).
+        removed: Dict from classes to the names of layers that are taken out.
+        others: List of dicts: `name` and `role` of weight layers outside of branches.
+        assumptions: List of strings.
+    """
+
+    model: str
+    scheme: dict
+    weights: str
+    num_branches: int
+    blocks: list
+    removed: dict
+    others: list
+    assumptions: list
+
+    def to_dict(self):
+        """The record as what JSON can hold."""
+        return dataclasses.asdict(self)
+
+    def __str__(self):
+        lines = [self._title(), ""]
+        if self.blocks:
+            lines += _table(
+                ("block", "shortcut", "m", "starts at 0 by", "weight layers"),
+                [row for block in self.blocks for row in _rows(block)],
+            )
+        lines += [""] + [
+            f"taken out: {len(names)} {kind} ({_some(names)})"
+            for kind, names in self.removed.items()
+        ]
+        roles = {}
+        for other in self.others:
+            roles.setdefault(other["role"], []).append(other["name"])
+        lines += [f"{role}: {_some(names)}" for role, names in roles.items()]
+        lines += [f"assumed: {text}" for text in self.assumptions]
+        return "\n".join(lines)
+
+    def _title(self):
+        count = f"{len(self.blocks)} residual blocks, {self.num_branches} branches (L)"
+        if not self.blocks:
+            count = "no residual blocks"
+        doing = f"scheme {self.scheme['class_name']}"
+        if self.weights == "fold":
+            doing = "statistics folded into the weights"
+        return f"{self.model}: {count}; {doing}"
+
+
+def record(plan, model, weights):
+    """The `Record` of a plan."""
+    survey = plan.survey
+    surveys = [survey] + [
+        Survey(body, plan.removed, plan.num_branches, inside=True)
+        for body, depth in plan.graph.graphs()
+        if depth
+    ]
+    removed = {}
+    for call, _ in plan.graph.walk():
+        if plan.removed(call.operation):
+            names = removed.setdefault(type(call.operation).__name__, [])
+            if call.name not in names:
+                names.append(call.name)
+    return Record(
+        model=model.name,
+        scheme=schemes.serialize(plan.scheme),
+        weights=weights,
+        num_branches=plan.num_branches,
+        blocks=[_block(plan, s, block) for s in surveys for block in s.blocks],
+        removed=removed,
+        others=[
+            {"name": weight.call.name, "role": weight.role}
+            for weight in survey.weights
+            if weight.role != "branch" and weight.call.body is None
+        ],
+        assumptions=list(_assumptions(plan, survey)),
+    )
+
+
+def _block(plan, survey, block):
+    return {
+        "name": block.name,
+        "shortcut": "changes shape" if block.changes_shape else "identity",
+        "branches": [
+            _branch(plan, survey, survey.branch_of(block, position))
+            for position in block.branches
+        ],
+    }
+
+
+def _branch(plan, survey, branch):
+    closed = branch.closes(survey.graph, survey.gates)
+    zero = None
+    if plan.scheme.starts_at_identity:
+        zero = "kernel" if plan.zeroes(branch) and closed else "multiplier"
+    return {
+        "weights": [call.name for call in branch.weights],
+        "depth": branch.depth,
+        "preactivation": branch.preactivation,
+        "zero": zero,
+    }
+
+
+def _assumptions(plan, survey):
+    if not any(branch for branch in plan.closed):
+        yield (
+            "The model has no residual branches. The scheme says how layers outside of "
+            "branches start, and nothing keeps signals through depth but that."
+        )
+    if survey.unclear:
+        yield (
+            "Additions of which no input is the shortcut, for all have as many weight "
+            f"layers behind them: {_some(survey.unclear)}. They stay, and their inputs "
+            "count as layers outside of branches."
+        )
+    if plan.left:
+        names = _some([call.name for call in plan.left])
+        yield (
+            "Layers with weights of a kind that the converter does not know stay as "
+            f"they are, with their own initializers: {names}."
+        )
+    stuck = [b for b in plan.closed if plan.zeroes(b) and not plan.closed[b]]
+    if stuck:
+        yield (
+            "Branches that zeros in their last weight layer would not close, or not "
+            "open again, start at zero by a multiplier: "
+            f"{_some([b.block.name for b in stuck])}."
+        )
+    scales = [c.name for c, _ in plan.graph.walk() if _is_scale(plan, c.operation)]
+    if scales:
+        yield f"Scales of branches, which the scheme takes over: {_some(scales)}."
+    ends = [
+        call.name
+        for call in plan.graph.calls
+        if plan.removed(call.operation)
+        and kinds.is_normalization(call.operation)
+        and set(call.outputs) & set(plan.graph.outputs)
+    ]
+    if ends:
+        yield (
+            "Normalization of the model's outputs is taken out like any other: "
+            f"{_some(ends)}. Pass keep={ends} if it is meant."
+        )
+
+
+def _is_scale(plan, operation):
+    is_scale = type(operation).__name__ in ("LayerScale", "CustomScaleLayer")
+    return is_scale and not plan.keep(operation)
+
+
+def _rows(block):
+    for index, branch in enumerate(block["branches"]):
+        yield (
+            "" if index else block["name"],
+            "" if index else block["shortcut"],
+            str(branch["depth"]),
+            branch["zero"] or "",
+            _some(branch["weights"]),
+        )
+
+
+def _table(titles, rows):
+    """Lines of a table that fits a terminal."""
+    rows = [titles, *rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(titles))]
+    return [
+        "  ".join(
+            f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _some(names, most=4):
+    """A few of some names, and how many more there are."""
+    names = list(names)
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

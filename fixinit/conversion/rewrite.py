@@ -1,0 +1,201 @@
+"""Makes a Keras model again, with changes at some of its calls."""
+
+import dataclasses
+
+import keras
+from keras import tree
+
+from fixinit.conversion.converted import ConvertedModel
+from fixinit.layers import ResidualBlock, Stack
+
+
+@dataclasses.dataclass
+class Edits:
+    """What to change. A place is a `place_of` a call.
+
+    Attributes:
+        layers: Dict from ids of layers to layers in their stead; `None` takes one out,
+            so that what it reads is what it gives.
+        before: Dict from `(place, index)` to layers in front of an input of a call.
+        after: Dict from places to layers behind a call.
+        merges: Dict from places to `(layer, shortcut, branches)`: the layer that joins
+            `[shortcut, branch]` and the indices of the call's inputs. Several branches
+            are added up first.
+        stacks: Dict from ids of stacks to callables that make the new one.
+        shared: Set of ids of `ResidualBlock`s whose shortcut reads its input through
+            what is put in front of the branch.
+    """
+
+    layers: dict = dataclasses.field(default_factory=dict)
+    before: dict = dataclasses.field(default_factory=dict)
+    after: dict = dataclasses.field(default_factory=dict)
+    merges: dict = dataclasses.field(default_factory=dict)
+    stacks: dict = dataclasses.field(default_factory=dict)
+    shared: set = dataclasses.field(default_factory=set)
+
+
+def place_of(call):
+    """What tells a call from others: Keras's record of it, or its only layer."""
+    return call.operation if call.node is None else call.node
+
+
+class Rewriter:
+    """Makes models and layers again.
+
+    Args:
+        edits: `Edits`.
+
+    Attributes:
+        made: Dict from ids of old layers and operations to the new ones.
+    """
+
+    def __init__(self, edits):
+        self.edits = edits
+        self.made = {}
+        self._applied = {}
+
+    def model(self, model, record=None):
+        """A functional model like the given one, after the edits."""
+        functional = getattr(model, "_functional", None) or model
+        tensors = {}
+        for old in functional.inputs:
+            tensors[id(old)] = self._input(old)
+        for depth in sorted(functional._nodes_by_depth, reverse=True):
+            for node in functional._nodes_by_depth[depth]:
+                if not node.is_input:
+                    outputs = self._node(node, tensors)
+                    tensors.update(
+                        zip(map(id, node.outputs), tree.flatten(outputs), strict=True)
+                    )
+        inputs, outputs = (
+            tree.map_structure(lambda tensor: tensors[id(tensor)], structure)
+            for structure in (functional._inputs_struct, functional._outputs_struct)
+        )
+        if record is None:
+            return keras.Model(inputs, outputs, name=model.name)
+        return ConvertedModel.make(inputs, outputs, model.name, record)
+
+    def _input(self, tensor):
+        layer = tensor._keras_history.operation
+        # A clone keeps what `keras.Input` has no argument for.
+        clone = type(layer).from_config(layer.get_config())
+        self.made[id(layer)] = clone
+        return clone.output
+
+    def _node(self, node, tensors):
+        operation = node.operation
+        read = list({id(t): t for t in node.input_tensors}.values())
+        new = [
+            self._through(self.edits.before.get((node, index), []), tensors[id(tensor)])
+            for index, tensor in enumerate(read)
+        ]
+        if node in self.edits.merges:
+            y = self._merge(*self.edits.merges[node], new)
+        else:
+            made = self.layer(operation)
+            y = new[0]
+            if type(made) is not type(operation):
+                # What a layer was called with is not for another one.
+                y = y if made is None else made(y)
+            else:
+                by_id = dict(zip(map(id, read), new, strict=True))
+                args, kwargs = node.arguments.fill_in(by_id)
+                y = made(*args, **kwargs)
+        return self._through(self.edits.after.get(node, []), y)
+
+    def _merge(self, layer, shortcut, branches, tensors):
+        branch = tensors[branches[0]]
+        if len(branches) > 1:
+            total = keras.layers.Add(name=f"{layer.name}_branches")
+            branch = total([tensors[i] for i in branches])
+        return layer([tensors[shortcut], branch])
+
+    def _through(self, layers, tensor):
+        """The tensor behind some layers, called once on each tensor."""
+        for layer in layers:
+            key = (id(layer), id(tensor))
+            if key not in self._applied:
+                # The tensor is kept, so that no other gets its id.
+                self._applied[key] = (layer(tensor), tensor)
+            tensor = self._applied[key][0]
+        return tensor
+
+    def layer(self, layer):
+        """A layer or an operation made again, once; `None` if it is taken out."""
+        if id(layer) not in self.made:
+            self.made[id(layer)] = self._make(layer)
+        return self.made[id(layer)]
+
+    def _make(self, layer):
+        if id(layer) in self.edits.layers:
+            return self.edits.layers[id(layer)]
+        if id(layer) in self.edits.stacks:
+            return self.edits.stacks[id(layer)]()
+        if isinstance(layer, keras.Model):
+            return self.model(layer)
+        if isinstance(layer, ResidualBlock):
+            return self.residual_block(layer)
+        return cloned(layer)
+
+    def residual_block(self, block):
+        """A `ResidualBlock` like the given one, after the edits."""
+        edits, merge = self.edits, self._block_merge(block)
+        branch, starts = [], []
+        for layer in block.branch:
+            starts.append(len(branch))
+            branch += self._chain(layer)
+        branch += edits.before.get((block.merge, 1), [])
+        shared = starts[block.shared_layers]
+        if block.shortcut and id(block) in edits.shared:
+            shared = self._shared(block, starts)
+        shortcut = [new for layer in block.shortcut for new in self._chain(layer)]
+        return ResidualBlock(
+            branch,
+            shortcut + edits.before.get((block.merge, 0), []),
+            merge,
+            block.activation,
+            shared,
+            block.plain,
+            name=block.name,
+            trainable=block.trainable,
+            dtype=block.dtype_policy,
+        )
+
+    def _block_merge(self, block):
+        if block.merge in self.edits.merges:
+            return self.edits.merges[block.merge][0]
+        return self.layer(block.merge)
+
+    def _chain(self, layer):
+        """A layer made again between what is put in front of it and behind it."""
+        made = self.layer(layer)
+        before = self.edits.before.get((layer, 0), [])
+        after = self.edits.after.get(layer, [])
+        return [*before, *([] if made is None else [made]), *after]
+
+    def _shared(self, block, starts):
+        """How many layers the shortcut shares: up to what is put in front next."""
+        for index in range(block.shared_layers, len(block.branch)):
+            layer = block.branch[index]
+            before = self.edits.before.get((layer, 0), [])
+            if before or self.layer(layer) is not None:
+                return starts[index] + len(before)
+        return starts[block.shared_layers]
+
+
+def cloned(layer):
+    """A new layer or operation of the same configuration."""
+    return type(layer).from_config(layer.get_config())
+
+
+def cloned_stack(stack, block, depth, seed_step):
+    """A stack like the given one, of other blocks: a template, or a list of them."""
+    options = {
+        "remat": stack.remat,
+        "seed_step": seed_step,
+        "name": stack.name,
+        "trainable": stack.trainable,
+    }
+    if isinstance(block, list):
+        return Stack.from_blocks(block, **options)
+    return Stack(block, depth, **options)

@@ -1,0 +1,235 @@
+"""Finds out what every layer of a network does: the converter's eyes."""
+
+import dataclasses
+
+from fixinit.conversion import kinds
+from fixinit.conversion.branch import Branch
+from fixinit.graph import find_blocks, find_gates, is_activation
+from fixinit.graph.blocks import is_addition
+from fixinit.schemes import Site
+
+# What may stand behind class scores and estimates, and not behind features.
+_HEAD_ACTIVATIONS = (
+    *("linear", "softmax", "log_softmax", "sigmoid", "hard_sigmoid", "log_sigmoid"),
+    *("tanh", "hard_tanh", "softplus", "exponential"),
+)
+_BEHIND_HEAD = ("Reshape", "Flatten", "Dropout")
+
+
+@dataclasses.dataclass(frozen=True)
+class Weight:
+    """One weight layer.
+
+    Attributes:
+        call: `fixinit.graph.Call`.
+        role: A role of `fixinit.schemes.Site`, or `"gate"`: it makes the factors that
+            something else is multiplied by, as in squeeze-and-excitation.
+        branch: The `Branch` that it is in or, for a projection, beside; or `None`.
+        activation: The call of the activation that alone reads its output, its own
+            call where it holds one, or `None`.
+    """
+
+    call: object
+    role: str
+    branch: Branch | None
+    activation: object
+
+
+class Survey:
+    """What the converter has to know of one graph.
+
+    Args:
+        graph: `fixinit.graph.Graph`.
+        removed: Callable from an operation to whether it will be taken out.
+        num_branches: int, residual branches of the whole network, at least 1.
+        first_branch: int, index of the graph's first branch.
+        inside: bool. Whether the graph is that of a block in a stack.
+
+    Attributes:
+        consumers, producers: Those of the graph.
+        blocks: List of `fixinit.graph.Block`s.
+        gates: Set of calls, see `fixinit.graph.find_gates`.
+        branches: List of `Branch`es. Of two around a layer the inner one comes first.
+        weights: List of `Weight`s.
+        activations: Dict from the calls of activations in front of which a scheme may
+            want something to their `Site`s. Those that end a block, those on
+            shortcuts and gates and those behind the head are not among them.
+        unclear: List of names of additions whose inputs share an ancestor and have
+            weights on their ways from there, but none of which is the shortcut.
+    """
+
+    def __init__(self, graph, removed, num_branches, first_branch=0, inside=False):
+        self.graph = graph
+        self.removed = removed
+        self.num_branches = num_branches
+        self.inside = inside
+        self.gates = find_gates(graph)
+        self.blocks = find_blocks(graph)
+        self.consumers, self.producers = graph.consumers(), graph.producers()
+        ways = [(block, i) for block in self.blocks for i in block.branches]
+        self.branches = [Branch(*way, first_branch + i) for i, way in enumerate(ways)]
+        self._places = self._find_places()
+        for branch in self.branches:
+            branch.own({c for c in branch.way if self._is_own(branch, c)})
+        self._find_orders()
+        self._heads, self._behind_heads = self._find_heads()
+        self.weights = self._find_weights()
+        self.activations = self._find_activations()
+        self.unclear = self._find_unclear()
+
+    def branch_of(self, block, position):
+        """The branch that is an input of a block's merge."""
+        return next(
+            b
+            for b in self.branches
+            if b.block is block and b.value == block.merge.inputs[position]
+        )
+
+    def _find_places(self):
+        """Dict from calls to `(branch, block)`: the first block that they are in.
+
+        Blocks are in the order of their ends, so the inner one of two comes first.
+        On a shortcut the branch is `None`.
+        """
+        places = {}
+        for block in self.blocks:
+            for position, way in enumerate(block.ways):
+                branch = None
+                if position in block.branches:
+                    branch = self.branch_of(block, position)
+                for call in way:
+                    places.setdefault(call, (branch, block))
+            places.setdefault(block.merge, (None, block))
+        return places
+
+    def _is_own(self, branch, call):
+        is_weight = call.has_weights and not self.removed(call.operation)
+        inside = self._places[call][0] is branch
+        return is_weight and inside and call not in self.gates
+
+    def _find_orders(self):
+        """Finds which branches are in pre-activation order."""
+        for branch in self.branches:
+            branch.preactivation = branch.starts_with_activation()
+        ends = {b.output for b in self.blocks if b.output != b.merge.outputs[0]}
+        if ends or not any(b.preactivation for b in self.branches):
+            return
+        # Where the shortcut reads the activated input too, both begin behind it.
+        for branch in self.branches:
+            start = self.producers[branch.block.input]
+            branch.preactivation = branch.preactivation or is_activation(start)
+
+    def _find_heads(self):
+        """The weight layers that make the outputs, and the calls behind them."""
+        heads, behind = set(), set()
+        for value in [] if self.inside else self.graph.outputs:
+            passed, call = [], self.producers[value]
+            while not (call.is_input or call in self._places or call.has_weights):
+                known = type(call.operation).__name__ in _BEHIND_HEAD
+                if not known and not (is_activation(call) and _may_end(call)):
+                    break
+                passed.append(call)
+                call = self.producers[call.inputs[0]]
+            is_known = bool(kinds.kernel_arguments(call.operation))
+            if is_known and call not in self._places and _may_end(call):
+                heads.add(call)
+                behind.update(passed)
+        return heads, behind
+
+    def _find_weights(self):
+        found, fed = [], {}  # whether a weight layer stands in front of a value
+        for call in self.graph.calls:
+            before = any(fed.get(value, self.inside) for value in call.inputs)
+            is_weight = call.has_weights and not self.removed(call.operation)
+            if is_weight:
+                found.append(self._weight(call, is_first=not before))
+            fed.update(dict.fromkeys(call.outputs, before or is_weight))
+        return found
+
+    def _weight(self, call, is_first):
+        branch, block = self._places.get(call, (None, None))
+        if call in self.gates:
+            role = "gate"
+        elif branch is not None:
+            role = "branch"
+        elif block is not None:
+            role = "projection"
+            branch = self.branch_of(block, block.branches[0])
+        else:
+            role = "stem" if is_first else "trunk"
+            role = "head" if call in self._heads else role
+        return Weight(call, role, branch, self._activation_behind(call))
+
+    def trunk_site(self, role="trunk"):
+        """A `Site` outside of the branches."""
+        index = self.num_branches - 1 if role == "head" else 0
+        preactivation = any(b.preactivation for b in self.branches)
+        return Site(index, self.num_branches, 0, 1, preactivation, role)
+
+    def _activation_behind(self, call):
+        if kinds.is_fused(call):
+            return call
+        value = call.outputs[0]
+        while True:
+            readers = self.consumers.get(value, [])
+            if len(readers) != 1:
+                return None
+            if is_activation(readers[0]):
+                return readers[0]
+            if not self.removed(readers[0].operation):
+                return None
+            value = readers[0].outputs[0]
+
+    def _find_activations(self):
+        ends = {b.output for b in self.blocks} | {
+            v for call in self._behind_heads for v in call.outputs
+        }
+        found = {}
+        for call in self.graph.calls:
+            branch, block = self._places.get(call, (None, None))
+            on_shortcut = branch is None and block is not None
+            if not is_activation(call) or call in self.gates or on_shortcut:
+                continue
+            if call.outputs[0] in ends:
+                continue
+            found[call] = self.trunk_site()
+            if branch is not None:
+                found[call] = self._activation_site(branch, call)
+        return found
+
+    def _activation_site(self, branch, call):
+        """The site of the weight layer that an activation belongs to."""
+        value = call.outputs[0]
+        before = [w for w in branch.weights if w.outputs[0] < value]
+        behind = [w for w in branch.weights if w.outputs[0] > value]
+        nearest = before[-1:] or behind[:1]
+        if branch.preactivation:
+            nearest = behind[:1] or before[-1:]
+        return branch.site(self.num_branches, *nearest)
+
+    def _find_unclear(self):
+        ancestors, merges = self.graph.ancestors(), {b.merge for b in self.blocks}
+        weights = 0
+        for call in self.graph.calls:
+            if call.has_weights:
+                weights |= 1 << call.outputs[0]
+        names = []
+        for call in self.graph.calls:
+            if is_addition(call) and call not in merges:
+                common, union = -1, 0
+                for value in call.inputs:
+                    common &= ancestors[value]
+                    union |= ancestors[value]
+                if common and union & ~common & weights:
+                    names.append(call.name)
+        return names
+
+
+def _may_end(call):
+    """Whether what a call puts out may be class scores or estimates."""
+    operation = kinds.unwrapped(call.operation)
+    activation = getattr(operation, "activation", None)
+    if activation is not None:
+        return getattr(activation, "__name__", None) in _HEAD_ACTIVATIONS
+    names = [name.replace("_", "") for name in _HEAD_ACTIVATIONS]
+    return call.has_weights or type(operation).__name__.lower() in names

@@ -1,0 +1,41 @@
+import keras
+
+from fixinit._validation import check_number
+
+
+@keras.saving.register_keras_serializable("fixinit")
+class Rescaled(keras.initializers.Initializer):
+    """What another initializer draws, times a constant.
+
+        weights = gain * initializer(shape)
+
+    so that the variance is `gain**2` times as large. It takes an initializer to layers
+    that it was not derived for: Keras counts the fan of depthwise kernels over all
+    channels, of which each output reads one.
+
+    Example:
+
+    >>> initializer = fixinit.initializers.Rescaled("ones", gain=3.0)
+    >>> float(keras.ops.sum(initializer((2, 2))))
+    12.0
+
+    Args:
+        initializer: Keras initializer, or what `keras.initializers.get` takes.
+        gain: float, not negative.
+
+    Raises:
+        ValueError: If `gain` is negative or not finite.
+    """
+
+    def __init__(self, initializer, gain):
+        self.initializer = keras.initializers.get(initializer)
+        self.gain = check_number("gain", gain, "at least 0", lambda x: x >= 0)
+
+    def __call__(self, shape, dtype=None):
+        return self.gain * self.initializer(shape, dtype=dtype)
+
+    def get_config(self):
+        return {
+            "initializer": keras.initializers.serialize(self.initializer),
+            "gain": self.gain,
+        }

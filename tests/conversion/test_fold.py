@@ -1,0 +1,134 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import fixinit
+from fixinit import models
+from fixinit.conversion.kinds import NORMALIZATIONS
+from fixinit.layers import ChannelAffine
+
+
+def trained(model, seed=0):
+    """The model with weights and statistics as training might have left them."""
+    rng = np.random.default_rng(seed)
+    for variable in model.weights:
+        shape = tuple(variable.shape)
+        if variable.path.endswith(("moving_variance", "gamma")):
+            variable.assign(rng.uniform(0.5, 2.0, shape))
+        elif variable.path.endswith(("moving_mean", "beta", "bias")):
+            variable.assign(rng.normal(0, 0.5, shape))
+    return model
+
+
+def check(model, x, affine=None, **options):
+    folded = fixinit.convert(trained(model), weights="fold", **options)
+    expected = ops.convert_to_numpy(model(x, training=False))
+    got = ops.convert_to_numpy(folded(x, training=False))
+    assert np.abs(expected - got).max() <= 1e-4 * np.abs(expected).max()
+    if affine is not None:
+        found = [x for x in folded._flatten_layers() if isinstance(x, ChannelAffine)]
+        assert len(found) == affine
+    if not options:
+        left = [x for x in folded._flatten_layers() if isinstance(x, NORMALIZATIONS)]
+        assert not left
+    return folded
+
+
+def normal(*shape):
+    return np.random.default_rng(1).normal(size=shape).astype("float32")
+
+
+@pytest.mark.parametrize("preactivation", [False, True])
+def test_networks_of_the_library(preactivation):
+    model = models.CifarResNet(
+        8, scheme="batch_norm", input_shape=(8, 8, 3), preactivation=preactivation
+    )
+    # In pre-activation order the first of every block and the head's stand behind sums.
+    check(model, normal(2, 8, 8, 3), affine=4 if preactivation else 0)
+
+
+def test_stacks():
+    model = models.ResidualMLP(6, units=8, scheme="batch_norm", stacked=True)
+    folded = check(model, normal(2, 40))
+    stacks = [x for x in folded.layers if isinstance(x, fixinit.layers.Stack)]
+    assert len(stacks) == 1 and stacks[0].depth == 6
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: layers.Conv2D(6, 3, padding="same"),
+        lambda: layers.Conv2D(6, 3, groups=3, use_bias=False),
+        lambda: layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False),
+        lambda: layers.SeparableConv2D(6, 3),
+        lambda: layers.Conv2DTranspose(6, 3, strides=2),
+        lambda: layers.Dense(6, use_bias=False),
+    ],
+    ids=["conv", "grouped", "depthwise", "separable", "transposed", "dense"],
+)
+def test_every_kind_of_weight_layer(layer):
+    inputs = keras.Input((6, 6, 3))
+    x = layers.BatchNormalization(scale=False)(layer()(inputs))
+    x = layers.BatchNormalization(center=False)(x)
+    model = keras.Model(inputs, layers.ReLU()(x))
+    check(model, normal(2, 6, 6, 3), affine=0)
+
+
+def activated(x, norm):
+    return norm(layers.Dense(4, "relu")(x))
+
+
+def dropped(x, norm):
+    return norm(layers.Dropout(0.5)(layers.Dense(4)(x)))
+
+
+def read_twice(x, norm):
+    x = layers.Dense(4)(x)
+    return layers.concatenate([norm(x), x])
+
+
+def shared(x, norm):
+    dense = layers.Dense(4)
+    return layers.add([norm(dense(x)), dense(2 * x)])
+
+
+def of_the_input(x, norm):
+    return norm(x)
+
+
+@pytest.mark.parametrize(
+    "outputs", [activated, dropped, read_twice, shared, of_the_input]
+)
+def test_what_no_weight_layer_can_take(outputs):
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, outputs(inputs, layers.BatchNormalization()))
+    check(model, normal(3, 4), affine=1)
+
+
+def test_nested_models_and_frozen_layers():
+    inner = keras.Sequential(
+        [keras.Input((8,)), layers.Dense(8), layers.BatchNormalization()], name="inner"
+    )
+    inner.layers[0].trainable = False
+    inputs = keras.Input((8,))
+    x = layers.add([inputs, inner(inputs)])
+    folded = check(keras.Model(inputs, x), normal(2, 8), affine=0)
+    assert not folded.get_layer("inner").layers[1].trainable
+
+
+def test_training_goes_on():
+    model = models.ResidualMLP(2, units=8, scheme="batch_norm")
+    folded = check(model, normal(2, 40))
+    folded.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    losses = folded.fit(normal(64, 40), np.arange(64) % 10, epochs=3, verbose=0)
+    assert losses.history["loss"][-1] < losses.history["loss"][0]
+
+
+def test_normalization_without_statistics_is_refused_or_kept():
+    inputs = keras.Input((4,))
+    x = layers.BatchNormalization()(layers.Dense(4)(inputs))
+    model = keras.Model(inputs, layers.LayerNormalization(name="norm")(x))
+    with pytest.raises(ValueError, match="norm .LayerNormalization.*keep"):
+        fixinit.convert(model, weights="fold")
+    check(model, normal(2, 4), keep=("norm",))

@@ -1,0 +1,127 @@
+import keras
+import pytest
+from keras import layers, ops
+
+import fixinit
+from fixinit.conversion import explain
+
+
+def model_of(*parts, shape=(8,)):
+    x = inputs = keras.Input(shape)
+    for part in parts:
+        x = part(x)
+    y = layers.Dense(8)(layers.ReLU()(layers.Dense(8)(x)))
+    return keras.Model(inputs, layers.add([x, y]), name="net")
+
+
+class Hiding(layers.Layer):
+    """A layer that normalizes inside."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.norm = layers.BatchNormalization(name="inside")
+
+    def call(self, x):
+        return self.norm(x)
+
+
+class Subclassed(keras.Model):
+    def call(self, x):
+        return x
+
+
+class Mixing(layers.Layer):
+    """A layer with a kernel that the converter knows nothing of."""
+
+    def build(self, shape):
+        self.matrix = self.add_weight(name="matrix", shape=(shape[-1], shape[-1]))
+
+    def call(self, x):
+        return x @ self.matrix
+
+
+def test_models_without_a_graph():
+    with pytest.raises(TypeError, match="functional"):
+        fixinit.convert(Subclassed())
+    with pytest.raises(ValueError, match="not built"):
+        fixinit.convert(keras.Sequential([layers.Dense(2)]))
+
+
+def test_lambda_layers():
+    with pytest.raises(ValueError, match="Lambda.*'mine'"):
+        fixinit.convert(model_of(layers.Lambda(lambda x: x, name="mine")))
+
+
+def test_normalization_out_of_reach():
+    model = model_of(Hiding(name="block"))
+    with pytest.raises(ValueError, match="`block`.*'inside'.*keep"):
+        fixinit.convert(model)
+    kept = fixinit.convert(model, keep=("block",))
+    assert isinstance(kept.get_layer("block"), Hiding)
+
+
+def test_normalization_by_operations():
+    model = model_of(lambda x: x / ops.sqrt(ops.moments(x, axes=[0])[1] + 1))
+    with pytest.raises(ValueError, match="keras.ops"):
+        fixinit.convert(model)
+
+
+@pytest.mark.parametrize(
+    "keep", [("LayerNormalization",), "norm", layers.LayerNormalization]
+)
+def test_keeps_what_it_is_told_to(keep):
+    norm = layers.LayerNormalization(name="norm")
+    model = model_of(layers.Dense(8), norm, layers.BatchNormalization())
+    free = fixinit.convert(model, keep=keep)
+    assert "norm" in [layer.name for layer in free.layers]
+    assert not [x for x in free.layers if isinstance(x, layers.BatchNormalization)]
+
+
+def test_unknown_names_and_choices():
+    model = model_of(layers.Dense(8, name="dense_a"))
+    with pytest.raises(ValueError, match="keep.*'dense_a'"):
+        fixinit.convert(model, keep=("dense_aa",))
+    with pytest.raises(ValueError, match="weights.*'fold'"):
+        fixinit.convert(model, weights="folded")
+    with pytest.raises(ValueError, match="fixup"):
+        fixinit.convert(model, "fixupp")
+
+
+def test_layers_of_unknown_kind_are_named():
+    with pytest.warns(UserWarning, match="kind.*mixing"):
+        free = fixinit.convert(model_of(Mixing(name="mixing")))
+    assert isinstance(free.get_layer("mixing"), Mixing)
+
+
+def test_additions_without_a_shortcut_are_named():
+    def join(x):
+        return layers.Add(name="join")([layers.Dense(8)(x), layers.Dense(8)(x)])
+
+    with pytest.warns(UserWarning, match="Additions.*join"):
+        fixinit.convert(model_of(join))
+
+
+def test_models_without_residual_branches_are_named():
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, layers.Dense(2)(layers.Dense(8, "relu")(inputs)))
+    with pytest.warns(UserWarning, match="no residual"):
+        fixinit.convert(model)
+
+
+def test_normalized_outputs_are_named():
+    model = keras.Sequential(
+        [model_of(layers.Dense(8)), layers.UnitNormalization(name="unit")]
+    )
+    model.build((None, 8))
+    with pytest.warns(UserWarning, match="outputs.*unit"):
+        fixinit.convert(model)
+
+
+def test_explains_before_anything_is_done(capsys):
+    model = model_of(layers.Dense(8, name="stem"), layers.BatchNormalization(name="bn"))
+    record = explain(model, "fixup")
+    text = capsys.readouterr().out
+    assert text.strip() == str(record).strip()
+    for part in ("net: 1 residual blocks", "bn", "stem", "kernel", "Fixup"):
+        assert part in text
+    assert record.to_dict() == fixinit.convert(model, "fixup").conversion
