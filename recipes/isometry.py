@@ -344,7 +344,7 @@ def draw_edge(results):
         return None
     figure, axes = style.new_figure(1, 1, row_height=3.6)
     axis = axes[0, 0]
-    biases = 0.8 * np.linspace(0, 1, 41) ** 2
+    biases = 0.8 * np.linspace(0, 1, 21) ** 2
     curve = [fixinit.theory.edge_of_chaos("tanh", bias)[0] for bias in biases]
     axis.plot(curve, biases, color=style.INK, label="edge of chaos, predicted")
     growth = np.log2([arm["chi"] for arm in edge])

@@ -51,6 +51,18 @@ def _run(settings, output_dir):
     return ten_thousand_layers.run(settings, data, directory)
 
 
+@pytest.fixture
+def without_xla(monkeypatch):
+    """XLA takes seconds to compile what these networks run for a moment."""
+    original = deep_trainer.compile_model
+
+    def compile_model(model, *arguments):
+        original(model, *arguments)
+        model.jit_compile = model.jit_compile and keras.backend.backend() == "jax"
+
+    monkeypatch.setattr(deep_trainer, "compile_model", compile_model)
+
+
 @pytest.fixture(scope="module")
 def finished(npz, tmp_path_factory):
     settings = _settings(npz, layers=40, schemes=("fixup", "rezero"), epochs=4)
@@ -77,6 +89,7 @@ def test_network_learns_and_every_file_is_written(finished):
     assert "<script" not in report and "http" not in report
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_he_initialization_alone_is_not_finite_before_the_first_step(npz, tmp_path):
     settings = _settings(npz, layers=600, units=32, schemes=("unnormalized",), epochs=1)
     (arm,) = _run(settings, tmp_path)["arms"]
@@ -107,6 +120,7 @@ def test_a_run_goes_on_from_its_finished_networks(
     assert kept.stat().st_mtime_ns == when
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_what_learns_nothing_is_stopped(npz, tmp_path):
     # A rate at which nothing moves, and two epochs to see it.
     settings = _settings(npz, learning_rate=1e-9, epochs=4, give_up_epochs=2)
