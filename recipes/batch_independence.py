@@ -267,7 +267,7 @@ def draw_splits(results):
         axis.set_yscale("log")
         axis.set_title(style.scheme_style(arm["scheme"])["label"])
         axis.set_xlabel("step")
-    axes[0, 0].set_ylabel("distance from the weights\nof whole batches (way = 1)")
+    axes[0, 0].set_ylabel("distance from weights of whole\nbatches, over their way")
     panels.legend_below(figure, axes[0, 0].get_legend_handles_labels()[0])
     return figure
 
@@ -293,7 +293,7 @@ def draw_modes(results):
         axis.set_xlabel("batch size")
         axis.set_xticks(sizes, sizes)
     axes[0, 0].set_ylabel("predictions that differ between\ntraining and test mode (%)")
-    axes[0, 1].set_ylabel("change of the outputs with\nthe company (outputs = 1)")
+    axes[0, 1].set_ylabel("change of the outputs with\nthe company, over their size")
     panels.legend_below(figure, axes[0, 0].get_legend_handles_labels()[0])
     return figure
 
@@ -302,12 +302,12 @@ METHOD = """
 Every way to split a batch trains the same residual network of dense layers, from the
 same weights, on the same batches in the same order, with momentum 0.9. Accumulated
 gradients are those of Keras's optimizers. Replicas take their parts with statistics of
-their own, average the gradients and make the same step. No two ways round alike: the
-same batch in another order shows how far rounding alone takes the weights.
+their own, average the gradients and make the same step. No two ways round off
+alike: the same batch in another order shows how far rounding alone takes the weights.
 
 Training mode is compared with test mode after training, on the test samples: BatchNorm
 then takes its running averages in place of the statistics of the batch. The company of
-a sample are the others in its batch, drawn anew.
+a sample is the others in its batch, drawn anew.
 
 Single samples take the learning rate of whole batches divided by their size, and as
 many epochs. With BatchNorm, a single vector minus its own mean is zero: nothing of the
@@ -322,7 +322,8 @@ FIGURES = (
         "The same batches, split in four ways",
         "Distance between the weights after so many steps with split batches and with "
         "whole ones, relative to the way that the weights have come. Without "
-        "normalization all lines are at the rounding of single precision.",
+        "normalization all lines lie on that of the same batch in another order, at "
+        "the rounding of single precision.",
         "Line charts of the distance of weights against steps on a logarithmic axis, "
         "one panel for each scheme and one line for each way to split a batch.",
     ),

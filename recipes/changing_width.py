@@ -212,19 +212,19 @@ def claims(results):
     worst = max(errors, key=errors.get)
     found.append(
         Claim(
-            "Appended zeros divide the mean square by what the width grows by, a "
-            "projection with He's initialization doubles it, one with LeCun's and "
-            "concatenation keep it.",
+            "Where the width grows, appended zeros divide the mean square by its "
+            "factor, a projection with He's initialization doubles it, one with "
+            "LeCun's and concatenation keep it; branches add what they add anywhere.",
             # Three standard errors in five comparisons.
             errors[worst] < 3,
-            f"grown from 1 to {', '.join(_growths(factors))} after the last block; "
-            f"{errors[worst]:.1f} standard errors from the closed form at most "
-            f"({WAYS[worst][0]})",
+            f"from the first block to the last {', '.join(_growths(factors))}; that is "
+            f"what the closed form says to within {errors[worst]:.1f} standard errors "
+            f"(most: {WAYS[worst][0]})",
         )
     )
     for text, way, other in (
         (
-            "Projections are slightly better than zero-padding (He et al., 2016).",
+            "Projections are better than zero-padding (slightly, in He et al., 2016).",
             "projection",
             "zero_padding",
         ),
@@ -249,7 +249,7 @@ def claims(results):
 
 
 def _growths(factors):
-    return [f"{value:.2g} ({WAYS[way][0]})" for way, value in factors.items()]
+    return [f"x{value:.2g} ({WAYS[way][0]})" for way, value in factors.items()]
 
 
 def _error(values):
@@ -262,17 +262,20 @@ def draw_growth(results):
         name, color = WAYS[arm["way"]]
         growth = np.array(arm["growth"])
         blocks = np.arange(growth.shape[1])
-        axes[0, 0].plot(blocks, arm["widths"], color=color)
+        # Widths coincide: earlier ones are wider, and show behind later ones.
+        line = 5.2 - list(WAYS).index(arm["way"])
+        axes[0, 0].plot(blocks, arm["widths"], color=color, linewidth=line)
         axes[0, 1].plot(blocks, growth.mean(axis=0), color=color, label=name)
         spread = growth.std(axis=0, ddof=1)
         low, high = growth.mean(axis=0) - spread, growth.mean(axis=0) + spread
         axes[0, 1].fill_between(blocks, low, high, color=color, alpha=0.15, lw=0)
         panels.draw_prediction(axes[0, 1], blocks, arm["predicted"])
-    axes[0, 0].set_ylabel("width")
+    axes[0, 0].set_ylabel("width (units)")
     axes[0, 1].set_ylabel("mean square (input = 1)")
     axes[0, 1].set_yscale("log", base=2)
+    axes[0, 1].yaxis.set_major_formatter(lambda y, _: f"{y:g}")
     for axis in axes[0]:
-        axis.set_xlabel("block index")
+        axis.set_xlabel("block")
     handles = axes[0, 1].get_legend_handles_labels()[0]
     panels.legend_below(figure, [*handles, panels.prediction_handle()])
     return figure
@@ -333,7 +336,7 @@ FIGURES = (
         "Width, and mean square at initialization",
         "Left: width after every block. Right: mean square of the activations after "
         "every block, mean and standard deviation over networks, with the closed form "
-        "dashed over it.",
+        "dashed over it. Widths coincide where blocks grow alike.",
         "Line charts against the block index: widths of five networks, and the mean "
         "square of their activations on a logarithmic axis with predictions.",
     ),

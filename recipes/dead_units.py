@@ -210,12 +210,12 @@ def tables(results):
         )
     columns = (
         "network",
-        "first [%]",
-        "last [%]",
+        "first (%)",
+        "last (%)",
         "cosine",
         "gradient",
-        "trained [%]",
-        "accuracy [%]",
+        "trained (%)",
+        "accuracy (%)",
     )
     note = (
         "First, last: units that are on for all test inputs or for none, at the first "
@@ -228,6 +228,10 @@ def tables(results):
     return [Table("Units that are always on or always off", columns, rows, note)]
 
 
+def percent(share):
+    return f"{format_percent(share)} %"
+
+
 def claims(results):
     found = {arm["network"]: arm for arm in results["arms"]}
     made = []
@@ -238,8 +242,8 @@ def claims(results):
                 "With He initialization alone, deep units are on for every input or "
                 "for none.",
                 share[-1] > 0.5 and share[0] < 0.1,
-                f"{share[0]:.1%} of the units at activation 1, {share[-1]:.1%} at "
-                f"activation {len(share)}, without shortcuts",
+                f"{percent(share[0])} of the units at activation 1, "
+                f"{percent(share[-1])} at activation {len(share)}, without shortcuts",
             )
         )
     if {"he_plain", "he_residual"} <= set(found):
@@ -248,8 +252,9 @@ def claims(results):
             Claim(
                 "Shortcuts alone slow this down and do not stop it.",
                 residual.mean() < plain.mean() and residual[-1] > residual[0] + 0.2,
-                f"{residual.mean():.1%} of all units with shortcuts, "
-                f"{plain.mean():.1%} without; {residual[-1]:.1%} at the last one",
+                f"{percent(residual.mean())} of all units with shortcuts, "
+                f"{percent(plain.mean())} without; with them {percent(residual[-1])} "
+                "at the last activation",
             )
         )
     for names, text in (
@@ -264,7 +269,7 @@ def claims(results):
     ):
         shares = [stuck(found[name]).max() for name in names if name in found]
         if shares:
-            evidence = f"at most {max(shares):.2%} of the units of any layer"
+            evidence = f"at most {percent(max(shares))} of the units of any layer"
             made.append(Claim(text, max(shares) < 0.01, evidence))
     he = [found[n]["initial_cosine"][-1] for n in found if n.startswith("he_")]
     others = [found[n]["initial_cosine"][-1] for n in found if n[:3] != "he_"]
@@ -283,13 +288,13 @@ def claims(results):
         if not name.startswith("he_") and not arm["diverged"]
     }
     if trained:
-        shares = "; ".join(f"{name}: {share:.1%}" for name, share in trained.items())
+        shares = "; ".join(f"{name}: {percent(x)}" for name, x in trained.items())
         diverged = [label(arm) for arm in found.values() if arm["diverged"]]
         if diverged:
             shares += f"; diverged, and left out: {', '.join(diverged)}"
         made.append(
             Claim(
-                "Training does not undo what a good start has given.",
+                "What a good start has given survives training.",
                 max(trained.values()) < 0.05,
                 f"most units of one layer always on or off after training: {shares}",
             )
@@ -300,7 +305,10 @@ def claims(results):
 def line_style(arm):
     scheme, plain, _ = NETWORKS[arm["network"]]
     look = style.scheme_style(scheme or "looks_linear")
-    return {"color": look["color"], "linestyle": ":" if plain else "-"}
+    # Curves that lie on others are thinner, so that these show behind them.
+    width = 2.8 - 0.35 * list(NETWORKS).index(arm["network"])
+    line = {"linestyle": ":" if plain else "-", "linewidth": width}
+    return {"color": look["color"], **line}
 
 
 def draw_depth(results):
@@ -311,7 +319,7 @@ def draw_depth(results):
             share = 100 * stuck(arm, when)
             axis.plot(range(1, len(share) + 1), share, **line_style(arm))
         axis.set(title=title, xlabel="activation, from the input", ylim=(-3, 103))
-    axes[0, 0].set_ylabel("units always on or always off [%]")
+    axes[0, 0].set_ylabel("units always on or always off (%)")
     _legend(figure, results)
     return figure
 
@@ -331,8 +339,8 @@ def draw_why(results):
     )
     axes[1].set(
         title="activity at the last activation",
-        xlabel="units, sorted [%]",
-        ylabel="inputs that it is on for [%]",
+        xlabel="units, sorted (%)",
+        ylabel="inputs that it is on for (%)",
     )
     _legend(figure, results)
     return figure
@@ -353,7 +361,8 @@ FIGURES = (
         "Units that are always on or always off, by depth",
         "Share of the units that are on for all test inputs or for none of them, at "
         "every activation. Left: as the networks start. Right: after training; "
-        "networks that diverged are left out. Dotted: without shortcuts.",
+        "networks that diverged are left out. Dotted: without shortcuts. Curves of "
+        "networks that lose no unit lie on each other, at zero.",
         "Curves over depth. With He initialization alone they rise towards one, more "
         "slowly with shortcuts; BatchNorm, Fixup and looks-linear stay at zero.",
     ),
@@ -362,7 +371,9 @@ FIGURES = (
         draw_why,
         "Why: all inputs become one",
         "At initialization. Left: the cosine of the angle between two inputs, as the "
-        "activations read them, on average over all pairs. Right: on what share of "
+        "activations read them, on average over all pairs; inside Fixup's branches, "
+        "at every second activation, it is near 1/pi, as behind any ReLU that reads "
+        "inputs at right angles. Right: on what share of "
         "the inputs each unit of the last activation is on, units sorted; a step "
         "from 0 to 100 % means that no unit tells inputs apart.",
         "Left: cosines that rise to one with He initialization alone and stay near "

@@ -177,7 +177,8 @@ def claims(results):
             f"{residual:+.1f} {compared}",
         ),
         Claim(
-            "Without normalization, with Fixup, they have none either.",
+            "Without normalization, with Fixup, deeper residual networks have no "
+            f"higher training error, to within {MARGIN:g} points.",
             fixup.is_below(MARGIN),
             f"{fixup:+.1f} {compared}",
         ),
@@ -260,6 +261,11 @@ a constant rate.
 The training error is that of the last epoch while it went on, in training mode; the
 test error is in test mode. The claims compare the deepest network with the best of the
 shallower ones; a difference counts where it is twice its standard error over runs.
+
+With BatchNorm, what falls with depth is the rate that a residual network bears. With
+the default rate of 0.05, 98 layers have a higher training error than 10; with
+--learning_rate=0.02 it is 41.4 ± 0.6 % against 40.3 ± 2.4 %, and with 0.01 45.7 ± 0.5 %
+against 47.2 ± 2.5 %: no degradation, but slower training in as many epochs.
 """
 
 FIGURES = (

@@ -267,8 +267,8 @@ def claims(results):
         grows, stays = (arms[-1]["changes"] for arms in (random, rough))
         made.append(
             Claim(
-                "Made deeper and deeper, networks with steps of 1/L approach a limit; "
-                "those with 1/√L go away.",
+                "Made deeper and deeper, networks with steps of 1/L approach a limit, "
+                "and those with 1/√L move away from what they were.",
                 stays[-1] < 2 * stays[0] and grows[-1] > 2 * grows[0],
                 f"from ×{factors[0]} to ×{factors[-1]} the change goes from "
                 f"{stays[0]:.2f} to {stays[-1]:.2f} with 1/L, from {grows[0]:.2f} to "
@@ -283,6 +283,9 @@ def look_of(start):
     return {"color": color, "marker": marker, "markeredgecolor": "white"}
 
 
+GUIDE = {"linestyle": "--", "linewidth": 1.0}
+
+
 def draw_doubling(results):
     figure, (axes,) = style.new_figure(1, 2, row_height=3.1)
     for start in STARTS:
@@ -291,6 +294,9 @@ def draw_doubling(results):
         for key, line in (("changes", "-"), ("initial_changes", ":")):
             changes = [arm[key][0] for arm in arms]
             axes[0].plot(depths, changes, line, **look_of(start))
+        if arms and start == "inverse_smooth":
+            line = arms[0]["changes"][0] * depths[0] / np.array(depths)
+            axes[0].plot(depths, line, color=style.MUTED, **GUIDE)
         if arms:
             deepest, factors = arms[-1], results["config"]["factors"]
             axes[1].plot(factors, deepest["changes"], **look_of(start))
@@ -305,7 +311,9 @@ def draw_doubling(results):
     )
     axes[1].set(title="the deepest, made deeper", xlabel="factor of the depth")
     axes[1].set_xticks(results["config"]["factors"])
-    _legend(figure, results, [("trained", "-"), ("at initialization", ":")])
+    guide = panels.Line2D([], [], color=style.MUTED, label="1/L", **GUIDE)
+    lines = [("trained", "-"), ("at initialization", ":")]
+    _legend(figure, results, lines, [guide])
     return figure
 
 
@@ -318,18 +326,21 @@ def draw_accuracy(results):
         doubled = [100 * arm["accuracies"][0] for arm in arms]
         axes[0].plot(depths, trained, "-", **look_of(start))
         axes[0].plot(depths, doubled, ":", **look_of(start))
-        axes[1].plot(depths, [arm["roughness"] for arm in arms], **look_of(start))
+        rough = [arm["roughness"] for arm in arms]
+        # The independent starts coincide: both stay visible.
+        width = 3.4 if start == "inverse" else 1.8
+        axes[1].plot(depths, rough, linewidth=width, **look_of(start))
     for axis in axes:
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
         axis.set_xlabel("blocks of the trained network")
-    axes[0].set(title="test accuracy [%]")
+    axes[0].set(title="test accuracy (%)")
     axes[1].set(title="roughness of the trained weights", yscale="log")
     _legend(figure, results, [("as trained", "-"), ("depth doubled", ":")])
     return figure
 
 
-def _legend(figure, results, lines):
+def _legend(figure, results, lines, others=()):
     handles = [
         panels.Line2D([], [], label=STARTS[start][2], **look_of(start))
         for start in STARTS
@@ -339,7 +350,7 @@ def _legend(figure, results, lines):
         panels.Line2D([], [], color=style.INK, linestyle=line, label=label)
         for label, line in lines
     ]
-    panels.legend_below(figure, handles)
+    panels.legend_below(figure, [*handles, *others])
 
 
 FIGURES = (
@@ -349,7 +360,8 @@ FIGURES = (
         "What doubling the depth does to the function",
         "Standard deviation of the change of the logits over that of the logits, on "
         "test inputs. Left: when the depth is doubled, over the depth. A line that "
-        "falls like 1/L is that of a differential equation. Right: when the deepest "
+        "falls like 1/L (thin dashes) is that of a differential equation. Right: when "
+        "the deepest "
         "trained network is made deeper still.",
         "Left: a falling line for steps of 1/L with smooth weights, lines that do not "
         "fall for the others. Right: two flat lines, and a rising one for 1/√L.",
@@ -359,7 +371,8 @@ FIGURES = (
         draw_accuracy,
         "Accuracy before and after, and how smooth the weights are",
         "Left: accuracy on the test set, as trained and with doubled depth. Right: "
-        "how much the weights of neighbouring blocks differ, relative to their size.",
+        "how much the weights of neighbouring blocks differ, relative to their size; "
+        "1.41 if they are independent.",
         "Left: pairs of lines that coincide for smooth weights and lie apart for the "
         "others. Right: a falling line for smooth weights, two at 1.4.",
     ),

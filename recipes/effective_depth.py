@@ -256,6 +256,10 @@ def _scaled_claim(arm):
     )
 
 
+EXPECTED = {"color": "black", "marker": "_", "ls": "", "ms": 13, "mew": 1.4}
+EXPECTED["zorder"] = 6
+
+
 def draw_shares(results):
     arms = results["arms"]
     figure, axes = style.new_figure(1, len(arms), row_height=3.4, sharey=True)
@@ -269,8 +273,10 @@ def draw_shares(results):
             last = np.array(arm["gamma_share"])[:, -1].mean()
             color = style.scheme_style(scheme)["color"]
             axis.plot(blocks[-1:], [last], "*", color=color, markersize=11, zorder=5)
+            expected = expected_last(arm["initial_share"], GAMMA).mean()
+            axis.plot(blocks[-1:], [expected], **EXPECTED)
             constant = law(arm["initial_share"])[2]
-            axis.plot(blocks, 1 / (blocks + constant), ":", color="black", lw=1.2)
+            panels.draw_prediction(axis, blocks, 1 / (blocks + constant))
         axis.set_title(_label(scheme))
         axis.set_xlabel("block")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -282,7 +288,8 @@ def draw_shares(results):
             Line2D([], [], color=style.INK, ls="--", label="before training"),
             Line2D([], [], color=style.INK, label="after training"),
             Line2D([], [], color=style.INK, marker="*", ls="", label="with gamma = 2"),
-            Line2D([], [], color="black", ls=":", lw=1.2, label="1/(l + c)"),
+            panels.prediction_handle("1/(l + c)"),
+            Line2D([], [], label="4/(l + c + 3)", **EXPECTED),
         ],
     )
     return figure
@@ -347,11 +354,11 @@ EXPERIMENT = experiment.Experiment(
             "Under BatchNorm a block counts less the later it comes",
             "Share of every block in the variance that it puts out, before and after "
             "training. Lines are means over runs, bands reach from the lowest to the "
-            "highest. Dots: 1/(l + c), with c from a fit. Star: the last block "
-            "with gamma = 2.",
+            "highest. Thin dashes: 1/(l + c), with c from a fit. Star: the last block "
+            "with gamma = 2, and what is expected of it.",
             "Three panels over the index of a block. BatchNorm: shares fall as one "
             "over the index, before and after training. Fixup: zero before training, "
-            "small after it. Scaled residual: a level line.",
+            "small after it. Scaled residual: a nearly level line.",
         ),
         Figure(
             "gradient_shares",

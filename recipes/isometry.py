@@ -3,16 +3,19 @@
 python -m recipes.isometry
 """
 
+import contextlib
 import dataclasses
 
 import keras
 import numpy as np
+from matplotlib.patheffects import withStroke
 
 import fixinit
 from fixinit.diagnostics import jacobian_spectrum
 from recipes.common import arms as read
 from recipes.common import experiment, style
 from recipes.common.experiment import Claim
+from recipes.common.figures import panels
 from recipes.common.plots import Figure
 from recipes.common.settings import setting
 from recipes.common.tables import Table
@@ -34,6 +37,7 @@ SCHEMES = ("unnormalized", "scaled_residual", "fixup")
 TANH_INPUT = 0.1
 LENGTH = 8  # Positions of the convolutional networks.
 QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
+FLOOR = 1e-12  # What is below it is drawn there.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,11 +70,29 @@ def arms(settings):
     return made + edge
 
 
+@contextlib.contextmanager
+def double_precision():
+    """Networks in float64: Jacobians of deep ones span more than float32 resolves.
+
+    JAX stays at float32, unless JAX_ENABLE_X64 is set.
+    """
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+
+
 def measure(settings, scheme, **arm):
     if scheme == "edge":
         return measure_edge(settings, **arm)
-    model, x = build(settings, scheme, arm["depth"])
-    spectrum = jacobian_spectrum(model, x)
+    with double_precision():
+        model, x = build(settings, scheme, arm["depth"])
+        spectrum = jacobian_spectrum(model, x)
+        dtype = keras.backend.standardize_dtype(model(x[:1]).dtype)
     values = spectrum.singular_values
     quantiles = np.quantile(values, QUANTILES)
     return {
@@ -79,6 +101,7 @@ def measure(settings, scheme, **arm):
         "median": quantiles[2],
         "largest": quantiles[-1],
         "quantiles": quantiles,
+        "resolution": np.finfo(dtype).eps,
     }
 
 
@@ -164,9 +187,9 @@ def tables(results):
     ]
     columns = ("network", "layers", "smallest", "median", "largest", "mean square")
     note = (
-        "Products in float32: what is below 1e-7 of the largest value is rounding. "
-        "Mean square: over all singular values, mean over inputs; the others are those "
-        "of all inputs together."
+        "What is below 1e-16 of the largest value, or 1e-7 on backends without "
+        "float64, is rounding. Mean square: over all singular values, mean over "
+        "inputs; the others are those of all inputs together."
     )
     title = "Singular values of the Jacobian"
     made = [Table(title, columns, rows, note)] if rows else []
@@ -179,7 +202,7 @@ def tables(results):
             "chi: factor by which squared lengths of gradients grow in a layer of a "
             "tanh network; 1 is the edge of chaos."
         )
-        made.append(Table("Edge of chaos", columns, rows, note, labels=0))
+        made.append(Table("Edge of chaos", columns, rows, note))
     return made
 
 
@@ -195,26 +218,46 @@ def claims(results):
         text = "Mean-field theory predicts how much gradients grow in a layer: chi_1."
         evidence = (
             f"measured growth of {len(edge)} tanh networks of 8 layers "
-            f"within {error:.1%} of it"
+            f"within {100 * error:.1f} % of it"
         )
         made.append(Claim(text, error < 0.05, evidence))
     return made
 
 
+def rounding(arm):
+    """What smaller singular values cannot be told from."""
+    return arm["resolution"] * arm["largest"]
+
+
+def resolved(arm, name):
+    value = arm[name]
+    return f"{value:.2g}" if value > rounding(arm) else "0 but for rounding"
+
+
 def claims_of_spectra(found, depth):
     def spread(kind):
-        return found[kind]["quantiles"][3] / max(found[kind]["quantiles"][1], 1e-30)
+        quantiles = found[kind]["quantiles"]
+        return quantiles[3] / max(quantiles[1], rounding(found[kind]))
+
+    def spreads(*kinds):
+        first, second = map(spread, kinds)
+        return f"90 % over 10 % quantile: {first:.2f} and at least {second:.0e}"
 
     def show(*kinds):
         texts = [
-            f"{LABELS[k]}: median {found[k]['median']:.2g}, largest "
+            f"{LABELS[k]}: median {resolved(found[k], 'median')}, largest "
             f"{found[k]['largest']:.2g}, mean square {found[k]['mean_square']:.2g}"
             for k in kinds
         ]
         return f"at {depth}: " + "; ".join(texts)
 
+    def near_one(errors):
+        return f"within {max(errors):.0e} of 1" if max(errors) else "exactly 1"
+
     ones = [abs(found["fixup"][k] - 1) for k in ("smallest", "largest")]
     linear = [abs(found["looks_linear"][k] - 1) for k in ("smallest", "largest")]
+    bound = (1 + 1 / depth) ** depth
+    doublings = np.log2(found["unnormalized"]["mean_square"])
     return [
         Claim(
             "He initialization keeps the mean square of the singular values and "
@@ -222,7 +265,7 @@ def claims_of_spectra(found, depth):
             found["he_relu"]["median"] < 0.1 < 1 < found["he_relu"]["largest"]
             # The mean over all networks is 1; one of finite width is near it.
             and 0.5 < found["he_relu"]["mean_square"] < 2,
-            show("he_relu"),
+            show("he_relu") + "; 1 on average over networks",
         ),
         Claim(
             "Orthogonal weights do not make a ReLU network isometric.",
@@ -233,34 +276,32 @@ def claims_of_spectra(found, depth):
             "Orthogonal weights make a tanh network nearly isometric, Gaussian ones "
             "do not.",
             spread("orthogonal_tanh") < 2 < 10 < spread("gaussian_tanh"),
-            f"90 % over 10 % quantile: {spread('orthogonal_tanh'):.2f} and "
-            f"{spread('gaussian_tanh'):.2g}; "
+            f"{spreads('orthogonal_tanh', 'gaussian_tanh')}; "
             + show("orthogonal_tanh", "gaussian_tanh"),
         ),
         Claim(
             "Delta-orthogonal kernels do the same for convolutions.",
             spread("delta_orthogonal") < 2 < 10 < spread("gaussian_convolution"),
-            f"90 % over 10 % quantile: {spread('delta_orthogonal'):.2f} and "
-            f"{spread('gaussian_convolution'):.2g}; "
+            f"{spreads('delta_orthogonal', 'gaussian_convolution')}; "
             + show("delta_orthogonal", "gaussian_convolution"),
         ),
         Claim(
             "Looks-linear networks are isometric at any depth.",
             max(linear) < 1e-3,
-            f"at {depth} layers all within {max(linear):.1e} of 1",
+            f"at {depth} layers all are {near_one(linear)}",
         ),
         Claim(
             "Fixup's blocks are isometric at any depth.",
             max(ones) < 1e-4,
-            f"at {depth} blocks all within {max(ones):.1e} of 1",
+            f"at {depth} blocks all are {near_one(ones)}",
         ),
         Claim(
-            "Shortcuts with branches scaled by 1/sqrt(L) keep the mean square below e; "
-            "with He initialization alone it is near 2^L.",
-            found["scaled_residual"]["mean_square"] < np.e * 1.2
-            and abs(np.log2(found["unnormalized"]["mean_square"]) / depth - 1) < 0.1,
+            "Shortcuts with branches scaled by 1/sqrt(L) keep the mean square near "
+            "(1 + 1/L)^L < e; with He initialization alone it is near 2^L.",
+            abs(found["scaled_residual"]["mean_square"] / bound - 1) < 0.1
+            and abs(doublings / depth - 1) < 0.1,
             show("scaled_residual")
-            + f"; He alone: 2^{np.log2(found['unnormalized']['mean_square']):.1f}",
+            + f", where (1 + 1/L)^L = {bound:.2f}; He alone: 2^{doublings:.1f}",
         ),
     ]
 
@@ -275,8 +316,9 @@ def draw_spectra(results):
     for axis, kind in zip(axes.flat, kinds, strict=False):
         chosen = read.select(results, scheme=kind)
         depths = [arm["depth"] for arm in chosen]
+        floors = [max(rounding(arm), FLOOR) for arm in chosen]
         low, tenth, median, ninetieth, high = np.maximum(
-            np.transpose([arm["quantiles"] for arm in chosen]), 1e-9
+            np.transpose([arm["quantiles"] for arm in chosen]), floors
         )
         axis.fill_between(depths, low, high, color="#00877a", alpha=0.15, linewidth=0)
         axis.fill_between(
@@ -288,8 +330,8 @@ def draw_spectra(results):
         axis.set_xscale("log", base=2)
         axis.set_xticks(depths, [str(d) for d in depths])
         axis.set_yscale("log")
-        axis.set_ylim(1e-9, 1e9)
-        axis.set_yticks([1e-8, 1e-4, 1, 1e4, 1e8])
+        axis.set_ylim(FLOOR, 1 / FLOOR)
+        axis.set_yticks([1e-12, 1e-6, 1, 1e6, 1e12])
     for axis in axes[-1]:
         axis.set_xlabel("layers, or residual blocks")
     figure.supylabel("singular value of the Jacobian", fontsize=9)
@@ -302,16 +344,18 @@ def draw_edge(results):
         return None
     figure, axes = style.new_figure(1, 1, row_height=3.6)
     axis = axes[0, 0]
-    biases = 0.8 * np.linspace(0, 1, 41) ** 2
+    biases = 0.8 * np.linspace(0, 1, 21) ** 2
     curve = [fixinit.theory.edge_of_chaos("tanh", bias)[0] for bias in biases]
     axis.plot(curve, biases, color=style.INK, label="edge of chaos, predicted")
+    growth = np.log2([arm["chi"] for arm in edge])
+    limit = np.abs(growth).max()
     drawn = axis.scatter(
         [arm["weight_variance"] for arm in edge],
         [arm["bias_variance"] for arm in edge],
-        c=[np.log2(arm["chi"]) for arm in edge],
+        c=growth,
         cmap="PuOr_r",
-        vmin=-1,
-        vmax=1,
+        vmin=-limit,
+        vmax=limit,
         s=170,
         edgecolors=style.INK,
         linewidths=0.8,
@@ -326,15 +370,16 @@ def draw_edge(results):
             textcoords="offset points",
             ha="center",
             fontsize=8,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )
     axis.set_ylim(0, 0.8)
     axis.set_xlabel("variance of a kernel times its fan-in")
     axis.set_ylabel("variance of the biases")
     axis.text(0.7, 0.72, "order: gradients vanish")
-    axis.text(3.2, 0.42, "chaos: gradients explode")
-    axis.legend(loc="upper right")
+    axis.text(4.1, 0.42, "chaos: gradients explode", ha="right")
+    panels.legend_below(figure, axis.get_legend_handles_labels()[0])
     bar = figure.colorbar(drawn, ax=axis)
-    bar.set_label("measured growth per layer, log2")
+    bar.set_label("measured growth per layer (log2)")
     return figure
 
 
@@ -375,7 +420,7 @@ EXPERIMENT = experiment.Experiment(
             "Singular values with depth",
             "All singular values of the Jacobian (light), the middle 80 % (dark) and "
             "the median (line), by depth. Dotted: 1, where lengths are kept. Values "
-            "below 1e-9 are drawn there.",
+            "below 1e-12, or below the rounding of the largest, are drawn there.",
             "Bands of singular values by depth: those of He and orthogonal ReLU "
             "networks fall towards zero, those of orthogonal tanh, looks-linear and "
             "Fixup networks stay at one.",

@@ -228,6 +228,9 @@ def claims(results):
         ends = (depths[0], depths[-1])
         values = [" and ".join(f"{found[k, d][name]:.2g}" for d in ends) for k in kinds]
         texts = [f"{LABELS[k]} {v}" for k, v in zip(kinds, values, strict=True)]
+        failed = [LABELS[k] for k in kinds if found[k, ends[1]]["loss"] > CHANCE]
+        if failed:
+            texts[-1] += f"; no better than a guess at {ends[1]}: {', '.join(failed)}"
         return f"at {ends[0]} and {ends[1]} blocks: {', '.join(texts)}"
 
     def values(name, *kinds):
@@ -273,26 +276,27 @@ def claims_of_what_is_missed(arms):
             "Slices miss the sharpest directions, along which the loss curves far more "
             "than along random ones.",
             ratios[0] > 10,
-            f"{ratios[0]:,.0f} to {ratios[-1]:,.0f} times more in {len(ratios)} "
-            "networks that are better than a guess",
+            f"at least {ratios[0]:,.0f} times more in each of {len(ratios)} networks "
+            "that are better than a guess",
         ),
         Claim(
             "Slices miss the way that training has taken: as any two directions among "
-            "so many weights, those of a slice are orthogonal to it.",
+            "so many weights, those of a slice are nearly orthogonal to it.",
             aligned < 0.1,
-            f"at most {aligned:.1%} of its length lies in the plane; in the plane of "
-            f"two directions without any preference, {chance:.1%}",
+            f"at most {100 * aligned:.1f} % of its length lies in the plane; of two "
+            "directions without any preference it would be up to "
+            f"{100 * chance:.1f} % on average",
         ),
         Claim(
             "With BatchNorm the picture depends on whose statistics are used.",
             abs(running - own) > 0.1,
-            f"basin {running:.0%} with running statistics, {own:.0%} with those of the "
-            "batch, where they differ most",
+            f"the basin is {100 * running:.0f} % of the slice with running statistics, "
+            f"{100 * own:.0f} % with those of the batch, where they differ most",
         ),
     ]
 
 
-def draw(results, name):
+def draw(results, name, first):
     kinds = [k for k in KINDS if read.select(results, scheme=k)]
     depths = read.depths(results)[:3]
     if not kinds:
@@ -320,7 +324,9 @@ def draw(results, name):
     for axis, kind in zip(axes[0], kinds, strict=True):
         axis.set_title(LABELS[kind].replace(" + ", "\n+ "), fontsize=9)
     for row, depth in zip(axes, depths, strict=True):
-        row[0].set_ylabel(f"{depth} blocks")
+        row[0].set_ylabel(f"{depth} blocks\nsecond direction")
+    for axis in axes[-1]:
+        axis.set_xlabel(first)
     bar = figure.colorbar(drawn, ax=axes, shrink=0.7, ticks=[0, CHANCE, 2 * CHANCE])
     bar.ax.set_yticklabels(["0", f"{CHANCE:.2f}", f"{2 * CHANCE:.2f}"])
     bar.set_label("loss (white line: a guess)")
@@ -328,11 +334,11 @@ def draw(results, name):
 
 
 def draw_random(results):
-    return draw(results, "losses")
+    return draw(results, "losses", "first direction")
 
 
 def draw_steep(results):
-    return draw(results, "steep_losses")
+    return draw(results, "steep_losses", "sharpest direction")
 
 
 METHOD = """
@@ -377,8 +383,9 @@ EXPERIMENT = experiment.Experiment(
             draw_random,
             "Slices in random directions",
             "Training loss around the trained network (cross) in two random "
-            "filter-normalized directions, by depth. Inside the white line, the "
-            "network is better than a guess; colors end at twice that loss.",
+            "filter-normalized directions, by depth: 1 is as far as the filters are "
+            "long. Inside the white line, the network is better than a guess; colors "
+            "end at twice that loss.",
             "Contour maps of the loss: networks with shortcuts have round basins at "
             "every depth, those without have jagged ones or none when deep.",
         ),
@@ -387,7 +394,9 @@ EXPERIMENT = experiment.Experiment(
             draw_steep,
             "Slices through the sharpest direction",
             "The same, but left to right is the direction in which the loss curves "
-            "most, with the length of the random direction that it replaces.",
+            "most, with the length of the random direction that it replaces. Where the "
+            "basin is narrower than the distance of two points, its shape is that of "
+            "the interpolation between them.",
             "Contour maps of the loss that are narrow from left to right: the sharpest "
             "direction leaves the basin much sooner than a random one.",
         ),

@@ -277,20 +277,23 @@ def draw_shares(results):
     paths = [math.comb(num_blocks, k) / 2**num_blocks for k in lengths.tolist()]
     for axis, arm in zip(axes[0], arms, strict=True):
         scheme = arm["network"]
-        axis.fill_between(lengths, paths, color="#dddddd", zorder=1)
+        axis.fill_between(lengths, paths, color="#bbbbbb", linewidth=0, zorder=1)
         panels.draw_curves(axis, lengths, arm["sampled"], scheme, 0, 2, "--")
         panels.draw_curves(axis, lengths, arm["exact"], scheme, 1, 2, "-")
-        axis.axvspan(*band(num_blocks), color=style.MUTED, alpha=0.12, zorder=0)
+        axis.axvspan(*band(num_blocks), color="#ececec", linewidth=0, zorder=0)
         axis.set_title(_label(arm))
         axis.set_xlabel("branches on the path")
         axis.set_xlim(0, num_blocks)
     axes[0, 0].set_ylabel("share")
+    shortest, longest = band(num_blocks)
+    strip = f"{shortest} to {longest} branches"
     panels.legend_below(
         figure,
         [
-            Line2D([], [], color="#cccccc", lw=7, label="of all paths"),
+            Line2D([], [], color="#bbbbbb", lw=7, label="of all paths"),
             Line2D([], [], color=style.INK, ls="--", label="of the norms (Veit)"),
             Line2D([], [], color=style.INK, label="of the gradient, exactly"),
+            Line2D([], [], color="#ececec", lw=7, label=strip),
         ],
     )
     return figure
@@ -371,7 +374,7 @@ EXPERIMENT = experiment.Experiment(
             "One more branch on a path divides its gradient",
             "Mean norm of the gradient that a single path brings to the first block, "
             "for one sample. Lines are means over runs, bands reach from the lowest to "
-            "the highest.",
+            "the highest; they end where norms underflow float32.",
             "Straight lines that fall on a logarithmic axis: the gradient of a single "
             "path over the number of branches on it, one line for every scheme.",
         ),

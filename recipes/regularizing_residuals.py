@@ -170,7 +170,7 @@ def tables(results):
         )
         for arm in results["arms"]
     ]
-    columns = ("way", "train [%]", "test [%]", "gap", "lesion", "branch", "noise")
+    columns = ("way", "train (%)", "test (%)", "gap", "lesion", "branch", "noise")
     note = (
         "Accuracy with its standard deviation over seeds. Gap: between training and "
         "test set, in points. Lesion: points of test accuracy that the removal of one "
@@ -221,9 +221,10 @@ def claim_lesions(found):
         "A trained residual network survives the removal of any block; without "
         "shortcuts the removal of any block destroys it.",
         residual < plain / 3 and left < 0.2,
-        f"one block costs {points(cost(found['none']))} with Fixup, "
+        f"on average one block costs {points(cost(found['none']))} with Fixup, "
         f"{points(cost(found['batch_norm_128']))} with BatchNorm and "
-        f"{points(plain)} without shortcuts, where {left:.1%} accuracy are left",
+        f"{points(plain)} without shortcuts, where an accuracy of "
+        f"{format_percent(left)} % is left",
     )
 
 
@@ -232,9 +233,9 @@ def claim_robust(found):
         return None
     before, after = cost(found["none"]), cost(found["stochastic_depth"])
     return Claim(
-        "Networks trained with stochastic depth lean less on each of their blocks.",
+        "Networks trained with stochastic depth lean less on their blocks.",
         after < before / 2,
-        f"one block costs {points(after)} with it, {points(before)} without",
+        f"on average one block costs {points(after)} with it, {points(before)} without",
     )
 
 
@@ -258,7 +259,7 @@ def claim_accuracy(found):
     gains = {way: gain(found[way], found["none"]) for way in ways}
     text = ", ".join(f"{WAYS[way][0]} {x:+.1f}" for way, x in gains.items())
     return Claim(
-        "And what is lost on the training set is won on the test set.",
+        "What dropping branches loses on the training set, it wins on the test set.",
         all(x.is_positive for x in gains.values()),
         "test accuracy in points (standard error), over "
         f"{len(found['none']['test_accuracy'])} seeds: {text}",

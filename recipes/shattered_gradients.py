@@ -264,7 +264,8 @@ def claims_of_feedforward(found, results):
             "With normalization between the layers, the gradients of a deep "
             "feedforward network are nearly white noise (Balduzzi et al.).",
             abs(lag["feedforward_batch_norm"]) < white + 2 * normalized["lag1_error"],
-            f"{show(found, 'feedforward_batch_norm')}; white noise: 0 ± {white:.2f}",
+            f"{show(found, 'feedforward_batch_norm')}; white noise: 0 to within "
+            f"{white:.2f}",
         ),
         Claim(
             "Notebook 11.1 cannot replicate this because it normalizes nothing: "
@@ -302,16 +303,19 @@ def claims_of_residual(found):
         Claim(
             "Scaled branches without normalization shatter least of all residual "
             "networks.",
-            lag["residual_scaled"]
-            > max(lag["residual_batch_norm"], lag["residual_batch_norm_scaled"]),
-            show(found, "residual_scaled", "residual"),
+            all(
+                lag["residual_scaled"] > lag[kind]
+                for kind in KINDS
+                if kind.startswith("residual") and kind != "residual_scaled"
+            ),
+            show(found, "residual_scaled", "residual_batch_norm_scaled", "residual"),
         ),
         Claim(
             "Behind the ReLU instead of in front of it, normalization shatters "
             "residual networks too.",
             abs(lag["residual_batch_norm_behind"]) < 0.2,
             f"{show(found, 'residual_batch_norm_behind')}; the steepest 5 % of the "
-            f"inputs have {peaks:.0%} of the squared gradient",
+            f"inputs have {100 * peaks:.0f} % of the squared gradient",
         ),
     ]
 
@@ -427,18 +431,21 @@ EXPERIMENT = experiment.Experiment(
             "gradients",
             draw_gradients,
             "The gradient at every input",
-            "dy/dx over the input for one network of each kind, by number of layers. "
-            "A step is a ReLU that switches. Noise means that a step of training that "
-            "is good for one input says nothing about its neighbors.",
+            "dy/dx over the input for one network of each of six kinds, by number of "
+            "layers. A step is a ReLU that switches. Noise means that a step of "
+            "training that is good for one input says nothing about its neighbors. "
+            "With one layer there is nothing to normalize or to skip.",
             "Panels of gradients over inputs: one layer gives a rough staircase; deep "
-            "feedforward networks with BatchNorm give noise, without it a staircase.",
+            "feedforward networks with BatchNorm give noise, without it a rougher "
+            "staircase; looks-linear ones a constant.",
         ),
         Figure(
             "autocorrelations",
             draw_autocorrelations,
             "Autocorrelation of the gradient",
             "How alike the gradients at inputs some steps apart are, mean over nets. "
-            "Brown noise decays slowly from 1; white noise is 0 from lag 1 on.",
+            "Brown noise decays slowly from 1; white noise is 0 from lag 1 on. With "
+            "one layer all curves but that of looks-linear networks coincide.",
             "Curves of autocorrelation by lag for 1, 24 and 50 layers; those of "
             "feedforward networks with normalization drop to zero at once.",
         ),

@@ -77,8 +77,9 @@ def format_number(value, digits=3):
         return "0"
     if not 1e-3 <= abs(value) < 1e5:
         return f"{value:.1e}"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:.{decimals}f}"
+    # Of what is written: 0.9999 becomes 1.00.
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])
+    return f"{value:.{max(0, digits - 1 - exponent)}f}"
 
 
 def format_percent(mean, std=math.nan):

@@ -256,7 +256,7 @@ def test_batch_norm_in_training_mode_and_in_test_mode():
 def test_nothing_of_the_model_changes():
     model = mlp("batch_norm", 3, dropout_rate=0.3)
     optimizer = keras.optimizers.Adam(0.1)
-    model.compile(optimizer, "sparse_categorical_crossentropy")
+    model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=False)
     model.fit(X, Y, epochs=1, verbose=0)
     keras.utils.set_random_seed(0)
     before = [np.array(numpy(v.value)) for v in model.variables + optimizer.variables]
@@ -297,10 +297,16 @@ def test_noise_without_a_seed_does_not_move_the_random_state():
     np.testing.assert_array_equal(*drawn)
 
 
-def test_any_keras_model():
-    model = keras.applications.MobileNetV2(
-        weights=None, input_shape=(32, 32, 3), classes=4, alpha=0.35
+@pytest.mark.parametrize(
+    "last", ["block_5_add", pytest.param("out_relu", marks=pytest.mark.slow)]
+)
+def test_any_keras_model(last):
+    whole = keras.applications.MobileNetV2(
+        weights=None, input_shape=(32, 32, 3), include_top=False, alpha=0.35
     )
+    pooled = keras.layers.GlobalAveragePooling2D()(whole.get_layer(last).output)
+    outputs = keras.layers.Dense(4, activation="softmax")(pooled)
+    model = keras.Model(whole.input, outputs)
     x = RNG.normal(size=(4, 32, 32, 3)).astype("float32")
     diagnosis = diagnose(model, x, RNG.integers(4, size=4))
     assert [row["name"] for row in diagnosis.blocks][:2] == [

@@ -20,7 +20,8 @@ def compiled(learning_rate, scheme="scaled_residual", num_blocks=4):
     model = fixinit.models.ResidualMLP(
         num_blocks, 16, scheme=scheme, input_shape=(8,), seed=0, stacked=True
     )
-    model.compile(keras.optimizers.SGD(learning_rate), LOSS)
+    # XLA takes seconds to compile what it then runs for a moment.
+    model.compile(keras.optimizers.SGD(learning_rate), LOSS, jit_compile=False)
     return model
 
 
@@ -175,7 +176,8 @@ def test_a_second_fit_takes_the_new_loss():
     model = compiled(0.0)
     monitor = Monitor(X[:16], Y[:16], every=8)
     fit(model, monitor, epochs=1)
-    model.compile(keras.optimizers.SGD(0.0), LOSS, loss_weights=[3.0])
+    options = {"loss_weights": [3.0], "jit_compile": False}
+    model.compile(keras.optimizers.SGD(0.0), LOSS, **options)
     fit(model, monitor, epochs=1)
     (_, old), _, (_, new) = monitor.history
     assert new.loss == pytest.approx(3 * old.loss, rel=1e-5)

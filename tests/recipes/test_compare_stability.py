@@ -1,5 +1,6 @@
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,23 +18,22 @@ ROOT = pathlib.Path(compare_stability.__file__).parents[1]
 SCHEMES = ("unnormalized", "batch_norm")
 
 
-@pytest.fixture
-def npz(tmp_path):
+@pytest.fixture(scope="module")
+def npz(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "data.npz"
     rng = np.random.default_rng(0)
     x = rng.normal(size=(96, 6)).astype("float32")
     y = (x[:, 0] > 0).astype("int32") + (x[:, 1] > 0)
-    np.savez(
-        tmp_path / "data.npz",
-        x_train=x[:64],
-        y_train=y[:64],
-        x_test=x[64:],
-        y_test=y[64:],
-    )
-    return f"npz:{tmp_path}/data.npz"
+    np.savez(path, x_train=x[:64], y_train=y[:64], x_test=x[64:], y_test=y[64:])
+    return f"npz:{path}"
 
 
 @pytest.fixture
 def no_drawing(monkeypatch):
+    return _without_drawing(monkeypatch)
+
+
+def _without_drawing(monkeypatch):
     """Plots and report have tests of their own."""
     drawn = []
     monkeypatch.setattr(
@@ -67,6 +67,22 @@ def _run(settings, output_dir):
     return compare_stability.run(settings, data, directory)
 
 
+@pytest.fixture(scope="module")
+def finished(npz, tmp_path_factory):
+    settings = _settings(npz, schemes=("batch_norm",))
+    path = tmp_path_factory.mktemp("finished") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        _without_drawing(patch)
+        return settings, path, _run(settings, path)
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A finished run to change: settings, directory, results."""
+    settings, path, content = finished
+    return settings, shutil.copytree(path, tmp_path / "out"), content
+
+
 def test_every_arm_is_there_and_divergence_is_recorded(
     npz, tmp_path, no_drawing, capsys
 ):
@@ -82,27 +98,25 @@ def test_every_arm_is_there_and_divergence_is_recorded(
     assert "diverged at step 2: loss" in capsys.readouterr().out
 
 
-def test_a_run_goes_on_from_its_finished_arms(npz, tmp_path, no_drawing, without_cost):
-    settings = _settings(npz, schemes=("batch_norm",))
-    undisturbed = _run(settings, tmp_path / "out")
-    arms = tmp_path / "out" / "arms"
+def test_a_run_goes_on_from_its_finished_arms(copied, no_drawing, without_cost):
+    settings, path, undisturbed = copied
+    arms = path / "arms"
     lost = [arm["id"] for arm in undisturbed["arms"][1::2]]
     for arm_id in lost:
         (arms / f"{arm_id}.json").unlink()
     kept = {path: path.stat().st_mtime_ns for path in arms.iterdir()}
-    resumed = _run(settings, tmp_path / "out")
+    resumed = _run(settings, path)
     assert without_cost(resumed["arms"]) == without_cost(undisturbed["arms"])
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
 
 
 def test_a_finished_run_is_drawn_again_without_training(
-    npz, tmp_path, no_drawing, monkeypatch
+    copied, no_drawing, monkeypatch
 ):
-    settings = _settings(npz, schemes=("fixup",), seeds=(0,))
-    first = _run(settings, tmp_path / "out")
+    settings, path, first = copied
     monkeypatch.setattr("recipes.common.comparison.Trainer", None)
-    assert _run(settings, tmp_path / "out") == first
-    assert len(no_drawing) == 2
+    assert _run(settings, path) == first
+    assert no_drawing == [path]
 
 
 def _main(monkeypatch, *arguments):

@@ -15,7 +15,7 @@ def test_runs_resumes_and_claims(check_experiment):
         "With He init",
         "Fixup and lo",
         "Units get st",
-        "Training doe",
+        "What a good ",
     ]
     # Two activations for each of two blocks, and one before the head.
     assert all(len(arm["initial_cosine"]) == 5 for arm in content["arms"])

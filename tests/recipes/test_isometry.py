@@ -34,6 +34,7 @@ def test_all_kinds_give_claims():
                 "largest": 1.0,
                 "mean_square": 1.0,
                 "quantiles": [1.0] * 5,
+                "resolution": 1e-16,
             }
             for kind in isometry.LABELS
         ]

@@ -17,7 +17,7 @@ def test_runs_resumes_and_claims(check_experiment):
     assert [claim["text"][:12] for claim in content["claims"]] == [
         "Networks tra",
         "Dropping and",
-        "And what is ",
+        "What droppin",
     ]
     assert np.shape([arm["lesioned"] for arm in content["arms"]]) == (2, 1, 2)
 

@@ -1,5 +1,6 @@
 """The recipe of very deep networks, on networks of a few layers."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -51,11 +52,32 @@ def _run(settings, output_dir):
     return ten_thousand_layers.run(settings, data, directory)
 
 
+@contextlib.contextmanager
+def no_xla():
+    """XLA takes seconds to compile what these networks run for a moment."""
+    original = deep_trainer.compile_model
+
+    def compile_model(model, *arguments):
+        original(model, *arguments)
+        model.jit_compile = model.jit_compile and keras.backend.backend() == "jax"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deep_trainer, "compile_model", compile_model)
+        yield
+
+
+@pytest.fixture
+def without_xla():
+    with no_xla():
+        yield
+
+
 @pytest.fixture(scope="module")
 def finished(npz, tmp_path_factory):
     settings = _settings(npz, layers=40, schemes=("fixup", "rezero"), epochs=4)
     path = tmp_path_factory.mktemp("finished")
-    return settings, path, _run(settings, path)
+    with no_xla():
+        return settings, path, _run(settings, path)
 
 
 def test_network_learns_and_every_file_is_written(finished):
@@ -77,6 +99,7 @@ def test_network_learns_and_every_file_is_written(finished):
     assert "<script" not in report and "http" not in report
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_he_initialization_alone_is_not_finite_before_the_first_step(npz, tmp_path):
     settings = _settings(npz, layers=600, units=32, schemes=("unnormalized",), epochs=1)
     (arm,) = _run(settings, tmp_path)["arms"]
@@ -94,6 +117,7 @@ def test_finished_networks_are_not_trained_again(finished, monkeypatch):
     assert _run(settings, path) == content
 
 
+@pytest.mark.usefixtures("without_xla")
 def test_a_run_goes_on_from_its_finished_networks(
     finished, npz, monkeypatch, without_cost
 ):
@@ -107,6 +131,7 @@ def test_a_run_goes_on_from_its_finished_networks(
     assert kept.stat().st_mtime_ns == when
 
 
+# With XLA, as all of them are trained outside of these tests.
 def test_what_learns_nothing_is_stopped(npz, tmp_path):
     # A rate at which nothing moves, and two epochs to see it.
     settings = _settings(npz, learning_rate=1e-9, epochs=4, give_up_epochs=2)

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,20 @@ ROOT = pathlib.Path(train.__file__).parents[1]
 def restored_dtype_policy():
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="module")
+def one_epoch(data, tmp_path_factory):
+    """A finished run, `(settings, directory, results)`, for all who only look at it."""
+    settings, directory = small(data, epochs=1), tmp_path_factory.mktemp("one_epoch")
+    return settings, directory, train.run(settings, directory)
+
+
+@pytest.fixture
+def copied(one_epoch, tmp_path):
+    """The same for those who change it."""
+    settings, directory, results = one_epoch
+    return settings, shutil.copytree(directory, tmp_path / "copy"), results
 
 
 @pytest.fixture(scope="module")
@@ -154,24 +169,24 @@ def test_interrupted_run_ends_as_an_undisturbed_one(
     assert_same_run(tmp_path / "resumed", tmp_path / "undisturbed")
 
 
-def test_finished_run_is_not_trained_again(data, tmp_path):
-    first = train.run(small(data, epochs=1), tmp_path)
-    assert train.run(small(data, epochs=1), tmp_path) == first
+def test_finished_run_is_not_trained_again(copied):
+    settings, directory, first = copied
+    assert train.run(settings, directory) == first
 
 
-def test_other_settings_in_the_same_directory_are_an_error(data, tmp_path):
-    train.run(small(data, epochs=1), tmp_path)
+def test_other_settings_in_the_same_directory_are_an_error(data, copied):
+    _, directory, _ = copied
     with pytest.raises(ValueError, match="learning_rate=0.1 there and 0.2 here"):
-        train.run(small(data, epochs=1, learning_rate=0.2), tmp_path)
-    train.run(small(data, epochs=1, learning_rate=0.2), tmp_path, restart=True)
+        train.run(small(data, epochs=1, learning_rate=0.2), directory)
+    train.run(small(data, epochs=1, learning_rate=0.2), directory, restart=True)
 
 
-def test_truncated_checkpoint_is_named(data, tmp_path):
-    train.run(small(data, epochs=1), tmp_path)
-    (checkpoint,) = tmp_path.glob("checkpoint-*")
+def test_truncated_checkpoint_is_named(copied):
+    settings, directory, _ = copied
+    (checkpoint,) = directory.glob("checkpoint-*")
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(ValueError, match=checkpoint.name):
-        train.run(small(data, epochs=1), tmp_path)
+        train.run(settings, directory)
 
 
 def test_divergence_keeps_the_epochs_that_are_finished(data, tmp_path, monkeypatch):
@@ -208,22 +223,20 @@ def test_half_precision_trains(data, tmp_path, policy):
     assert metrics["test_accuracy"] > 0.8
 
 
-def test_tensorboard_logs_are_written(data, tmp_path):
+def test_tensorboard_logs_are_written(one_epoch):
     import tensorboard  # noqa: F401  The extra `recipes` holds it.
 
-    train.run(small(data, epochs=1), tmp_path)
-    assert list((tmp_path / "tensorboard" / "validation").iterdir())
+    assert list((one_epoch[1] / "tensorboard" / "validation").iterdir())
 
 
-def test_final_model_loads_in_a_fresh_process(data, tmp_path):
-    train.run(small(data, epochs=1), tmp_path)
+def test_final_model_loads_in_a_fresh_process(one_epoch, tmp_path):
     program = """
         import sys, fixinit, keras, numpy as np
         model = keras.models.load_model(sys.argv[1])
         outputs = model(np.ones((2, 8), "float32"), training=False)
         np.save(sys.argv[2], keras.ops.convert_to_numpy(outputs))
     """
-    model, outputs = str(tmp_path / "model.keras"), str(tmp_path / "outputs.npy")
+    model, outputs = str(one_epoch[1] / "model.keras"), str(tmp_path / "outputs.npy")
     command = [sys.executable, "-c", textwrap.dedent(program), model, outputs]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
     here = keras.models.load_model(model)(np.ones((2, 8), "float32"), training=False)

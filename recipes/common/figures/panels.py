@@ -95,8 +95,8 @@ _PREDICTION = {
 }
 
 
-def prediction_handle():
-    return Line2D([], [], label="closed-form prediction", **_PREDICTION)
+def prediction_handle(label="closed-form prediction"):
+    return Line2D([], [], label=label, **_PREDICTION)
 
 
 def cross(axis, x, y, scheme, **kwargs):

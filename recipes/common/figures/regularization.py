@@ -50,7 +50,7 @@ def draw_accuracy(results):
         for value in arm["test_accuracy"]:
             axis.plot(100 * value, row, "|", color=color, markersize=9)
     axis.set_yticks(range(len(arms)), [WAYS[arm["way"]][0] for arm in reversed(arms)])
-    axis.set_xlabel("accuracy [%]")
+    axis.set_xlabel("accuracy (%)")
     axis.set_ylim(-0.6, len(arms) - 0.4)
     handles = [
         panels.Line2D([], [], color=style.INK, marker="o", linestyle="", label=label)
@@ -84,8 +84,9 @@ def draw_lesions(results):
         if way != "plain":
             ratios = np.mean(arm["ratios"], axis=0)
             axes[1].plot(numbers, ratios, marker="o", **look)
-    axes[0].set(title="accuracy without it [%]", xlabel="block", ylim=(0, None))
+    axes[0].set(title="accuracy without it (%)", xlabel="block", ylim=(0, None))
     axes[1].set(title="branch over shortcut", xlabel="block", yscale="log")
+    panels.set_log_axis(axes[1], axes[1].get_ylim())
     handles = [
         panels.Line2D(
             [], [], color=_color(way), linestyle=_SHOWN[way], label=WAYS[way][0]
