@@ -25,7 +25,7 @@ def residual(x, depth=2, width=8, norm=layers.BatchNormalization):
     y = x
     for _ in range(depth):
         y = layers.Dense(width)(layers.ReLU()(norm()(y)))
-    return layers.add([x, y])
+    return layers.add([y, x])
 
 
 def network(blocks=3, **kwargs):
