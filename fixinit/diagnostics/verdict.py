@@ -18,8 +18,8 @@ class Verdict:
     >>> model = fixinit.models.ResidualMLP(6, 16, scheme="unnormalized", seed=0)
     >>> x = np.random.default_rng(0).normal(size=(8, 40)).astype("float32")
     >>> verdict = fixinit.diagnostics.diagnose(model, x).verdict
-    >>> verdict.kind, verdict.remedy[:38]
-    ('exploding', 'fixinit.layers.ScaledAdd(branch_scale=')
+    >>> verdict.kind, verdict.remedy
+    ('exploding', 'fixinit.convert(model, "fixup")')
 
     Attributes:
         kind: `"not_finite"`, `"constant"` (BatchNormalization of one sample),
@@ -69,7 +69,7 @@ def _not_finite(diagnosis):
             return Verdict(
                 "not_finite",
                 f"Activations are not finite from layer {row['name']} on.",
-                _scaled(diagnosis),
+                _other_start(diagnosis),
                 row["name"],
             )
     for row in reversed(diagnosis.layers):
@@ -78,7 +78,7 @@ def _not_finite(diagnosis):
                 "not_finite",
                 f"Activations are finite, gradients are not, from layer {row['name']} "
                 "back to the input.",
-                _scaled(diagnosis),
+                _other_start(diagnosis),
                 row["name"],
             )
     return None
@@ -108,7 +108,7 @@ def _forward(diagnosis):
         "exploding" if explodes else "vanishing",
         f"The mean square {verb} exponentially, {_factor(growth)} per "
         f"{_step(diagnosis)}: {_leaves(growth, explodes, _step(diagnosis))}.",
-        _scaled(diagnosis) if explodes else _he(diagnosis),
+        _other_start(diagnosis) if explodes else _he(diagnosis),
         (diagnosis.blocks or diagnosis.weight_path)[0]["name"],
     )
 
@@ -123,7 +123,7 @@ def _backward(diagnosis):
         f"{'exploding' if explodes else 'vanishing'}_gradients",
         f"Gradients {verb} exponentially on the way back, {_factor(growth)} per "
         f"{_step(diagnosis)} in the mean square: {_total(diagnosis, growth)}.",
-        _scaled(diagnosis) if explodes else _he(diagnosis),
+        _other_start(diagnosis) if explodes else _he(diagnosis),
         (diagnosis.blocks or diagnosis.weight_path)[-1]["name"],
     )
 
@@ -153,7 +153,7 @@ def _collapsed(diagnosis):
         f"Different inputs look alike from layer {collapsed[0]['name']} on: the mean "
         f"cosine between them is {collapsed[0]['correlation']:.3f}, and {first:.2f} at "
         "the input.",
-        _scaled(diagnosis),
+        _other_start(diagnosis),
         collapsed[0]["name"],
     )
 
@@ -242,20 +242,16 @@ def _leaves(growth, explodes, step):
     return ", ".join(reversed(parts))
 
 
-def _scaled(diagnosis):
-    count = len(diagnosis.blocks)
-    if not count:
+def _other_start(diagnosis):
+    if not diagnosis.blocks:
         return (
             'keras.layers.Dense(units, kernel_initializer="he_normal")  '
             '# for relu; "lecun_normal" for tanh'
         )
-    return (
-        f"fixinit.layers.ScaledAdd(branch_scale={count**-0.5:.3g})  "
-        f"# {count} ** -0.5, in the place of every addition"
-    )
+    return 'fixinit.convert(model, "fixup")'
 
 
 def _he(diagnosis):
     if not diagnosis.blocks:
-        return _scaled(diagnosis)
+        return _other_start(diagnosis)
     return 'kernel_initializer="he_normal" in the weight layers of the branches'

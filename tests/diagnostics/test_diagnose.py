@@ -134,7 +134,7 @@ def test_tells_schemes_apart():
     assert exploding.verdict.kind == "exploding" and low < 2 < high
     first = exploding.growth.leaves["float16"]["activation"]
     assert f"float16 overflows at block {first} (squares: " in exploding.verdict.text
-    assert "ScaledAdd(branch_scale=0.25)" in exploding.verdict.remedy
+    assert exploding.verdict.remedy == 'fixinit.convert(model, "fixup")'
     assert kinds["batch_norm"].verdict.kind == "growing"
     assert kinds["batch_norm"].growth.kind == "linear"
     assert kinds["scaled_residual"].verdict.kind == "healthy"
@@ -142,9 +142,10 @@ def test_tells_schemes_apart():
 
 
 def test_remedies_are_code_that_runs():
-    remedy = diagnose(mlp(stacked=True), X).verdict.remedy
-    merge = eval(remedy, {"fixinit": fixinit})
-    assert merge.branch_scale == pytest.approx(12**-0.5, rel=1e-2)
+    model = mlp(stacked=True)
+    remedy = diagnose(model, X).verdict.remedy
+    free = eval(remedy, {"fixinit": fixinit, "model": model})
+    assert diagnose(free, X).verdict.kind == "healthy"
 
 
 def plain(num_layers, activation, std, units=32):
@@ -402,11 +403,7 @@ def test_table_fits_a_terminal(monkeypatch):
     text = str(diagnose(mlp(num_blocks=100, units=8, stacked=True), X, Y))
     lines = text.splitlines()
     assert all(len(line) <= 80 for line in lines)
-    # Code can be copied: what does not fit is its comment.
-    assert lines[-2:] == [
-        "Try: fixinit.layers.ScaledAdd(branch_scale=0.1)",
-        "     # 100 ** -0.5, in the place of every addition",
-    ]
+    assert lines[-1] == 'Try: fixinit.convert(model, "fixup")'
     assert len(lines) < 60 and "blocks[99]" in text and "exponentially" in text
 
 

@@ -1,0 +1,108 @@
+"""The architectures of `keras.applications`, the smallest of each family."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+import fixinit
+from fixinit.conversion.kinds import NORMALIZATIONS
+from recipes.common.standard_inputs import standard_inputs
+
+SMALLEST = {
+    "ResNet50": 32,
+    "ResNet50V2": 32,
+    "DenseNet121": 32,
+    "MobileNet": 32,
+    "MobileNetV2": 32,
+    "MobileNetV3Small": 32,
+    "EfficientNetB0": 32,
+    "EfficientNetV2B0": 32,
+    "ConvNeXtTiny": 32,
+    "NASNetMobile": 32,
+    "InceptionV3": 75,
+    "InceptionResNetV2": 75,
+    "Xception": 71,
+    "VGG16": 32,
+}
+# Residual branches of the whole network.
+BRANCHES = {
+    "ResNet50": 16,
+    "ResNet50V2": 16,
+    "MobileNetV2": 10,
+    "MobileNetV3Small": 6,
+    "EfficientNetB0": 9,
+    "EfficientNetV2B0": 15,
+    "ConvNeXtTiny": 18,
+    "InceptionResNetV2": 40,
+    "Xception": 12,
+}
+
+
+def build(name):
+    size = SMALLEST[name]
+    make = getattr(keras.applications, name)
+    return make(weights=None, input_shape=(size, size, 3), classes=10)
+
+
+def converted(model, scheme, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return fixinit.convert(model, scheme, seed=0, **options)
+
+
+def check(name, scheme, tmp_path=None):
+    model = build(name)
+    free = converted(model, scheme)
+    left = [x for x in free._flatten_layers() if isinstance(x, NORMALIZATIONS)]
+    assert bool(left) == (scheme == "batch_norm")
+    assert free.output_shape == model.output_shape
+    assert free.input_shape == model.input_shape
+    if name in BRANCHES:
+        assert free.conversion["num_branches"] == BRANCHES[name]
+    x = standard_inputs(free, 2)
+    if tmp_path is not None:
+        free.save(tmp_path / "free.keras")
+        loaded = keras.models.load_model(tmp_path / "free.keras")
+        np.testing.assert_allclose(loaded(x), free(x), rtol=1e-4, atol=1e-6)
+    loss = keras.losses.SparseCategoricalCrossentropy()
+    free.compile(keras.optimizers.SGD(1e-3), loss, run_eagerly=True)
+    for _ in range(3):
+        assert np.isfinite(free.train_on_batch(x, np.array([0, 1])))
+
+
+@pytest.mark.parametrize("name", ["MobileNetV3Small"])
+def test_converts_and_trains(name, tmp_path):
+    check(name, "fixup", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALLEST)
+@pytest.mark.parametrize("scheme", fixinit.schemes.names())
+def test_every_family_converts_with_every_scheme(name, scheme, tmp_path):
+    if scheme == "unnormalized":
+        # Its activations overflow where there are many blocks: for comparison only.
+        converted(build(name), scheme)
+        return
+    check(name, scheme, tmp_path if scheme == "fixup" else None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALLEST)
+def test_every_family_can_be_folded(name):
+    keras.utils.set_random_seed(0)
+    model = build(name)
+    rng = np.random.default_rng(0)
+    for variable in model.weights:
+        if variable.path.endswith("moving_variance"):
+            variable.assign(rng.uniform(0.5, 2.0, variable.shape))
+        if variable.path.endswith(("moving_mean", "beta")):
+            variable.assign(rng.normal(0, 0.1, variable.shape))
+    keep = ("LayerNormalization",) if name == "ConvNeXtTiny" else ()
+    folded = converted(model, "fixup", weights="fold", keep=keep)
+    x = standard_inputs(model, 2)
+    expected, got = (
+        keras.ops.convert_to_numpy(m(x, training=False)) for m in (model, folded)
+    )
+    assert np.abs(expected - got).max() <= 1e-4 * np.abs(expected).max()
