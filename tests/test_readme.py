@@ -18,16 +18,23 @@ def test_own_model_example_builds():
     assert names["block"].compute_output_shape((1, 8, 8, 64)) == (1, 8, 8, 64)
 
 
-def test_stack_example_builds_ten_thousand_layers():
+def test_conversion_example_takes_the_normalization_out():
     names = {}
     exec(EXAMPLES[2], names)
+    kinds = [type(layer).__name__ for layer in names["free"].layers]
+    assert "ScalarBias" in kinds and "BatchNormalization" not in kinds
+
+
+def test_stack_example_builds_ten_thousand_layers():
+    names = {}
+    exec(EXAMPLES[3], names)
     kernels = [v for v in names["model"].weights if v.name == "kernel"]
     assert sum(v.shape[0] if len(v.shape) == 3 else 1 for v in kernels) == 10_002
 
 
 def test_diagnosis_example_finds_the_explosion():
     names = {}
-    exec(EXAMPLES[3], names)
+    exec(EXAMPLES[4], names)
     assert names["diagnosis"].verdict.kind == "exploding"
     assert "x1.97 +- 0.17 per block" in README
 

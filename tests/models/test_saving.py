@@ -14,8 +14,8 @@ FAMILIES = {
     "cifar": lambda scheme: models.CifarResNet(
         8, scheme=scheme, input_shape=(8, 8, 3), seed=0
     ),
-    "imagenet": lambda scheme: models.ImageNetResNet(
-        18, scheme=scheme, input_shape=(32, 32, 3), classes=5, seed=0
+    "imagenet": lambda scheme: models.ResNet(
+        (1, 1), (4, 8), scheme=scheme, stem="imagenet", input_shape=(32, 32, 3), seed=0
     ),
     "wide": lambda scheme: models.WideResNet(
         10, 1, scheme=scheme, input_shape=(8, 8, 3), dropout_rate=0.1, seed=0
