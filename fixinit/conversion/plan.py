@@ -80,7 +80,9 @@ class Plan:
                 index += self._stack(weight.call, index)
             elif not kinds.kernel_arguments(weight.call.operation):
                 self.left.append(weight.call)
-            elif weight.role != "gate":
+            elif weight.role == "gate":
+                self._gate(weight.call)
+            else:
                 self._weight(survey, weight)
         for call, site in survey.activations.items():
             answer = self.scheme.before_activation(self._watched(site))
@@ -145,6 +147,16 @@ class Plan:
         new = type(old).from_config(config)
         self.edits.layers[id(call.operation)] = new
         self.kernels.append(Kernel(weight, new, intended))
+
+    def _gate(self, call):
+        """A gate stays as it is, with a draw of its own."""
+        old = kinds.unwrapped(call.operation)
+        drawn = {
+            name: with_seed(getattr(old, name), self._seed())
+            for name in kinds.kernel_arguments(old)
+        }
+        new = type(old).from_config({**old.get_config(), **drawn})
+        self.edits.layers.setdefault(id(call.operation), new)
 
     def _seed(self):
         self.next_seed += 1
@@ -228,22 +240,20 @@ class Plan:
             made = type(answer).from_config(config)
             self.edits.merges[place] = (made, block.shortcut, block.branches)
         if self.scheme.shifts_projection and block.changes_shape:
-            self._shift(survey, block)
+            self._shift(block)
 
-    def _shift(self, survey, block):
+    def _shift(self, block):
         """Lets the shortcut read what the scheme puts in front of the branch."""
         if block.merge.owner is not None:
             self.edits.shared.add(id(block.merge.owner))
             return
-        (*_, way), shortcut = (
-            [block.ways[i] for i in block.branches[::-1]],
-            block.ways[block.shortcut],
-        )
-        first = self.first_calls(block, way)
+        branch = block.ways[block.branches[0]]
+        first = self.first_calls(block, branch)
         before = [self.edits.before.get((place_of(c), 0), []) for c in first]
         shift = next((found for found in before if found), None)
-        for call in self.first_calls(block, shortcut) if shift else ():
-            self.edits.before[place_of(call), 0] = shift
+        if shift:
+            for call in self.first_calls(block, block.ways[block.shortcut]):
+                self.edits.before[place_of(call), 0] = shift
 
     def first_calls(self, block, way):
         """The calls of a way that read the block's input and stay."""

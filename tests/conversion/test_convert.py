@@ -231,6 +231,10 @@ def test_gates_are_no_weight_layers_of_the_branch():
     assert branch["depth"] == 2 and branch["zero"] == "kernel"
     roles = {other["name"]: other["role"] for other in free.conversion["others"]}
     assert roles == {"squeeze": "gate", "excite": "gate"}
+    again = fixinit.convert(keras.Model(inputs, x + y), "fixup", seed=1)
+    other = fixinit.convert(keras.Model(inputs, x + y), "fixup", seed=1)
+    kernels = [m.get_layer("squeeze").kernel for m in (again, other)]
+    np.testing.assert_array_equal(*map(ops.convert_to_numpy, kernels))
     assert free.get_layer("squeeze").use_bias
     assert not np.any(ops.convert_to_numpy(free.get_layer("last").kernel))
 
