@@ -39,13 +39,16 @@ def balance(model, plan, rewriter):
             sizes = _Sizes(plan, rewriter, is_first=index == 0)
             follow(model, sizes, approximate=True)
             if not sizes.apply():
-                break
+                return None
     except ValueError as error:
         return (
             "Variances of the layers outside of branches are He's, by the terms that "
             f"an output sums up, for they cannot be predicted: {error}"
         )
-    return None
+    return (
+        f"Sizes of kernels that keep signals did not settle in {_PASSES} passes. Look "
+        "at the converted model with fixinit.diagnostics.diagnose."
+    )
 
 
 def _rescale(layer, factor):
@@ -68,16 +71,22 @@ class _Sizes(Instrument):
         self.factors = {}
         self._inexact = False  # whether something was put right from behind
         self._read = {}  # mean squares of what calls read, by ids of operations
-        self._kernels = {id(kernel.layer): kernel for kernel in plan.kernels}
+        # What is called several times cannot be right for each of them.
+        known = [k for k in plan.kernels if self._is_called_once(k.weight.call)]
+        self._kernels = {id(kernel.layer): kernel for kernel in known}
         self._segments = {}
-        for kernel in plan.kernels:
+        for kernel in known:
             if kernel.weight.role in ("stem", "trunk"):
                 end, exact = self._segment_end(kernel.weight.call)
                 self._segments[id(end)] = (kernel, exact)
         self._ends = {}
         if not plan.scheme.starts_at_identity:
             for branch in plan.survey.branches:
-                self._ends[id(self._end(branch))] = branch
+                if all(self._is_called_once(call) for call in branch.last):
+                    self._ends[id(self._end(branch))] = branch
+
+    def _is_called_once(self, call):
+        return self.plan.times_called[id(call.operation)] == 1
 
     def apply(self):
         """Rescales the kernels; returns whether it may not have been enough."""

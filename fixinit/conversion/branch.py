@@ -74,27 +74,35 @@ class Branch:
         first = self.weights[0].outputs[0] if self.weights else self.value
         return any(is_activation(c) and c.outputs[0] < first for c in self.way)
 
-    def closes(self, graph, gates):
+    def closes(self, survey, may_be_zero):
         """Whether zeros as its last kernels make it zero, and can be trained away.
 
-        All of it has to go through them, nothing else may read what they give, and no
-        activation may follow, whose slope at 0 may be 0.
-        """
-        if not all(kinds.kernel_arguments(call.operation) for call in self.last):
-            return False
-        tail, producers = self._tail(graph, gates), graph.producers()
-        if tail is None or any(kinds.is_fused(call) for call in self.last):
-            return False
-        consumers = graph.consumers()
-        inside = {producers[value] for value in tail} - self.last
-        readers = {c for value in tail for c in consumers.get(value, [])}
-        allowed = inside | {self.block.merge} | gates
-        outputs = tail & set(graph.outputs)
-        return not (readers - allowed or any(map(is_activation, inside)) or outputs)
+        All of it has to go through them, nothing else may read what they give, and what
+        follows has to be linear, or its slope at 0 may be 0.
 
-    def _tail(self, graph, gates):
+        Args:
+            survey: `Survey` of the graph.
+            may_be_zero: Callable from the call of a weight layer to whether its kernel
+                can be made zero, and trained.
+        """
+        if not all(may_be_zero(call) for call in self.last):
+            return False
+        gates, producers = survey.gates, survey.producers
+        tail = self._tail(producers, gates)
+        if tail is None:
+            return False
+        inside = {producers[value] for value in tail} - self.last
+        readers = {c for value in tail for c in survey.consumers.get(value, [])}
+        allowed = inside | {self.block.merge} | gates
+        linear = all(
+            survey.removed(call.operation) or kinds.is_linear(call, gates)
+            for call in inside
+        )
+        outputs = tail & set(survey.graph.outputs)
+        return linear and not (readers - allowed or outputs)
+
+    def _tail(self, producers, gates):
         """The values behind the last weight layers; `None` if a way misses those."""
-        producers = graph.producers()
         found, pending = set(), [self.value]
         while pending:
             value = pending.pop()

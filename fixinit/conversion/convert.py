@@ -1,5 +1,6 @@
 """Makes a Keras model free of normalization."""
 
+import random
 import warnings
 
 import keras
@@ -8,7 +9,7 @@ from fixinit import schemes
 from fixinit._validation import check_choice
 from fixinit.conversion import checks
 from fixinit.conversion.balance import balance
-from fixinit.conversion.fold import fold
+from fixinit.conversion.fold import check_foldable, fold
 from fixinit.conversion.plan import Plan
 from fixinit.conversion.record import record
 from fixinit.conversion.rewrite import Rewriter
@@ -58,8 +59,9 @@ def convert(model, scheme="fixup", weights="initialize", keep=(), seed=None):
             start, is not asked then.
         keep: Normalization that stays: a tuple of layers' names, names of classes, or
             classes.
-        seed: int. The same seed gives the same weights. By default a random one, which
-            `keras.utils.set_random_seed` determines.
+        seed: int. The same seed gives the same weights, but for layers whose kernels
+            the converter leaves to themselves, such as embeddings. By default a random
+            one, which `keras.utils.set_random_seed` determines for all of them.
 
     Returns:
         A functional `keras.Model`, not compiled. Its `conversion` is the record of what
@@ -74,9 +76,7 @@ def convert(model, scheme="fixup", weights="initialize", keep=(), seed=None):
     Warns:
         UserWarning: For what was assumed, with the names of layers.
     """
-    scheme = schemes.get(scheme)
-    check_choice("weights", weights, WEIGHTS)
-    plan = _plan(model, scheme, keep, seed)
+    plan = _plan(model, scheme, weights, keep, seed)
     found = record(plan, model, weights)
     if weights == "fold":
         return fold(model, plan.keep, found.to_dict())
@@ -121,18 +121,24 @@ def explain(model, scheme="fixup", weights="initialize", keep=()):
     Raises:
         As `fixinit.convert`.
     """
-    check_choice("weights", weights, WEIGHTS)
-    plan = _plan(model, schemes.get(scheme), keep, seed=0)
-    found = record(plan, model, weights)
+    # Initializers that are made draw their seeds from it.
+    state = random.getstate()
+    try:
+        found = record(_plan(model, scheme, weights, keep, seed=0), model, weights)
+    finally:
+        random.setstate(state)
     print(found)
     return found
 
 
-def _plan(model, scheme, keep, seed):
+def _plan(model, scheme, weights, keep, seed):
+    check_choice("weights", weights, WEIGHTS)
     graph = trace(model)
     keeps = checks.keeper(keep, graph)
     checks.check_graph(graph, keeps)
-    return Plan(model, scheme, keeps, seed)
+    if weights == "fold":
+        check_foldable(graph, keeps)
+    return Plan(graph, schemes.get(scheme), keeps, seed)
 
 
 def _copy_state(rewriter, graph):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from fixinit.conversion import kinds
-from fixinit.conversion.rewrite import Edits, Rewriter, cloned, cloned_stack
+from fixinit.conversion.rewrite import Edits, Rewriter, cloned_stack
 from fixinit.graph import trace
 from fixinit.layers import ChannelAffine
 
@@ -50,7 +50,7 @@ class _Folding:
         self._calls = {}
         for call in graph.calls:
             self._calls.setdefault(id(call.operation), []).append(call)
-        _check(graph, keep)
+        check_foldable(graph, keep)
         for call in graph.calls:
             self._add(call)
 
@@ -69,7 +69,9 @@ class _Folding:
             self.edits.layers[id(layer)] = self._stack(layer)
         elif isinstance(layer, keras.layers.SpectralNormalization):
             if not self.keep(layer):
-                self.edits.layers[id(layer)] = cloned(layer.layer)
+                config = {**layer.layer.get_config(), "name": layer.name}
+                inner = type(layer.layer).from_config(config)
+                self.edits.layers[id(layer)] = inner
                 self.values[id(layer)] = layer.layer.get_weights()
         elif kinds.is_normalization(layer) and not self.keep(layer):
             if id(layer) not in self.edits.layers:
@@ -81,7 +83,9 @@ class _Folding:
         before = self._foldable(call, layer)
         if before is None:
             made = ChannelAffine(
-                layer.axis, name=call.operation.name, dtype=layer.dtype_policy
+                _axis(call.operation, layer),
+                name=call.operation.name,
+                dtype=layer.dtype_policy,
             )
             made.trainable = layer.trainable
             self.edits.layers[id(call.operation)] = made
@@ -91,7 +95,7 @@ class _Folding:
         weight = before.operation
         inner = kinds.unwrapped(weight)
         if id(weight) not in self.values:
-            config = {**inner.get_config(), "use_bias": True}
+            config = {**inner.get_config(), "use_bias": True, "name": weight.name}
             self.edits.layers[id(weight)] = type(inner).from_config(config)
             self.values[id(weight)] = inner.get_weights()
             if not inner.use_bias:
@@ -120,6 +124,8 @@ class _Folding:
             return None
         if not hasattr(inner, "use_bias") or self.keep(operation):
             return None
+        if call.operation is not layer:
+            return None  # one of its own for every step of time
         rank = len(self.graph.specs[value].shape)
         channels = self.graph.channel_axes[before.outputs[0]] % rank
         return before if layer.axis % rank == channels else None
@@ -135,16 +141,28 @@ class _Folding:
         return cloned_stack(stack, blocks, stack.depth, stack.seed_step)
 
 
+def _axis(operation, layer):
+    """The axis of the channels: a `TimeDistributed` puts one in front."""
+    return layer.axis + 1 if operation is not layer and layer.axis > 0 else layer.axis
+
+
 def _only_layer(model):
     layers = [x for x in model.layers if not isinstance(x, keras.layers.InputLayer)]
     (layer,) = layers
     return layer
 
 
-def _check(graph, keep):
-    """Refuses normalization by what every single input says."""
+def check_foldable(graph, keep):
+    """Refuses normalization by what every single input or batch says."""
     stuck = []
     for call, _ in graph.walk():
+        arguments = {} if call.node is None else call.node.arguments.kwargs
+        if kinds.is_normalization(call.operation) and arguments.get("training"):
+            raise ValueError(
+                f"`{call.name}` is called with training=True: it normalizes by the "
+                "batch in test mode too, which no weights can do. Pass "
+                f"keep={[call.operation.name]}, or weights='initialize'."
+            )
         layer = getattr(call.operation, "layer", call.operation)
         is_batch = isinstance(layer, keras.layers.BatchNormalization)
         normalizes = kinds.is_normalization(call.operation)

@@ -39,6 +39,22 @@ _KERNELS = (
         ("kernel_initializer",),
     ),
 )
+# Linear in what they read: the names of layers and operations.
+_LINEAR = (
+    *("Add", "Subtract", "ScaledAdd", "CustomScaleLayer", "Concatenate", "Average"),
+    *("Reshape", "Flatten", "Permute", "Transpose", "Squeeze", "ExpandDims"),
+    *("Cropping1D", "Cropping2D", "Cropping3D", "Pad", "Identity", "Cast"),
+    *(
+        "UpSampling1D",
+        "UpSampling2D",
+        "UpSampling3D",
+        "RepeatVector",
+        "StochasticDepth",
+    ),
+    *("GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D"),
+)
+# Linear where they read one tensor, and a number.
+_FACTORS = ("Multiply", "TrueDivide", "Divide", "Rescaling")
 # What signals pass one by one, or a few of them together.
 _PASSES = (
     keras.layers.ZeroPadding1D,
@@ -74,7 +90,9 @@ def is_branch_scale(layer):
     """Whether a layer is what an earlier scheme put there: its work is taken over."""
     # `LayerScale` is that of keras.applications.ConvNeXt, which is not public.
     ours = (layers.ScalarBias, layers.ScalarMultiplier)
-    return isinstance(layer, ours) or type(layer).__name__ == "LayerScale"
+    kind = type(layer)
+    keras_own = kind.__module__.startswith("keras.") and kind.__name__ == "LayerScale"
+    return isinstance(layer, ours) or keras_own
 
 
 def is_padding(layer):
@@ -85,6 +103,25 @@ def is_padding(layer):
 def passes(layer):
     """Whether a layer pads, pools a few neighbours or drops."""
     return isinstance(layer, _PASSES)
+
+
+def is_linear(call, gates):
+    """Whether what a call gives is linear in what it reads, gates aside."""
+    operation, name = call.operation, type(call.operation).__name__
+    if passes(operation) or is_branch_scale(operation) or name in _LINEAR:
+        return True
+    if isinstance(operation, NORMALIZATIONS):
+        return False
+    return name in _FACTORS and (len(call.inputs) == 1 or _is_gated(call, gates))
+
+
+def is_factor(call):
+    """Whether a call multiplies by a constant."""
+    return type(call.operation).__name__ in _FACTORS and len(call.inputs) == 1
+
+
+def _is_gated(call, gates):
+    return any(set(gate.outputs) & set(call.inputs) for gate in gates)
 
 
 def unwrapped(layer):

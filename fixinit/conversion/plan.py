@@ -1,5 +1,6 @@
 """Asks a scheme about every layer that the survey has found."""
 
+import collections
 import dataclasses
 import math
 
@@ -10,7 +11,7 @@ from fixinit._validation import check_positive_int
 from fixinit.conversion import kernels, kinds
 from fixinit.conversion.rewrite import Edits, Rewriter, cloned_stack, place_of
 from fixinit.conversion.survey import Survey
-from fixinit.graph import find_blocks, trace
+from fixinit.graph import find_blocks
 from fixinit.schemes.answers import WatchedSite, first_seed, named, with_seed
 from fixinit.schemes.scheme import Scheme
 
@@ -35,7 +36,7 @@ class Plan:
     """What a conversion will do, decided before anything is made.
 
     Args:
-        model: Functional or Sequential `keras.Model`, built.
+        graph: `fixinit.graph.Graph`.
         scheme: `fixinit.schemes.Scheme`.
         keep: Callable from a layer to whether it stays though it normalizes.
         seed: int or `None`.
@@ -43,21 +44,28 @@ class Plan:
     Attributes:
         edits: `Edits` that carry it out.
         kernels: List of `Kernel`s of the layers outside of stacks.
+        times_called: Dict from ids of layers to the number of their calls.
         left: List of the calls of weight layers that stay as they are.
         closed: Dict from branches to whether their last kernels can make them zero.
         survey: `Survey` of the model, stacks taken as one layer.
+        surveys: List of it and those of the first blocks of stacks.
     """
 
-    def __init__(self, model, scheme, keep, seed=None):
+    def __init__(self, graph, scheme, keep, seed=None):
         if seed is not None:
             check_positive_int("seed", seed, minimum=0)
         self.scheme, self.keep = scheme, keep
-        self.graph = trace(model)
+        self.graph = graph
         self.num_branches = max(1, _count(self.graph))
         self.next_seed = first_seed(seed)
         self.edits, self.kernels, self.left, self.closed = Edits(), [], [], {}
+        self.times_called = collections.Counter(
+            id(call.operation) for call, _ in self.graph.walk()
+        )
         self._sites = []
         self._put = {}  # the layers in front of and behind shared layers
+        self._names = {call.operation.name for call, _ in self.graph.walk()}
+        self.surveys = []
         self.survey = self._plan(self.graph, 0)
 
     def removed(self, operation):
@@ -69,18 +77,20 @@ class Plan:
     def _plan(self, graph, first_branch, inside=False):
         """Adds the edits of one graph."""
         survey = Survey(graph, self.removed, self.num_branches, first_branch, inside)
+        if all(known.graph is not graph for known in self.surveys):
+            self.surveys.append(survey)
         for call in graph.calls:
             if self.removed(call.operation):
                 self.edits.layers[id(call.operation)] = None
         index = first_branch + len(survey.branches)
-        closed = {b: b.closes(graph, survey.gates) for b in survey.branches}
-        self.closed |= closed
+        for branch in survey.branches:
+            self.closed[branch] = branch.closes(survey, self._may_be_zero)
         for weight in survey.weights:
             if weight.call.body is not None:
                 index += self._stack(weight.call, index)
-            elif not kinds.kernel_arguments(weight.call.operation):
+            elif not self._knows(weight.call):
                 self.left.append(weight.call)
-            elif weight.role == "gate":
+            elif weight.role == "gate" or self._is_frozen_head(weight):
                 self._gate(weight.call)
             else:
                 self._weight(survey, weight)
@@ -90,6 +100,20 @@ class Plan:
         for block in survey.blocks:
             self._block(survey, block)
         return survey
+
+    def _knows(self, call):
+        """Whether the converter draws the kernels of a weight layer."""
+        known = kinds.kernel_arguments(call.operation)
+        return bool(known) and not self.keep(call.operation)
+
+    def _may_be_zero(self, call):
+        """Whether a weight layer can start at zero, here and wherever it is called."""
+        operation = call.operation
+        once = self.times_called[id(operation)] == 1 and not kinds.is_fused(call)
+        return once and self._knows(call) and operation.trainable
+
+    def _is_frozen_head(self, weight):
+        return weight.role == "head" and not weight.call.operation.trainable
 
     def _watched(self, site):
         site = WatchedSite(**dataclasses.asdict(site))
@@ -104,7 +128,7 @@ class Plan:
             zeroed = self.closed[branch] or not self.zeroes(branch)
             site = branch.site(self.num_branches, call, weight.role, zeroed)
         site = self._watched(site)
-        name = kinds.unwrapped(call.operation).name
+        name = call.operation.name
         if weight.role != "projection":
             first = self._unpadded(survey, call)
             self._before(first, 0, self.scheme.before_weight(site), name)
@@ -140,7 +164,8 @@ class Plan:
             changes["use_bias"] = self.scheme.use_bias
         if role != "head" and kinds.is_fused(call) and self._asks_before(site):
             changes["activation"] = "linear"
-        config = {**old.get_config(), **changes}
+        # Of a wrapper that is taken off the name stays, which is the one in the model.
+        config = {**old.get_config(), **changes, "name": call.operation.name}
         if role != "head" and isinstance(old, keras.layers.EinsumDense):
             config.pop("use_bias")
             config["bias_axes"] = config["bias_axes"] if self.scheme.use_bias else None
@@ -149,13 +174,14 @@ class Plan:
         self.kernels.append(Kernel(weight, new, intended))
 
     def _gate(self, call):
-        """A gate stays as it is, with a draw of its own."""
+        """A layer that stays as it is, with a draw of its own."""
         old = kinds.unwrapped(call.operation)
         drawn = {
             name: with_seed(getattr(old, name), self._seed())
             for name in kinds.kernel_arguments(old)
         }
-        new = type(old).from_config({**old.get_config(), **drawn})
+        config = {**old.get_config(), **drawn, "name": call.operation.name}
+        new = type(old).from_config(config)
         self.edits.layers.setdefault(id(call.operation), new)
 
     def _seed(self):
@@ -182,7 +208,9 @@ class Plan:
     def _split(self, call, site):
         """An activation that the layer held, behind what the scheme puts in front."""
         old = kinds.unwrapped(call.operation)
-        name = f"{old.name}_activation"
+        name = f"{call.operation.name}_activation"
+        while name in self._names:
+            name += "_"
         before = _named(self.scheme.before_activation(site), name, call)
         if not before:
             return []
@@ -293,7 +321,11 @@ class Plan:
 def _named(answer, prefix, call):
     """The layers of an answer, named and of the dtype of the call they stand at."""
     policy = getattr(call.operation, "dtype_policy", None)
-    return named(answer, prefix, **({} if policy is None else {"dtype": policy}))
+    if policy is None:
+        policy = call.node.outputs[0].dtype
+        if policy in ("float16", "bfloat16"):
+            policy = f"mixed_{policy}"
+    return named(answer, prefix, dtype=policy)
 
 
 def _count(graph):

@@ -2,9 +2,10 @@
 
 import dataclasses
 
+import keras
+
 from fixinit import schemes
 from fixinit.conversion import kinds
-from fixinit.conversion.survey import Survey
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,15 +80,9 @@ class Record:
 
 def record(plan, model, weights):
     """The `Record` of a plan."""
-    survey = plan.survey
-    surveys = [survey] + [
-        Survey(body, plan.removed, plan.num_branches, inside=True)
-        for body, depth in plan.graph.graphs()
-        if depth
-    ]
-    removed = {}
+    folds, removed = weights == "fold", {}
     for call, _ in plan.graph.walk():
-        if plan.removed(call.operation):
+        if _is_removed(plan, call.operation, folds):
             names = removed.setdefault(type(call.operation).__name__, [])
             if call.name not in names:
                 names.append(call.name)
@@ -96,33 +91,44 @@ def record(plan, model, weights):
         scheme=schemes.serialize(plan.scheme),
         weights=weights,
         num_branches=plan.num_branches,
-        blocks=[_block(plan, s, block) for s in surveys for block in s.blocks],
+        blocks=[
+            _block(plan, survey, block, folds)
+            for survey in plan.surveys
+            for block in survey.blocks
+        ],
         removed=removed,
         others=[
             {"name": weight.call.name, "role": weight.role}
-            for weight in survey.weights
+            for weight in plan.survey.weights
             if weight.role != "branch" and weight.call.body is None
         ],
-        assumptions=list(_assumptions(plan, survey)),
+        assumptions=[] if folds else list(_assumptions(plan, plan.survey)),
     )
 
 
-def _block(plan, survey, block):
+def _is_removed(plan, operation, folds):
+    wrapper = isinstance(operation, keras.layers.SpectralNormalization)
+    if folds:
+        return kinds.is_normalization(operation) and not plan.keep(operation)
+    return plan.removed(operation) or (wrapper and not plan.keep(operation))
+
+
+def _block(plan, survey, block, folds):
     return {
         "name": block.name,
         "shortcut": "changes shape" if block.changes_shape else "identity",
         "branches": [
-            _branch(plan, survey, survey.branch_of(block, position))
+            _branch(plan, survey.branch_of(block, position), folds)
             for position in block.branches
         ],
     }
 
 
-def _branch(plan, survey, branch):
-    closed = branch.closes(survey.graph, survey.gates)
+def _branch(plan, branch, folds):
     zero = None
-    if plan.scheme.starts_at_identity:
-        zero = "kernel" if plan.zeroes(branch) and closed else "multiplier"
+    if plan.scheme.starts_at_identity and not folds:
+        by_kernel = plan.zeroes(branch) and plan.closed[branch]
+        zero = "kernel" if by_kernel else "multiplier"
     return {
         "weights": [call.name for call in branch.weights],
         "depth": branch.depth,
@@ -132,7 +138,7 @@ def _branch(plan, survey, branch):
 
 
 def _assumptions(plan, survey):
-    if not any(branch for branch in plan.closed):
+    if not plan.closed:
         yield (
             "The model has no residual branches. The scheme says how layers outside of "
             "branches start, and nothing keeps signals through depth but that."
@@ -159,6 +165,15 @@ def _assumptions(plan, survey):
     scales = [c.name for c, _ in plan.graph.walk() if _is_scale(plan, c.operation)]
     if scales:
         yield f"Scales of branches, which the scheme takes over: {_some(scales)}."
+    frozen = [k.layer.name for k in plan.kernels if not k.layer.trainable]
+    if frozen:
+        yield f"Frozen layers are drawn anew, and stay frozen: {_some(frozen)}."
+    factors = [call.name for call in _factors(plan.graph, survey)]
+    if factors:
+        yield (
+            "Factors in front of additions or behind them are part of the network and "
+            f"stay: {_some(factors)}. They scale what the scheme adds up."
+        )
     ends = [
         call.name
         for call in plan.graph.calls
@@ -173,8 +188,19 @@ def _assumptions(plan, survey):
         )
 
 
+def _factors(graph, survey):
+    """The calls beside residual additions that multiply by a constant."""
+    merges = {block.merge for block in survey.blocks}
+    for call in graph.calls:
+        if kinds.is_factor(call):
+            readers = survey.consumers.get(call.outputs[0], [])
+            if {survey.producers[call.inputs[0]], *readers} & merges:
+                yield call
+
+
 def _is_scale(plan, operation):
-    is_scale = type(operation).__name__ in ("LayerScale", "CustomScaleLayer")
+    merges = type(operation).__name__ == "CustomScaleLayer"
+    is_scale = merges or kinds.is_branch_scale(operation)
     return is_scale and not plan.keep(operation)
 
 

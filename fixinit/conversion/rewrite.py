@@ -72,8 +72,12 @@ class Rewriter:
             for structure in (functional._inputs_struct, functional._outputs_struct)
         )
         if record is None:
-            return keras.Model(inputs, outputs, name=model.name)
-        return ConvertedModel.make(inputs, outputs, model.name, record)
+            new = keras.Model(inputs, outputs, name=model.name)
+        else:
+            new = ConvertedModel.make(inputs, outputs, model.name, record)
+        if not model.trainable:
+            new.trainable = False
+        return new
 
     def _input(self, tensor):
         layer = tensor._keras_history.operation
@@ -94,8 +98,9 @@ class Rewriter:
         else:
             made = self.layer(operation)
             y = new[0]
-            if type(made) is not type(operation):
-                # What a layer was called with is not for another one.
+            edited = id(operation) in self.edits.layers
+            if edited and type(made) is not type(operation):
+                # What a layer was called with is not for one of another kind.
                 y = y if made is None else made(y)
             else:
                 by_id = dict(zip(map(id, read), new, strict=True))

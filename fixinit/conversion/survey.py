@@ -13,7 +13,12 @@ _HEAD_ACTIVATIONS = (
     *("linear", "softmax", "log_softmax", "sigmoid", "hard_sigmoid", "log_sigmoid"),
     *("tanh", "hard_tanh", "softplus", "exponential"),
 )
-_BEHIND_HEAD = ("Reshape", "Flatten", "Dropout")
+_BEHIND_HEAD = (
+    *("Reshape", "Flatten", "Dropout", "Squeeze", "Identity", "Cast", "Clip"),
+    *("Rescaling", "UnitNormalization"),
+)
+# They compare channels: a shift of all of them would do nothing.
+_OVER_CHANNELS = ("softmax", "log_softmax", "glu", "sparsemax", "sparse_plus")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,15 +131,25 @@ class Survey:
             passed, call = [], self.producers[value]
             while not (call.is_input or call in self._places or call.has_weights):
                 known = type(call.operation).__name__ in _BEHIND_HEAD
+                known = known or kinds.is_factor(call)
                 if not known and not (is_activation(call) and _may_end(call)):
                     break
                 passed.append(call)
                 call = self.producers[call.inputs[0]]
             is_known = bool(kinds.kernel_arguments(call.operation))
-            if is_known and call not in self._places and _may_end(call):
+            alone = all(self._is_read_once(c, value) for c in [call, *passed])
+            if is_known and alone and call not in self._places and _may_end(call):
                 heads.add(call)
                 behind.update(passed)
         return heads, behind
+
+    def _is_read_once(self, call, output):
+        """Whether nothing but what leads to one output of the model reads a call."""
+        value = call.outputs[0]
+        readers = len(self.consumers.get(value, []))
+        if value == output:
+            return readers == 0
+        return readers == 1 and value not in self.graph.outputs
 
     def _find_weights(self):
         found, fed = [], {}  # whether a weight layer stands in front of a value
@@ -190,7 +205,7 @@ class Survey:
             on_shortcut = branch is None and block is not None
             if not is_activation(call) or call in self.gates or on_shortcut:
                 continue
-            if call.outputs[0] in ends:
+            if call.outputs[0] in ends or _is_over_channels(call):
                 continue
             found[call] = self.trunk_site()
             if branch is not None:
@@ -223,6 +238,13 @@ class Survey:
                 if common and union & ~common & weights:
                     names.append(call.name)
         return names
+
+
+def _is_over_channels(call):
+    activation = getattr(call.operation, "activation", None)
+    name = getattr(activation, "__name__", type(call.operation).__name__)
+    names = [known.replace("_", "") for known in _OVER_CHANNELS]
+    return name.replace("_", "").lower() in names
 
 
 def _may_end(call):

@@ -75,9 +75,12 @@ def find_blocks(graph):
     there through the fewest weight layers, and of several such the one with the fewest
     on its longest way. Where two share that place, it is the one that is
     the ancestor itself; where there is none, as in Inception-like modules, and where
-    no way has weights, the addition is no residual block. A weight layer is any layer
-    that holds a matrix: attention, a recurrent layer or a layer around others are one
-    each. An addition inside of such a layer is not seen.
+    no way has weights, the addition is no residual block. Nor is it where shapes are
+    broadcast, or where no input is the ancestor itself and something that does not
+    depend on it enters on one of the ways: which of them is the stream is unknown.
+
+    A weight layer is any layer that holds a matrix: attention, a recurrent layer or a
+    layer around others are one each. An addition inside of such a layer is not seen.
 
     Example:
 
@@ -111,8 +114,9 @@ def find_blocks(graph):
 def find_gates(graph):
     """The calls that make factors, as in squeeze-and-excitation.
 
-    A product of two values that share an ancestor has a gate where the ways from there
-    differ in their weight layers: the way with more of them.
+    A product of two values that share an ancestor has a gate where one of the ways from
+    there ends in a bounded activation, such as a sigmoid: that one. Where both do or
+    none does, it is the way with more weight layers.
 
     Example:
 
@@ -134,10 +138,25 @@ def find_gates(graph):
         # The classes of operations are not public.
         if type(call.operation).__name__ == "Multiply" and len(call.inputs) == 2:
             _, pair = ways.from_fork(call)
-            weights = [sum(c.has_weights for c in way) for way in pair or ()]
-            if len(set(weights)) == 2:
+            if pair is None:
+                continue
+            bounded = [bool(way) and _is_bounded(way[-1]) for way in pair]
+            weights = [sum(c.has_weights for c in way) for way in pair]
+            if len(set(bounded)) == 2:
+                found.update(pair[bounded.index(True)])
+            elif len(set(weights)) == 2:
                 found.update(pair[weights.index(max(weights))])
     return found
+
+
+_BOUNDED = ("sigmoid", "hardsigmoid", "softmax", "tanh", "hardtanh")
+
+
+def _is_bounded(call):
+    """Whether a call is that of a bounded activation, or of a layer that ends in it."""
+    activation = getattr(call.operation, "activation", None)
+    name = getattr(activation, "__name__", type(call.operation).__name__)
+    return name.replace("_", "").lower() in _BOUNDED
 
 
 def is_addition(call):
@@ -147,10 +166,13 @@ def is_addition(call):
     is_operation = type(operation).__name__ == "Add" and not isinstance(
         operation, keras.layers.Layer
     )
-    is_layer = isinstance(operation, keras.layers.Add)
+    # A subclass may do something else.
+    is_layer = type(operation) is keras.layers.Add
     adds = is_operation or is_layer or _scales(operation) is not None
     is_merge = call.owner is not None and operation is call.owner.merge
-    return len(call.inputs) > 1 and (adds or is_merge)
+    # Of what it reads twice, it adds two.
+    reads = len(call.inputs) if call.node is None else len(call.node.input_tensors)
+    return reads == len(call.inputs) > 1 and (adds or is_merge)
 
 
 def _scales(operation):
@@ -166,7 +188,7 @@ def _scales(operation):
 def is_activation(call):
     """Whether a call is that of an element-wise activation and nothing else."""
     name = type(call.operation).__name__.lower()
-    functions = dir(keras.activations)
+    functions = [name.replace("_", "") for name in dir(keras.activations)]
     return len(call.inputs) == 1 and (
         isinstance(call.operation, _ACTIVATION_LAYERS) or name in functions
     )
@@ -192,7 +214,9 @@ class _Ways:
         ]
         depths = [depths for *depths, _ in weights]
         shortcut = _shortcut(merge.inputs, depths, fork)
-        if shortcut is None:
+        shapes = {self.graph.specs[value].shape for value in merge.inputs}
+        closed = fork in merge.inputs or self._is_closed(fork, ways)
+        if shortcut is None or len(shapes) > 1 or not closed:
             return None
         branches = tuple(i for i in range(len(depths)) if i != shortcut)
         specs = self.graph.specs
@@ -223,6 +247,11 @@ class _Ways:
         # Values are numbered in the order of the calls: the last one is the nearest.
         fork = common.bit_length() - 1
         return fork, tuple(self._between(fork, value) for value in call.inputs)
+
+    def _is_closed(self, fork, ways):
+        """Whether all that is read on some ways depends on where they part."""
+        read = {value for way in ways for call in way for value in call.inputs}
+        return all(self.ancestors[value] >> fork & 1 for value in read)
 
     def _between(self, start, end):
         """The calls on the ways from `start` to `end`, in order."""

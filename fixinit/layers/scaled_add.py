@@ -1,3 +1,5 @@
+import functools
+
 import keras
 
 
@@ -30,6 +32,7 @@ class ScaledAdd(keras.layers.Layer):
         super().__init__(**kwargs)
         self.shortcut_scale = float(shortcut_scale)
         self.branch_scale = float(branch_scale)
+        self.supports_masking = True
 
     def build(self, input_shape):
         if len(input_shape) != 2 or tuple(input_shape[0]) != tuple(input_shape[1]):
@@ -48,6 +51,11 @@ class ScaledAdd(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape[0])
+
+    def compute_mask(self, inputs, mask=None):
+        # As `keras.layers.Add`: masked where one of the inputs is.
+        masks = [m for m in mask or () if m is not None]
+        return functools.reduce(keras.ops.logical_and, masks) if masks else None
 
     def get_config(self):
         return {

@@ -132,3 +132,24 @@ def test_normalization_without_statistics_is_refused_or_kept():
     with pytest.raises(ValueError, match="norm .LayerNormalization.*keep"):
         fixinit.convert(model, weights="fold")
     check(model, normal(2, 4), keep=("norm",))
+
+
+def test_normalization_of_every_step_of_time():
+    inputs = keras.Input((3, 4, 4, 4))
+    norm = layers.TimeDistributed(layers.BatchNormalization(axis=3))
+    check(keras.Model(inputs, norm(inputs)), normal(2, 3, 4, 4, 4), affine=1)
+
+
+def test_statistics_of_the_batch_are_refused():
+    inputs = keras.Input((4,))
+    outputs = layers.BatchNormalization(name="norm")(inputs, training=True)
+    for act in (fixinit.convert, fixinit.conversion.explain):
+        with pytest.raises(ValueError, match="norm.*training=True"):
+            act(keras.Model(inputs, outputs), weights="fold")
+
+
+def test_explains_what_is_folded(capsys):
+    model = models.ResidualMLP(2, units=8, scheme="batch_norm")
+    record = fixinit.conversion.explain(model, weights="fold")
+    assert "folded" in capsys.readouterr().out
+    assert not any(b["zero"] for block in record.blocks for b in block["branches"])
