@@ -39,7 +39,7 @@ def zeros(free):
 def still(model, x, y):
     """The trainable variables that four steps of Adam do not move."""
     before = [ops.convert_to_numpy(v) for v in model.trainable_variables]
-    model.compile(keras.optimizers.Adam(1e-3), "mse")
+    model.compile(keras.optimizers.Adam(1e-3), "mse", run_eagerly=True)
     for _ in range(4):
         model.train_on_batch(x, y)
     pairs = zip(before, model.trainable_variables, strict=True)

@@ -155,7 +155,7 @@ def test_outputs_and_losses_equal_separate_blocks(kind):
     ("kind", "remat", "jit_compile"),
     [
         ("rich", None, False),
-        ("rich", "sqrt", False),
+        pytest.param("rich", "sqrt", False, marks=pytest.mark.slow),
         ("plain", "block", False),
         pytest.param("plain", 3, False, marks=pytest.mark.slow),
         ("functional", None, False),

@@ -4,7 +4,7 @@ import pytest
 
 import fixinit
 from recipes.common.standard_inputs import standard_inputs
-from recipes.convert import EXPERIMENT
+from recipes.convert import EXPERIMENT, claims
 
 
 def small_model(path):
@@ -21,6 +21,7 @@ def small_model(path):
     return path
 
 
+@pytest.mark.slow
 def test_runs_resumes_and_claims(check_experiment, tmp_path, capsys):
     path = small_model(tmp_path / "small.keras")
     content = check_experiment(EXPERIMENT, "--quick", f"--model={path}")
@@ -32,6 +33,15 @@ def test_runs_resumes_and_claims(check_experiment, tmp_path, capsys):
     assert "small: 3 residual blocks" in capsys.readouterr().out
     saved = keras.models.load_model(tmp_path / "undisturbed" / "converted.keras")
     assert isinstance(saved, fixinit.conversion.ConvertedModel)
+
+
+def test_claims():
+    arm = {"version": "converted", "normalizations": 0, "losses": [1.0, 0.9]}
+    results = {"arms": [arm], "config": {"keep": ""}}
+    arm["mean_square"] = [1.0, 2.0, 0.5]
+    assert [claim.held for claim in claims(results)] == [True] * 3
+    arm |= {"mean_square": [1.0, 3.1], "normalizations": 1, "losses": [1.0, 1.1]}
+    assert [claim.held for claim in claims(results)] == [False] * 3
 
 
 @pytest.mark.parametrize("model", ["ResNet5", "nowhere.keras"])

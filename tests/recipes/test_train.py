@@ -229,6 +229,7 @@ def test_tensorboard_logs_are_written(one_epoch):
     assert list((one_epoch[1] / "tensorboard" / "validation").iterdir())
 
 
+@pytest.mark.slow
 def test_final_model_loads_in_a_fresh_process(one_epoch, tmp_path):
     program = """
         import sys, fixinit, keras, numpy as np
