@@ -46,9 +46,11 @@ class Settings(experiment.Settings):
     learning_rates: tuple[float, ...] = setting(
         (0.02, 0.05), "Rates that both are trained at.", quick=(0.02,)
     )
-    seeds: tuple[int, ...] = setting((0, 1, 2), "Seeds.", quick=(0,), at_least=0)
+    seeds: tuple[int, ...] = setting(
+        (0, 1, 2), "Seeds of the runs.", quick=(0,), at_least=0
+    )
     epochs: int = setting(15, "Epochs of each run.", quick=1)
-    batch_size: int = setting(32, "Batch size.")
+    batch_size: int = setting(32, "Images in a batch.")
     samples: int = setting(1437, "Training images that are used.", quick=128)
 
 
@@ -110,10 +112,12 @@ def measure(settings, model):
         for seed in settings.seeds
     ]
     timed = {
-        version: float(np.median([s for run in found for s in run["steps"][version]]))
+        version: float(
+            np.median([s for run in found for s in run["step_seconds"][version]])
+        )
         for version in VERSIONS
     }
-    return {"runs": found, "step": timed}
+    return {"runs": found, "step_seconds": timed}
 
 
 def _run(settings, runs, rate, seed):
@@ -134,7 +138,7 @@ def _run(settings, runs, rate, seed):
             steps[version].append(report["seconds"] / run.steps)
             if last:
                 accuracy[version] = report["test_accuracy"]
-    return {"rate": rate, "seed": seed, "accuracy": accuracy, "steps": steps}
+    return {"rate": rate, "seed": seed, "accuracy": accuracy, "step_seconds": steps}
 
 
 def accuracies(arm, version):
@@ -148,7 +152,7 @@ def accuracies(arm, version):
 
 def ratio(arm):
     """A converted step over a normalized one."""
-    return arm["step"]["converted"] / arm["step"]["normalized"]
+    return arm["step_seconds"]["converted"] / arm["step_seconds"]["normalized"]
 
 
 def tables(results):
@@ -163,7 +167,7 @@ def tables(results):
                     rate,
                     f"{np.mean(found):.1f}",
                     ", ".join(f"{value:.1f}" for value in found),
-                    1000 * arm["step"][version],
+                    1000 * arm["step_seconds"][version],
                 )
             )
     columns = (
@@ -218,7 +222,7 @@ def draw(results):
             (points,) = axes[0].plot(
                 [x] * len(found), found, "os"[index], color=f"C{index}", label=label
             )
-            axes[1].bar(x, 1000 * arm["step"][version], 0.22, color=f"C{index}")
+            axes[1].bar(x, 1000 * arm["step_seconds"][version], 0.22, color=f"C{index}")
         handles.append(points)
     axes[0].set_ylabel("test accuracy (%)")
     axes[1].set_ylabel("time of a step (ms)")

@@ -10,7 +10,7 @@ from absl import flags
 
 from recipes.common import results, style
 
-COST = {"seconds", "steps_per_second", "peak_memory_mb"}
+COST = {"seconds", "step_seconds", "steps_per_second", "peak_memory_mb"}
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ ARM = {
         {"rate": 0.2, "accuracy": {"normalized": 0.1, "converted": 0.84}},
         {"rate": 0.2, "accuracy": {"normalized": 0.1, "converted": 0.86}},
     ],
-    "step": {"normalized": 0.2, "converted": 0.15},
+    "step_seconds": {"normalized": 0.2, "converted": 0.15},
 }
 
 
@@ -33,4 +33,4 @@ def test_claims_need_networks_that_have_learned():
 def test_runs_resumes_and_claims(check_experiment):
     content = check_experiment(EXPERIMENT, "--quick", "--samples=64")
     (arm,) = content["arms"]
-    assert set(arm["step"]) == {"normalized", "converted"}
+    assert set(arm["step_seconds"]) == {"normalized", "converted"}
