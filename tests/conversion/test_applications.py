@@ -64,7 +64,8 @@ def check(name, model, scheme, path=None):
     if path is not None:
         free.save(path)
         loaded = keras.models.load_model(path)
-        np.testing.assert_allclose(loaded(x), free(x), rtol=1e-4, atol=1e-6)
+        outputs = [keras.ops.convert_to_numpy(m(x)) for m in (loaded, free)]
+        np.testing.assert_allclose(*outputs, rtol=1e-4, atol=1e-6)
     # For comparison only: activations of `unnormalized` may overflow, and two samples
     # are no batch to normalize by.
     if scheme not in ("unnormalized", "batch_norm"):
