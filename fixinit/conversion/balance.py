@@ -220,6 +220,5 @@ class _Sizes(Instrument):
         """What stood in front of the activation that branch and shortcut share."""
         start = self.plan.survey.producers[branch.block.input]
         if branch.preactivation and is_activation(start):
-            made = self.rewriter.made.get(id(start.operation))
-            return self._read.get(id(made), mean_square)
+            return self._read.get(id(self._first(start)), mean_square)
         return mean_square

@@ -18,15 +18,12 @@ def fold(model, keep, record=None):
     becomes a `fixinit.layers.ChannelAffine`.
 
     Args:
-        model: `keras.Model`.
+        model: `keras.Model` that has passed `check_foldable`.
         keep: Callable from a layer to whether it stays.
         record: Dict, the record of the conversion.
 
     Returns:
         `keras.Model`.
-
-    Raises:
-        ValueError: If there is normalization without moving statistics.
     """
     folding = _Folding(trace(model), keep)
     rewriter = Rewriter(folding.edits)
@@ -50,7 +47,6 @@ class _Folding:
         self._calls = {}
         for call in graph.calls:
             self._calls.setdefault(id(call.operation), []).append(call)
-        check_foldable(graph, keep)
         for call in graph.calls:
             self._add(call)
 
@@ -156,17 +152,17 @@ def check_foldable(graph, keep):
     """Refuses normalization by what every single input or batch says."""
     stuck = []
     for call, _ in graph.walk():
+        if not kinds.is_normalization(call.operation) or keep(call.operation):
+            continue
         arguments = {} if call.node is None else call.node.arguments.kwargs
-        if kinds.is_normalization(call.operation) and arguments.get("training"):
+        if arguments.get("training"):
             raise ValueError(
                 f"`{call.name}` is called with training=True: it normalizes by the "
                 "batch in test mode too, which no weights can do. Pass "
                 f"keep={[call.operation.name]}, or weights='initialize'."
             )
         layer = getattr(call.operation, "layer", call.operation)
-        is_batch = isinstance(layer, keras.layers.BatchNormalization)
-        normalizes = kinds.is_normalization(call.operation)
-        if normalizes and not is_batch and not keep(call.operation):
+        if not isinstance(layer, keras.layers.BatchNormalization):
             stuck.append(f"{call.name} ({type(layer).__name__})")
     if stuck:
         raise ValueError(

@@ -55,11 +55,14 @@ _LINEAR = (
 )
 # Linear where they read one tensor, and a number.
 _FACTORS = ("Multiply", "TrueDivide", "Divide", "Rescaling")
-# What signals pass one by one, or a few of them together.
-_PASSES = (
+_PADDING = (
     keras.layers.ZeroPadding1D,
     keras.layers.ZeroPadding2D,
     keras.layers.ZeroPadding3D,
+)
+# What signals pass one by one, or a few of them together.
+_PASSES = (
+    *_PADDING,
     keras.layers.MaxPooling1D,
     keras.layers.MaxPooling2D,
     keras.layers.MaxPooling3D,
@@ -97,7 +100,7 @@ def is_branch_scale(layer):
 
 def is_padding(layer):
     """Whether a layer pads with zeros."""
-    return isinstance(layer, _PASSES[:3])
+    return isinstance(layer, _PADDING)
 
 
 def passes(layer):

@@ -21,7 +21,6 @@ class Edits:
         merges: Dict from places to `(layer, shortcut, branches)`: the layer that joins
             `[shortcut, branch]` and the indices of the call's inputs. Several branches
             are added up first.
-        stacks: Dict from ids of stacks to callables that make the new one.
         shared: Set of ids of `ResidualBlock`s whose shortcut reads its input through
             what is put in front of the branch.
     """
@@ -30,7 +29,6 @@ class Edits:
     before: dict = dataclasses.field(default_factory=dict)
     after: dict = dataclasses.field(default_factory=dict)
     merges: dict = dataclasses.field(default_factory=dict)
-    stacks: dict = dataclasses.field(default_factory=dict)
     shared: set = dataclasses.field(default_factory=set)
 
 
@@ -134,8 +132,6 @@ class Rewriter:
     def _make(self, layer):
         if id(layer) in self.edits.layers:
             return self.edits.layers[id(layer)]
-        if id(layer) in self.edits.stacks:
-            return self.edits.stacks[id(layer)]()
         if isinstance(layer, keras.Model):
             return self.model(layer)
         if isinstance(layer, ResidualBlock):

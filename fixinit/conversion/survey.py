@@ -5,7 +5,7 @@ import dataclasses
 from fixinit.conversion import kinds
 from fixinit.conversion.branch import Branch
 from fixinit.graph import find_blocks, find_gates, is_activation
-from fixinit.graph.blocks import is_addition
+from fixinit.graph.blocks import activation_name, is_addition
 from fixinit.schemes import Site
 
 # What may stand behind class scores and estimates, and not behind features.
@@ -18,7 +18,7 @@ _BEHIND_HEAD = (
     *("Rescaling", "UnitNormalization"),
 )
 # They compare channels: a shift of all of them would do nothing.
-_OVER_CHANNELS = ("softmax", "log_softmax", "glu", "sparsemax", "sparse_plus")
+_OVER_CHANNELS = ("softmax", "logsoftmax", "glu", "sparsemax", "sparseplus")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,7 +205,7 @@ class Survey:
             on_shortcut = branch is None and block is not None
             if not is_activation(call) or call in self.gates or on_shortcut:
                 continue
-            if call.outputs[0] in ends or _is_over_channels(call):
+            if call.outputs[0] in ends or activation_name(call) in _OVER_CHANNELS:
                 continue
             found[call] = self.trunk_site()
             if branch is not None:
@@ -238,13 +238,6 @@ class Survey:
                 if common and union & ~common & weights:
                     names.append(call.name)
         return names
-
-
-def _is_over_channels(call):
-    activation = getattr(call.operation, "activation", None)
-    name = getattr(activation, "__name__", type(call.operation).__name__)
-    names = [known.replace("_", "") for known in _OVER_CHANNELS]
-    return name.replace("_", "").lower() in names
 
 
 def _may_end(call):

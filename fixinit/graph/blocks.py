@@ -14,6 +14,8 @@ _ACTIVATION_LAYERS = (
     keras.layers.PReLU,
     keras.layers.ELU,
 )
+# The names of the operations' classes, in lower case, are those of the functions.
+_FUNCTIONS = frozenset(name.replace("_", "") for name in dir(keras.activations))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -140,7 +142,9 @@ def find_gates(graph):
             _, pair = ways.from_fork(call)
             if pair is None:
                 continue
-            bounded = [bool(way) and _is_bounded(way[-1]) for way in pair]
+            bounded = [
+                bool(way) and activation_name(way[-1]) in _BOUNDED for way in pair
+            ]
             weights = [sum(c.has_weights for c in way) for way in pair]
             if len(set(bounded)) == 2:
                 found.update(pair[bounded.index(True)])
@@ -152,11 +156,14 @@ def find_gates(graph):
 _BOUNDED = ("sigmoid", "hardsigmoid", "softmax", "tanh", "hardtanh")
 
 
-def _is_bounded(call):
-    """Whether a call is that of a bounded activation, or of a layer that ends in it."""
+def activation_name(call):
+    """The activation that a call is or holds, as in `"hardsigmoid"`.
+
+    Without one, it is the name of the class.
+    """
     activation = getattr(call.operation, "activation", None)
     name = getattr(activation, "__name__", type(call.operation).__name__)
-    return name.replace("_", "").lower() in _BOUNDED
+    return name.replace("_", "").lower()
 
 
 def is_addition(call):
@@ -188,9 +195,8 @@ def _scales(operation):
 def is_activation(call):
     """Whether a call is that of an element-wise activation and nothing else."""
     name = type(call.operation).__name__.lower()
-    functions = [name.replace("_", "") for name in dir(keras.activations)]
     return len(call.inputs) == 1 and (
-        isinstance(call.operation, _ACTIVATION_LAYERS) or name in functions
+        isinstance(call.operation, _ACTIVATION_LAYERS) or name in _FUNCTIONS
     )
 
 

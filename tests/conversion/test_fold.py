@@ -148,6 +148,14 @@ def test_statistics_of_the_batch_are_refused():
             act(keras.Model(inputs, outputs), weights="fold")
 
 
+def test_statistics_of_the_batch_may_be_kept():
+    inputs = keras.Input((4,))
+    norm = layers.BatchNormalization(name="norm")
+    model = keras.Model(inputs, norm(inputs, training=True))
+    folded = fixinit.convert(model, weights="fold", keep=("norm",))
+    assert folded.get_layer("norm").name == "norm"
+
+
 def test_explains_what_is_folded(capsys):
     model = models.ResidualMLP(2, units=8, scheme="batch_norm")
     record = fixinit.conversion.explain(model, weights="fold")
