@@ -13,8 +13,8 @@ import numpy as np
 import fixinit
 from fixinit.conversion import delete_normalization, explain
 from fixinit.diagnostics import diagnose
+from recipes.common import applications, experiment, plots, style
 from recipes.common import arms as read
-from recipes.common import experiment, plots, style
 from recipes.common.experiment import Claim
 from recipes.common.figures import panels
 from recipes.common.settings import setting
@@ -35,7 +35,7 @@ def _check_model(name):
     if name.endswith(".keras"):
         if not pathlib.Path(name).is_file():
             raise ValueError(f"There is no file {name!r}.")
-    elif not callable(getattr(keras.applications, name, None)):
+    elif not applications.is_application(name):
         raise ValueError(
             f"{name!r} is neither the path of a .keras file nor a function of "
             "keras.applications, such as 'ResNet50V2'."
@@ -79,12 +79,7 @@ def load(settings):
     if settings.model.endswith(".keras"):
         return keras.models.load_model(settings.model, compile=False)
     keras.utils.set_random_seed(settings.seed)
-    return getattr(keras.applications, settings.model)(
-        weights=None,
-        input_shape=(settings.image_size, settings.image_size, 3),
-        classes=settings.classes,
-        classifier_activation=None,
-    )
+    return applications.build(settings.model, settings.image_size, settings.classes)
 
 
 def make(settings, version):

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 import fixinit
-from recipes.common import datasets, experiment, plots, style
+from recipes.common import applications, datasets, experiment, plots, style
 from recipes.common.differences import Difference
 from recipes.common.experiment import Claim
 from recipes.common.figures import panels
@@ -28,7 +28,7 @@ SIZE = 32
 
 
 def _check_model(name):
-    if not callable(getattr(keras.applications, name, None)):
+    if not applications.is_application(name):
         raise ValueError(f"{name!r} is not a function of keras.applications.")
 
 
@@ -75,10 +75,7 @@ def builder(settings, model, version):
 
     def build(seed):
         keras.utils.set_random_seed(seed)
-        options = {"weights": None, "input_shape": (SIZE, SIZE, 3), "classes": 10}
-        network = getattr(keras.applications, model)(
-            classifier_activation=None, **options
-        )
+        network = applications.build(model, SIZE, classes=10)
         for layer in network.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = MOMENTUM
