@@ -45,7 +45,7 @@ def convert(model, scheme="fixup", weights="initialize", keep=(), seed=None):
     ...     x = x + branch
     >>> free = fixinit.convert(keras.Model(inputs, x), "fixup", seed=0)
     >>> x = np.ones((1, 8), "float32")
-    >>> bool(np.allclose(free(x), x))
+    >>> bool(np.allclose(free.predict(x, verbose=0), x))
     True
 
     Args:
