@@ -35,7 +35,7 @@ def _check_model(name):
     if name.endswith(".keras"):
         if not pathlib.Path(name).is_file():
             raise ValueError(f"There is no file {name!r}.")
-    elif not applications.is_application(name):
+    elif name not in applications.NAMES:
         raise ValueError(
             f"{name!r} is neither the path of a .keras file nor a function of "
             "keras.applications, such as 'ResNet50V2'."

@@ -28,7 +28,7 @@ SIZE = 32
 
 
 def _check_model(name):
-    if not applications.is_application(name):
+    if name not in applications.NAMES:
         raise ValueError(f"{name!r} is not a function of keras.applications.")
 
 

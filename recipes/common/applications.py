@@ -2,10 +2,17 @@
 
 import keras
 
+# Functions in CamelCase: the rest are modules.
+NAMES = tuple(name for name in dir(keras.applications) if name[0].isupper())
+# The least that some of the networks take, and the least that the others do.
+_SMALLEST = {"Inception": 75, "Xception": 71}
+_LEAST = 32
 
-def is_application(name):
-    """Whether `keras.applications` has a function of this name."""
-    return callable(getattr(keras.applications, name, None))
+
+def smallest_size(name):
+    """The height and width of the smallest images that a network takes."""
+    sizes = (size for start, size in _SMALLEST.items() if name.startswith(start))
+    return next(sizes, _LEAST)
 
 
 def build(name, size, classes):
