@@ -96,6 +96,10 @@ class Runs:
         variables = self.model.optimizer.variables
         for variable, value in zip(variables, self._optimizer_state, strict=True):
             variable.assign(value)
+        self.set_learning_rate(learning_rate)
+
+    def set_learning_rate(self, learning_rate):
+        """From here on; every group of variables has its part of it."""
         for group, multiplier in self._rates:
             group.learning_rate = learning_rate * multiplier
 
