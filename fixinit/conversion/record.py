@@ -1,11 +1,15 @@
 """What a conversion has found, assumed and done: for people, and to be saved."""
 
 import dataclasses
+import textwrap
 
 import keras
 
 from fixinit import schemes
 from fixinit.conversion import kinds
+
+# In characters: a terminal, and what the last column of a table gets at least.
+_WIDTH, _LEAST_WIDTH = 80, 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Record:
             roles.setdefault(other["role"], []).append(other["name"])
         lines += [f"{role}: {_some(names)}" for role, names in roles.items()]
         lines += [f"assumed: {text}" for text in self.assumptions]
-        return "\n".join(lines)
+        return "\n".join(part for line in lines for part in _wrapped(line))
 
     def _title(self):
         count = f"{len(self.blocks)} residual blocks, {self.num_branches} branches (L)"
@@ -216,15 +220,27 @@ def _rows(block):
 
 
 def _table(titles, rows):
-    """Lines of a table that fits a terminal."""
+    """Lines of a table that fits a terminal: the last column is wrapped."""
     rows = [titles, *rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(titles))]
-    return [
-        "  ".join(
-            f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(titles) - 1)]
+    indent = " " * sum(width + 2 for width in widths)
+    rest = max(_WIDTH - len(indent), _LEAST_WIDTH)
+    lines = []
+    for *cells, last in rows:
+        start = "".join(
+            f"{cell:{width}}  " for cell, width in zip(cells, widths, strict=True)
+        )
+        first, *others = textwrap.wrap(last, rest) or [""]
+        lines += [(start + first).rstrip(), *(indent + other for other in others)]
+    return lines
+
+
+def _wrapped(line):
+    """A line that fits a terminal; names are not broken."""
+    if len(line) <= _WIDTH:
+        return [line]
+    options = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.wrap(line, _WIDTH, subsequent_indent="    ", **options)
 
 
 def _some(names, most=4):

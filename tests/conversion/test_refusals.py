@@ -125,3 +125,15 @@ def test_explains_before_anything_is_done(capsys):
     for part in ("net: 1 residual blocks", "bn", "stem", "kernel", "Fixup"):
         assert part in text
     assert record.to_dict() == fixinit.convert(model, "fixup").conversion
+
+
+def test_explanations_fit_a_terminal():
+    x = inputs = keras.Input((8,))
+    names = [f"a_long_name_of_a_weight_layer_{i}" for i in range(6)]
+    for name in names:
+        x = layers.Dense(8, name=name)(layers.BatchNormalization()(x))
+    model = keras.Model(inputs, layers.add([inputs, x]))
+    text = str(explain(model, "rezero"))
+    assert max(map(len, text.splitlines())) <= 80
+    for name in names[:4]:
+        assert name in text
