@@ -29,6 +29,8 @@ STEPS = 3
 LEARNING_RATE = 1e-3
 # Mean squares at the last block may leave the data's by this factor, either way.
 FACTOR = 3.0
+# The axis of the figure.
+SHOWN = (1e-3, 1e3)
 
 
 def _check_model(name):
@@ -260,28 +262,30 @@ def _keeps_signals(arms, scheme):
 
 def draw(results):
     arms = results["arms"]
-    figure, ((axis,),) = style.new_figure(1, 1, row_height=1.2 + 0.2 * len(arms))
-    rows = np.arange(len(arms))
-    shown = {"normalized": "as it is", "deleted": "normalization deleted"}
-    for version, label in shown.items():
-        marker = "|x"[version == "deleted"]
-        values = [at(arm, version, "mean_square") for arm in arms]
-        axis.plot(values, rows, marker, color=style.MUTED, label=label)
+    figure, ((axis,),) = style.new_figure(1, 1, row_height=1.4 + 0.27 * len(arms))
+    looks = {
+        "normalized": {"marker": "s", "color": style.INK, "label": "as it is"},
+        "deleted": {
+            "marker": "x",
+            "color": style.MUTED,
+            "label": "normalization deleted",
+        },
+    }
     for scheme in filter(_may_keep, SCHEMES):
         look = style.scheme_style(scheme)
-        values = [at(arm, scheme, "mean_square") for arm in arms]
-        axis.plot(
-            values,
-            rows,
-            look["marker"],
-            color=look["color"],
-            label=look["label"],
-            alpha=0.8,
-        )
-    axis.set_yticks(rows, [arm["model"] for arm in arms])
-    axis.set(xscale="log", ylim=(len(arms) - 0.5, -0.5))
-    axis.set_xlabel("mean square at the last block")
-    panels.legend_below(figure, axis.get_lines())
+        looks[scheme] = {key: look[key] for key in ("marker", "color", "label")}
+    # One below the other, for many give nearly the same.
+    shifts = np.linspace(-0.33, 0.33, len(looks))
+    for shift, (version, look) in zip(shifts, looks.items(), strict=True):
+        values = np.array([at(arm, version, "mean_square") for arm in arms])
+        rows = np.arange(len(arms)) + shift
+        axis.plot(np.clip(values, *SHOWN), rows, linestyle="", markersize=3.5, **look)
+    axis.axvline(1.0, color=style.MUTED, linewidth=0.8)
+    axis.set_yticks(range(len(arms)), [arm["model"] for arm in arms])
+    axis.set(xscale="log", xlim=(0.8 * SHOWN[0], 1.25 * SHOWN[1]))
+    axis.set_ylim(len(arms) - 0.5, -0.5)
+    axis.set_xlabel("mean square at the last block, relative to the input's")
+    panels.legend_below(figure, axis.get_lines()[:-1])
     return figure
 
 
@@ -290,7 +294,8 @@ FIGURES = (
         "last_block",
         draw,
         "Signals at the last block",
-        "Mean squares for standard normal inputs, with new weights.",
+        "Mean squares for standard normal inputs, with new weights. What is outside of "
+        f"the axis, from {SHOWN[0]:g} to {SHOWN[1]:g}, is drawn at its end.",
         "One row for every network; markers for its versions on a logarithmic axis.",
     ),
 )
