@@ -16,6 +16,7 @@ from recipes.common.experiment import Claim
 from recipes.common.figures import panels
 from recipes.common.runs import Runs
 from recipes.common.settings import setting
+from recipes.common.standard_inputs import as_read
 from recipes.common.tables import Table
 
 VERSIONS = {"normalized": "BatchNorm", "converted": "converted"}
@@ -58,13 +59,13 @@ class Settings(experiment.Settings):
     samples: int = setting(1437, "Training images that are used.", quick=128)
 
 
-def data(settings):
-    """The digits, 32 x 32 and in three channels, as the networks take them."""
+def data(settings, network):
+    """The digits, 32 x 32 and in three channels, as a network takes them."""
     digits = datasets.load("digits", seed=settings.seed)
 
     def images(x):
         x = x.repeat(SIZE // x.shape[1], axis=1).repeat(SIZE // x.shape[2], axis=2)
-        return np.repeat(x, 3, axis=3)
+        return as_read(network, np.repeat(x, 3, axis=3))
 
     return dataclasses.replace(
         digits,
@@ -94,7 +95,7 @@ def builder(settings, model, version):
 
 def measure(settings, model):
     """Both networks in turn: the first seed at every rate, the others at the best."""
-    digits = data(settings)
+    digits = data(settings, applications.build(model, SIZE, classes=10))
     runs = {
         version: Runs(
             builder(settings, model, version),
@@ -275,6 +276,7 @@ converted by `fixinit.convert`: SGD with momentum 0.9, whose rate goes down to z
 a line. Scalars train at a tenth of the rate. The two take turns, epoch by epoch, behind
 an epoch that is not counted, in which they are compiled. The first seed is trained at
 every rate; each version takes the rate that is best for it there to the other seeds.
+Pixels are standardized where the network itself begins, behind layers that scale them.
 
 The moving averages of BatchNorm have a memory of 0.9 here, not Keras's 0.99, which
 would not settle in so few steps.

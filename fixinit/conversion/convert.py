@@ -1,6 +1,7 @@
 """Makes a Keras model free of normalization."""
 
 import random
+import tempfile
 import warnings
 
 import keras
@@ -83,7 +84,7 @@ def convert(model, scheme="fixup", weights="initialize", keep=(), seed=None):
     rewriter = Rewriter(plan.edits)
     with keras.name_scope(""):
         new = rewriter.model(model, found)
-    _copy_state(rewriter, plan.graph)
+    _copy_state(rewriter, plan)
     problem = balance(new, plan, rewriter)
     if problem is not None:
         found.assumptions.append(problem)
@@ -137,14 +138,28 @@ def _plan(model, scheme, weights, keep, seed):
     keeps = checks.keeper(keep, graph)
     checks.check_graph(graph, keeps)
     if weights == "fold":
-        check_foldable(graph, keeps)
+        check_foldable(model, graph, keeps)
     return Plan(graph, schemes.get(scheme), keeps, seed)
 
 
-def _copy_state(rewriter, graph):
-    """Statistics of the data, as `keras.layers.Normalization` has them, stay."""
-    for call in graph.calls:
-        if hasattr(call.operation, "adapt") and call.operation.built:
+def _copy_state(rewriter, plan):
+    """What no initializer draws stays.
+
+    Statistics and vocabularies of the data, as `keras.layers.Normalization` and
+    `TextVectorization` have them, and the weights of frozen layers of unknown kind,
+    such as embeddings that come from elsewhere.
+    """
+    for call in plan.graph.calls:
+        old, new = call.operation, rewriter.made.get(id(call.operation))
+        if hasattr(old, "adapt") and old.built:
             store = {}
-            call.operation.save_own_variables(store)
-            rewriter.made[id(call.operation)].load_own_variables(store)
+            old.save_own_variables(store)
+            new.load_own_variables(store)
+            with tempfile.TemporaryDirectory() as folder:
+                if hasattr(old, "save_assets"):
+                    old.save_assets(folder)
+                    new.load_assets(folder)
+    for call in plan.left:
+        if not call.operation.trainable and call.operation.weights:
+            new = rewriter.made[id(call.operation)]
+            new.set_weights(call.operation.get_weights())

@@ -122,8 +122,11 @@ class _Folding:
             return None
         if call.operation is not layer:
             return None  # one of its own for every step of time
+        if getattr(inner, f"{_kernel_name(inner)}_constraint") is not None:
+            return None  # training would undo it
         rank = len(self.graph.specs[value].shape)
-        channels = self.graph.channel_axes[before.outputs[0]] % rank
+        first = getattr(inner, "data_format", None) == "channels_first"
+        channels = 1 if first else rank - 1
         return before if layer.axis % rank == channels else None
 
     def _stack(self, stack):
@@ -148,8 +151,15 @@ def _only_layer(model):
     return layer
 
 
-def check_foldable(graph, keep):
+def check_foldable(model, graph, keep):
     """Refuses normalization by what every single input or batch says."""
+    trained = list(_called_in_training(model))
+    if trained:
+        raise ValueError(
+            f"Models inside are called with training=True: {trained}. What normalizes "
+            "in them does it by the batch in test mode too, which no weights can do. "
+            "Build the model without it, or pass weights='initialize'."
+        )
     stuck = []
     for call, _ in graph.walk():
         if not kinds.is_normalization(call.operation) or keep(call.operation):
@@ -172,6 +182,18 @@ def check_foldable(graph, keep):
         )
 
 
+def _called_in_training(model):
+    """The names of models with normalization that are always in training mode."""
+    functional = getattr(model, "_functional", None) or model
+    for node in sum(functional._nodes_by_depth.values(), []):
+        inner = node.operation
+        if isinstance(inner, keras.Model):
+            normalizes = any(map(kinds.is_normalization, inner._flatten_layers()))
+            if normalizes and node.arguments.kwargs.get("training"):
+                yield inner.name
+            yield from _called_in_training(inner)
+
+
 def _affine(layer):
     """`(scale, shift)` of a BatchNormalization in test mode."""
     mean, variance = (
@@ -185,6 +207,11 @@ def _affine(layer):
     if layer.center:
         shift = shift + keras.ops.convert_to_numpy(layer.beta)
     return scale, shift
+
+
+def _kernel_name(layer):
+    """The start of the names of a weight layer's arguments for its main kernel."""
+    return kinds.kernel_arguments(layer)[-1].removesuffix("_initializer")
 
 
 def _spread(scale, layer, shape):

@@ -115,12 +115,20 @@ def is_linear(call, gates):
         return True
     if isinstance(operation, NORMALIZATIONS):
         return False
-    return name in _FACTORS and (len(call.inputs) == 1 or _is_gated(call, gates))
+    return is_factor(call) or (name in _FACTORS and _is_gated(call, gates))
 
 
 def is_factor(call):
-    """Whether a call multiplies by a constant."""
-    return type(call.operation).__name__ in _FACTORS and len(call.inputs) == 1
+    """Whether a call multiplies by a constant, or divides by one."""
+    if type(call.operation).__name__ not in _FACTORS or len(call.inputs) > 1:
+        return False
+    if call.node is None:
+        return True
+    tensors = call.node.arguments.keras_tensors
+    first = call.node.arguments.args[:1]
+    divides = type(call.operation).__name__ in ("TrueDivide", "Divide")
+    # Not `h * h`, and not `1 / h`.
+    return len(tensors) == 1 and (not divides or first == (tensors[0],))
 
 
 def _is_gated(call, gates):
@@ -137,13 +145,30 @@ def unwrapped(layer):
 def kernel_arguments(layer):
     """The arguments of a weight layer that draw its kernels, the main one last.
 
-    Empty for layers whose kernels the converter leaves to themselves.
+    Empty for layers whose kernels the converter leaves to themselves. Those of a
+    subclass that computes in its own way, as with standardized weights, are among them.
     """
     layer = unwrapped(layer)
     for kinds, arguments in _KERNELS:
-        if isinstance(layer, kinds):
+        kind = next((kind for kind in kinds if isinstance(layer, kind)), None)
+        if kind is not None and _computes_as(type(layer), kind):
             return arguments
     return ()
+
+
+def _computes_as(subclass, kind):
+    """Whether a class of layers computes what a class that it inherits from does."""
+    names = ("call", "build", "convolution_op")
+    return all(
+        getattr(subclass, name, None) is getattr(kind, name, None) for name in names
+    )
+
+
+def is_unknown(operation):
+    """Whether a layer without kernels is of a class that only its author knows."""
+    known = type(operation).__module__.partition(".")[0] in ("keras", "fixinit")
+    is_layer = isinstance(operation, keras.layers.Layer)
+    return is_layer and not known and not kernel_arguments(operation)
 
 
 def kernel_of(layer, argument):

@@ -63,6 +63,7 @@ class Plan:
             id(call.operation) for call, _ in self.graph.walk()
         )
         self._sites = []
+        self._ends = {}  # the places of additions, by ids of operations
         self._put = {}  # the layers in front of and behind shared layers
         self._names = {call.operation.name for call, _ in self.graph.walk()}
         self.surveys = []
@@ -249,9 +250,8 @@ class Plan:
     def _block(self, survey, block):
         """The end of one block: what is behind its branches, and how it adds."""
         merge, place = block.merge, place_of(block.merge)
-        prefix = (
-            "branch" if merge.owner is not None else f"{merge.operation.name}_branch"
-        )
+        end = self._merge_name(merge)
+        prefix = "branch" if merge.owner is not None else f"{end}_branch"
         for number, position in enumerate(block.branches):
             branch = survey.branch_of(block, position)
             site = self._watched(branch.site(self.num_branches))
@@ -264,11 +264,20 @@ class Plan:
                 self.edits.before[place, position] = behind
         (answer,) = _named([self.scheme.merge(site)], "merge", merge)
         if merge.owner is not None or not _is_sum(answer) or not _is_plain(merge):
-            config = {**answer.get_config(), "name": merge.operation.name}
+            config = {**answer.get_config(), "name": end}
             made = type(answer).from_config(config)
             self.edits.merges[place] = (made, block.shortcut, block.branches)
         if self.scheme.shifts_projection and block.changes_shape:
             self._shift(block)
+
+    def _merge_name(self, merge):
+        """That of the addition; one that is called again gives each call its own."""
+        places = self._ends.setdefault(id(merge.operation), [])
+        if place_of(merge) not in places:
+            places.append(place_of(merge))
+        count = places.index(place_of(merge)) + 1
+        name = merge.operation.name
+        return name if count == 1 else f"{name}_call{count}"
 
     def _shift(self, block):
         """Lets the shortcut read what the scheme puts in front of the branch."""

@@ -159,6 +159,16 @@ def _assumptions(plan, survey):
             "Layers with weights of a kind that the converter does not know stay as "
             f"they are, with their own initializers: {names}."
         )
+    unknown = [
+        call.name
+        for call in plan.graph.calls
+        if kinds.is_unknown(call.operation) and not call.has_weights
+    ]
+    if unknown:
+        yield (
+            "Layers that the converter does not know stay as they are, also if they "
+            f"normalize: {_some(unknown)}."
+        )
     stuck = [b for b in plan.closed if plan.zeroes(b) and not plan.closed[b]]
     if stuck:
         yield (
@@ -177,6 +187,20 @@ def _assumptions(plan, survey):
         yield (
             "Factors in front of additions or behind them are part of the network and "
             f"stay: {_some(factors)}. They scale what the scheme adds up."
+        )
+    starts = [
+        call.name
+        for call in plan.graph.calls
+        if plan.removed(call.operation)
+        and kinds.is_normalization(call.operation)
+        and survey.producers[call.inputs[0]].is_input
+        and len(survey.consumers[call.inputs[0]]) == 1
+    ]
+    if starts:
+        yield (
+            "Normalization of the model's inputs is taken out, and the network starts "
+            f"for standardized data: {_some(starts)}. Standardize the data, or pass "
+            f"keep={starts}."
         )
     ends = [
         call.name

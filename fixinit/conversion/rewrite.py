@@ -109,7 +109,9 @@ class Rewriter:
     def _merge(self, layer, shortcut, branches, tensors):
         branch = tensors[branches[0]]
         if len(branches) > 1:
-            total = keras.layers.Add(name=f"{layer.name}_branches")
+            total = keras.layers.Add(
+                name=f"{layer.name}_branches", dtype=layer.dtype_policy
+            )
             branch = total([tensors[i] for i in branches])
         return layer([tensors[shortcut], branch])
 

@@ -26,6 +26,19 @@ def standard_inputs(model, num_samples, seed=0):
             f"The sizes of all axes of the inputs must be known. Received: {shape}."
         )
     x = np.random.default_rng(seed).normal(size=(num_samples, *shape))
+    return as_read(model, x)
+
+
+def as_read(model, x):
+    """Data for which a model, behind what it does to its data, computes on `x`.
+
+    Args:
+        model: As for `standard_inputs`.
+        x: Array, standardized data.
+
+    Returns:
+        Array of float32.
+    """
     for layer in reversed(list(_preprocessing(model))):
         if isinstance(layer, keras.layers.Rescaling):
             x = (x - np.asarray(layer.offset)) / np.asarray(layer.scale)

@@ -393,3 +393,15 @@ def test_statistics_of_the_data_stay():
     free = fixinit.convert(keras.Model(inputs, x), "fixup")
     outputs = ops.convert_to_numpy(free.get_layer("standardize")(data))
     np.testing.assert_allclose(outputs.std(axis=0), 1, rtol=1e-4)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="strings are TensorFlow's"
+)
+def test_vocabularies_stay():
+    words = layers.TextVectorization(output_sequence_length=4, name="words")
+    words.adapt(["a b c"])
+    inputs = keras.Input((1,), dtype="string")
+    x = layers.GlobalAveragePooling1D()(layers.Embedding(8, 8)(words(inputs)))
+    free = fixinit.convert(keras.Model(inputs, residual(x)), "fixup")
+    assert free.get_layer("words").get_vocabulary() == words.get_vocabulary()

@@ -148,6 +148,44 @@ def test_statistics_of_the_batch_are_refused():
             act(keras.Model(inputs, outputs), weights="fold")
 
 
+def test_models_that_are_always_in_training_mode_are_refused():
+    inner = keras.Sequential(
+        [keras.Input((4,)), layers.BatchNormalization()], name="inner"
+    )
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, inner(inputs, training=True))
+    with pytest.raises(ValueError, match="training=True.*inner"):
+        fixinit.convert(model, weights="fold")
+
+
+class Doubled(layers.Dense):
+    """A weight layer that does something else with its kernel."""
+
+    def call(self, x):
+        return x @ (self.kernel / keras.ops.norm(self.kernel)) + self.bias
+
+
+def test_kernels_that_are_not_used_as_they_are_stay():
+    inputs = keras.Input((4,))
+    x = layers.BatchNormalization()(Doubled(4)(inputs))
+    check(keras.Model(inputs, x), normal(2, 4), affine=1)
+
+
+def test_kernels_that_training_constrains_stay():
+    inputs = keras.Input((4,))
+    weight = layers.Dense(4, kernel_constraint=keras.constraints.UnitNorm())
+    x = layers.BatchNormalization()(weight(inputs))
+    check(keras.Model(inputs, x), normal(2, 4), affine=1)
+
+
+def test_channels_are_those_of_the_weight_layer():
+    """A Dense layer has its own as the last axis, whatever comes before it."""
+    inputs = keras.Input((4, 8))
+    x = layers.AveragePooling1D(2, data_format="channels_first")(inputs)
+    x = layers.BatchNormalization(axis=1)(layers.Dense(4)(x))
+    check(keras.Model(inputs, x), normal(2, 4, 8), affine=1)
+
+
 def test_statistics_of_the_batch_may_be_kept():
     inputs = keras.Input((4,))
     norm = layers.BatchNormalization(name="norm")

@@ -93,11 +93,13 @@ def test_frozen_models_stay_frozen():
     "end",
     [
         lambda h: dense()(h) * dense()(h),
+        lambda h: (lambda y: y * y)(dense()(h)),
+        lambda h: 1 / (1 + ops.square(dense()(h))) - 1,
         lambda h: ops.square(dense()(h)),
         lambda h: ops.abs(dense()(h)),
         lambda h: layers.LayerNormalization(name="kept")(dense()(h)),
     ],
-    ids=["product", "square", "absolute", "normalized"],
+    ids=["product", "own product", "quotient", "square", "absolute", "normalized"],
 )
 def test_zeros_that_could_not_be_trained_away(end):
     inputs = keras.Input((8,))
@@ -219,3 +221,73 @@ def test_masks_pass_sums():
     outputs = free(np.array([[1, 2, 0, 0, 0]]))
     mask = keras.src.backend.get_keras_mask(outputs)
     assert ops.convert_to_numpy(mask).tolist() == [[True, True, False, False, False]]
+
+
+def test_an_addition_that_is_called_again():
+    x = inputs = keras.Input((8,))
+    add = layers.Add(name="sum")
+    for _ in range(3):
+        branch = dense()(layers.ReLU()(dense()(layers.BatchNormalization()(x))))
+        x = add([x, branch])
+    for scheme in FREE:
+        free = convert(keras.Model(inputs, x), scheme)
+        assert free.conversion["num_branches"] == 3
+        assert not still(free, normal(16, 8), normal(16, 8, seed=1))
+
+
+def test_parallel_branches_in_double_precision():
+    inputs = keras.Input((8,), dtype="float64")
+    branches = [dense(dtype="float64")(inputs) for _ in range(2)]
+    x = layers.Add(dtype="float64")([inputs, *branches])
+    free = convert(keras.Model(inputs, x), "normalized_sum")
+    assert {layer.compute_dtype for layer in free.layers[1:]} == {"float64"}
+
+
+@keras.saving.register_keras_serializable("tests")
+class Standardized(layers.Dense):
+    """A weight layer with a kernel of its own making."""
+
+    def call(self, x):
+        kernel = self.kernel - ops.mean(self.kernel, axis=0)
+        return x @ (kernel / (ops.std(self.kernel, axis=0) + 1e-3)) + self.bias
+
+
+@keras.saving.register_keras_serializable("tests")
+class OwnNorm(layers.Layer):
+    """Normalization that nobody can know."""
+
+    def call(self, x):
+        return x / (ops.std(x, axis=-1, keepdims=True) + 1e-3)
+
+
+def test_layers_of_ones_own_are_named():
+    inputs = keras.Input((8,))
+    x = OwnNorm(name="own_norm")(Standardized(8, name="standardized")(inputs))
+    with pytest.warns(UserWarning) as warned:
+        fixinit.convert(keras.Model(inputs, residual(x)))
+    said = "\n".join(str(warning.message) for warning in warned)
+    assert "kind that the converter does not know" in said and "standardized" in said
+    assert "also if they normalize: own_norm" in said
+
+
+def test_normalization_of_the_data_is_named():
+    inputs = keras.Input((8,))
+    x = residual(layers.BatchNormalization(name="of_data")(inputs))
+    with pytest.warns(UserWarning, match=r"keep=\['of_data'\]"):
+        fixinit.convert(keras.Model(inputs, x))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fixinit.convert(keras.Model(inputs, x), keep=["of_data"])
+
+
+def test_frozen_embeddings_keep_what_they_know():
+    inputs = keras.Input((5,), dtype="int32")
+    embedding = layers.Embedding(10, 8, name="embedding")
+    x = residual(layers.GlobalAveragePooling1D()(embedding(inputs)))
+    model = keras.Model(inputs, dense(2)(x))
+    table = normal(10, 8)
+    embedding.set_weights([table])
+    for frozen in (True, False):
+        embedding.trainable = not frozen
+        (got,) = convert(model).get_layer("embedding").get_weights()
+        assert np.array_equal(got, table) == frozen
