@@ -1,6 +1,15 @@
+import keras
+import numpy as np
 import pytest
 
-from recipes.converted_training import EXPERIMENT, accuracies, claims, ratio
+from recipes.converted_training import (
+    EXPERIMENT,
+    SIZE,
+    accuracies,
+    claims,
+    data,
+    ratio,
+)
 
 
 def run(version, seed, rate, accuracy):
@@ -32,6 +41,17 @@ def test_one_seed_at_its_best_rate():
     one = {**ARM, "runs": ARM["runs"][:4]}
     assert accuracies(one, "converted") == ([84.0], 0.2)
     assert accuracies(one, "normalized") == ([90.0], 0.1)
+
+
+def test_pixels_are_standardized_where_the_network_begins():
+    inputs = keras.Input((SIZE, SIZE, 3))
+    scaled = keras.layers.Rescaling(1 / 127.5, -1.0)(inputs)
+    network = keras.Model(inputs, keras.layers.Conv2D(2, 1)(scaled))
+    images = data(EXPERIMENT.settings(samples=256), network).x_train
+    pixels = keras.ops.convert_to_numpy(keras.Model(inputs, scaled)(images))
+    # Statistics are those of all training images, of which 256 are looked at.
+    assert abs(np.mean(pixels)) < 0.1
+    assert abs(np.std(pixels) - 1) < 0.1
 
 
 def test_claims_need_networks_that_have_learned():
