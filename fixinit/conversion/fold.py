@@ -122,7 +122,8 @@ class _Folding:
             return None
         if call.operation is not layer:
             return None  # one of its own for every step of time
-        if getattr(inner, f"{_kernel_name(inner)}_constraint") is not None:
+        kernel = known[-1].removesuffix("_initializer")
+        if any(getattr(inner, f"{w}_constraint", None) for w in (kernel, "bias")):
             return None  # training would undo it
         rank = len(self.graph.specs[value].shape)
         first = getattr(inner, "data_format", None) == "channels_first"
@@ -207,11 +208,6 @@ def _affine(layer):
     if layer.center:
         shift = shift + keras.ops.convert_to_numpy(layer.beta)
     return scale, shift
-
-
-def _kernel_name(layer):
-    """The start of the names of a weight layer's arguments for its main kernel."""
-    return kinds.kernel_arguments(layer)[-1].removesuffix("_initializer")
 
 
 def _spread(scale, layer, shape):

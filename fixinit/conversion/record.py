@@ -162,7 +162,9 @@ def _assumptions(plan, survey):
     unknown = [
         call.name
         for call in plan.graph.calls
-        if kinds.is_unknown(call.operation) and not call.has_weights
+        if kinds.is_unknown(call.operation)
+        and not call.has_weights
+        and not plan.keep(call.operation)
     ]
     if unknown:
         yield (
