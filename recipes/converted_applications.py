@@ -113,7 +113,8 @@ def measure(settings, model):
             free = fixinit.convert(network, scheme, seed=settings.seed)
         left = [y for y in free._flatten_layers() if isinstance(y, NORMALIZATIONS)]
         measured["normalizations"][scheme] = len(left)
-        measured["num_branches"] = free.conversion["num_branches"]
+        blocks = free.conversion["blocks"]
+        measured["num_branches"] = sum(len(block["branches"]) for block in blocks)
         if free.input_shape != network.input_shape:
             raise ValueError(f"{free.input_shape} is not {network.input_shape}.")
         if free.output_shape != network.output_shape:
