@@ -21,6 +21,12 @@ def check_graph(graph, keep):
         )
     for call, _ in graph.walk():
         operation = call.operation
+        if isinstance(operation, keras.Model):
+            raise TypeError(
+                f"`{call.name}` inside of the model is a subclass of keras.Model with "
+                "a `call` of its own, of which Keras records no graph. Make it "
+                "functional."
+            )
         if keep(operation):
             continue
         if kinds.is_normalizing_operation(operation):

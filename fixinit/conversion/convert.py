@@ -1,7 +1,6 @@
 """Makes a Keras model free of normalization."""
 
 import random
-import tempfile
 import warnings
 
 import keras
@@ -13,7 +12,7 @@ from fixinit.conversion.balance import balance
 from fixinit.conversion.fold import check_foldable, fold
 from fixinit.conversion.plan import Plan
 from fixinit.conversion.record import record
-from fixinit.conversion.rewrite import Rewriter
+from fixinit.conversion.rewrite import Rewriter, copy_state
 from fixinit.graph import trace
 
 WEIGHTS = ("initialize", "fold")
@@ -84,7 +83,8 @@ def convert(model, scheme="fixup", weights="initialize", keep=(), seed=None):
     rewriter = Rewriter(plan.edits)
     with keras.name_scope(""):
         new = rewriter.model(model, found)
-    _copy_state(rewriter, plan)
+    copy_state(rewriter, plan.graph)
+    _copy_left(rewriter, plan)
     problem = balance(new, plan, rewriter)
     if problem is not None:
         found.assumptions.append(problem)
@@ -142,24 +142,10 @@ def _plan(model, scheme, weights, keep, seed):
     return Plan(graph, schemes.get(scheme), keeps, seed)
 
 
-def _copy_state(rewriter, plan):
-    """What no initializer draws stays.
-
-    Statistics and vocabularies of the data, as `keras.layers.Normalization` and
-    `TextVectorization` have them, and the weights of frozen layers of unknown kind,
-    such as embeddings that come from elsewhere.
-    """
-    for call in plan.graph.calls:
-        old, new = call.operation, rewriter.made.get(id(call.operation))
-        if hasattr(old, "adapt") and old.built:
-            store = {}
-            old.save_own_variables(store)
-            new.load_own_variables(store)
-            with tempfile.TemporaryDirectory() as folder:
-                if hasattr(old, "save_assets"):
-                    old.save_assets(folder)
-                    new.load_assets(folder)
+def _copy_left(rewriter, plan):
+    """The weights of frozen layers of unknown kind stay, such as embeddings."""
     for call in plan.left:
-        if not call.operation.trainable and call.operation.weights:
-            new = rewriter.made[id(call.operation)]
-            new.set_weights(call.operation.get_weights())
+        old, new = call.operation, rewriter.made.get(id(call.operation))
+        # What is inside of a stack was made by another.
+        if new is not None and old.weights and not old.trainable:
+            new.set_weights(old.get_weights())

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from fixinit.conversion import kinds
-from fixinit.conversion.rewrite import Edits, Rewriter, cloned_stack
+from fixinit.conversion.rewrite import Edits, Rewriter, cloned_stack, copy_state
 from fixinit.graph import trace
 from fixinit.layers import ChannelAffine
 
@@ -32,6 +32,7 @@ def fold(model, keep, record=None):
         made = rewriter.made.get(id(old))
         if made is not None:
             made.set_weights(folding.values.get(id(old), old.get_weights()))
+    copy_state(rewriter, folding.graph)
     for old, values in folding.affine:
         rewriter.made[id(old)].set_weights(values)
     return new
@@ -55,7 +56,8 @@ class _Folding:
         skipped = {id(layer) for layer, _ in self.affine}
         for call in self.graph.calls:
             layer = call.operation
-            if isinstance(layer, keras.layers.Layer) and layer.weights:
+            is_layer = isinstance(layer, keras.layers.Layer)
+            if is_layer and layer.weights and not hasattr(layer, "adapt"):
                 if call.body is None and id(layer) not in skipped:
                     yield layer
 
@@ -154,12 +156,12 @@ def _only_layer(model):
 
 def check_foldable(model, graph, keep):
     """Refuses normalization by what every single input or batch says."""
-    trained = list(_called_in_training(model))
+    trained = list(_called_in_training(model, keep))
     if trained:
         raise ValueError(
-            f"Models inside are called with training=True: {trained}. What normalizes "
-            "in them does it by the batch in test mode too, which no weights can do. "
-            "Build the model without it, or pass weights='initialize'."
+            f"Models inside are called with training=True: {trained}. Their "
+            "BatchNormalization takes the batch in test mode too, which no weights can "
+            "do. Pass keep=['BatchNormalization'], or weights='initialize'."
         )
     stuck = []
     for call, _ in graph.walk():
@@ -183,16 +185,19 @@ def check_foldable(model, graph, keep):
         )
 
 
-def _called_in_training(model):
-    """The names of models with normalization that are always in training mode."""
+def _called_in_training(model, keep):
+    """The names of models whose BatchNormalization is always in training mode."""
     functional = getattr(model, "_functional", None) or model
     for node in sum(functional._nodes_by_depth.values(), []):
         inner = node.operation
         if isinstance(inner, keras.Model):
-            normalizes = any(map(kinds.is_normalization, inner._flatten_layers()))
-            if normalizes and node.arguments.kwargs.get("training"):
+            by_batch = any(
+                isinstance(layer, keras.layers.BatchNormalization) and not keep(layer)
+                for layer in inner._flatten_layers()
+            )
+            if by_batch and node.arguments.kwargs.get("training"):
                 yield inner.name
-            yield from _called_in_training(inner)
+            yield from _called_in_training(inner, keep)
 
 
 def _affine(layer):

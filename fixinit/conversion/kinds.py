@@ -128,7 +128,7 @@ def is_factor(call):
     first = call.node.arguments.args[:1]
     divides = type(call.operation).__name__ in ("TrueDivide", "Divide")
     # Not `h * h`, and not `1 / h`.
-    return len(tensors) == 1 and (not divides or first == (tensors[0],))
+    return len(tensors) == 1 and (not divides or (first and first[0] is tensors[0]))
 
 
 def _is_gated(call, gates):
@@ -158,7 +158,7 @@ def kernel_arguments(layer):
 
 def _computes_as(subclass, kind):
     """Whether a class of layers computes what a class that it inherits from does."""
-    names = ("call", "build", "convolution_op")
+    names = ("call", "build", "convolution_op", "kernel")
     return all(
         getattr(subclass, name, None) is getattr(kind, name, None) for name in names
     )

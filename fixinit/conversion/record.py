@@ -10,6 +10,7 @@ from fixinit.conversion import kinds
 
 # In characters: a terminal, and what the last column of a table gets at least.
 _WIDTH, _LEAST_WIDTH = 80, 20
+_WRAP = {"break_long_words": False, "break_on_hyphens": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,16 +62,18 @@ class Record:
                 ("block", "shortcut", "m", "starts at 0 by", "weight layers"),
                 [row for block in self.blocks for row in _rows(block)],
             )
-        lines += [""] + [
+        lines.append("")
+        texts = [
             f"taken out: {len(names)} {kind} ({_some(names)})"
             for kind, names in self.removed.items()
         ]
         roles = {}
         for other in self.others:
             roles.setdefault(other["role"], []).append(other["name"])
-        lines += [f"{role}: {_some(names)}" for role, names in roles.items()]
-        lines += [f"assumed: {text}" for text in self.assumptions]
-        return "\n".join(part for line in lines for part in _wrapped(line))
+        texts += [f"{role}: {_some(names)}" for role, names in roles.items()]
+        texts += [f"assumed: {text}" for text in self.assumptions]
+        lines += [part for text in texts for part in _wrapped(text)]
+        return "\n".join(lines)
 
     def _title(self):
         count = f"{len(self.blocks)} residual blocks, {self.num_branches} branches (L)"
@@ -161,10 +164,11 @@ def _assumptions(plan, survey):
         )
     unknown = [
         call.name
-        for call in plan.graph.calls
+        for call, _ in plan.graph.walk()
         if kinds.is_unknown(call.operation)
         and not call.has_weights
         and not plan.keep(call.operation)
+        and not plan.removed(call.operation)
     ]
     if unknown:
         yield (
@@ -256,7 +260,7 @@ def _table(titles, rows):
         start = "".join(
             f"{cell:{width}}  " for cell, width in zip(cells, widths, strict=True)
         )
-        first, *others = textwrap.wrap(last, rest) or [""]
+        first, *others = textwrap.wrap(last, rest, **_WRAP) or [""]
         lines += [(start + first).rstrip(), *(indent + other for other in others)]
     return lines
 
@@ -265,8 +269,7 @@ def _wrapped(line):
     """A line that fits a terminal; names are not broken."""
     if len(line) <= _WIDTH:
         return [line]
-    options = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.wrap(line, _WIDTH, subsequent_indent="    ", **options)
+    return textwrap.wrap(line, _WIDTH, subsequent_indent="    ", **_WRAP)
 
 
 def _some(names, most=4):

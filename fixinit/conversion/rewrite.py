@@ -1,6 +1,7 @@
 """Makes a Keras model again, with changes at some of its calls."""
 
 import dataclasses
+import tempfile
 
 import keras
 from keras import tree
@@ -184,6 +185,21 @@ class Rewriter:
             if before or self.layer(layer) is not None:
                 return starts[index] + len(before)
         return starts[block.shared_layers]
+
+
+def copy_state(rewriter, graph):
+    """Statistics and vocabularies of the data stay, as `TextVectorization` has them."""
+    for call in graph.calls:
+        old = call.operation
+        if not (hasattr(old, "adapt") and old.built):
+            continue
+        new, store = rewriter.made[id(old)], {}
+        old.save_own_variables(store)
+        new.load_own_variables(store)
+        if hasattr(old, "save_assets"):
+            with tempfile.TemporaryDirectory() as folder:
+                old.save_assets(folder)
+                new.load_assets(folder)
 
 
 def cloned(layer):

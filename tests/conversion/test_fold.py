@@ -171,6 +171,14 @@ def test_kernels_that_are_not_used_as_they_are_stay():
     check(keras.Model(inputs, x), normal(2, 4), affine=1)
 
 
+def test_statistics_of_the_data_stay():
+    standardize = layers.Normalization()
+    standardize.adapt(3 + 5 * normal(64, 4))
+    inputs = keras.Input((4,))
+    x = layers.BatchNormalization()(layers.Dense(4)(standardize(inputs)))
+    check(keras.Model(inputs, x), normal(2, 4), affine=0)
+
+
 def test_kernels_that_training_constrains_stay():
     inputs = keras.Input((4,))
     weight = layers.Dense(4, kernel_constraint=keras.constraints.UnitNorm())
