@@ -272,10 +272,11 @@ FIGURES = (
 METHOD = """
 Networks of keras.applications with random weights are trained on scikit-learn's
 handwritten digits, blown up to 32 x 32 pixels and three channels, as they are and
-converted by `fixinit.convert`: SGD with momentum 0.9, whose rate goes down to zero on
-a line. Scalars train at a tenth of the rate. The two take turns, epoch by epoch, behind
-an epoch that is not counted, in which they are compiled. The first seed is trained at
-every rate; each version takes the rate that is best for it there to the other seeds.
+converted by `fixinit.convert`: SGD with momentum 0.9, whose rate goes down
+epoch by epoch, on a line towards zero. Scalars train at a tenth of the rate. The two
+take turns, epoch by epoch, behind an epoch that is not counted, in which they are
+compiled. The first seed is trained at every rate; each version takes the rate that is
+best for it there, by the test images, to the other seeds. The first seed counts too.
 Pixels are standardized where the network itself begins, behind layers that scale them.
 
 The moving averages of BatchNorm have a memory of 0.9 here, not Keras's 0.99, which
