@@ -6,6 +6,7 @@ import keras
 
 from fixinit._validation import check_choice
 from fixinit.conversion import kinds
+from fixinit.graph.calls import no_graph
 
 
 def check_graph(graph, keep):
@@ -22,11 +23,7 @@ def check_graph(graph, keep):
     for call, _ in graph.walk():
         operation = call.operation
         if isinstance(operation, keras.Model):
-            raise TypeError(
-                f"`{call.name}` inside of the model is a subclass of keras.Model with "
-                "a `call` of its own, of which Keras records no graph. Make it "
-                "functional."
-            )
+            raise no_graph(operation)
         if keep(operation):
             continue
         if kinds.is_normalizing_operation(operation):

@@ -6,6 +6,7 @@ import numpy as np
 from fixinit.conversion import kinds
 from fixinit.conversion.rewrite import Edits, Rewriter, cloned_stack, copy_state
 from fixinit.graph import trace
+from fixinit.graph.calls import functional_of
 from fixinit.layers import ChannelAffine
 
 
@@ -187,8 +188,7 @@ def check_foldable(model, graph, keep):
 
 def _called_in_training(model, keep):
     """The names of models whose BatchNormalization is always in training mode."""
-    functional = getattr(model, "_functional", None) or model
-    for node in sum(functional._nodes_by_depth.values(), []):
+    for node in sum(functional_of(model)._nodes_by_depth.values(), []):
         inner = node.operation
         if isinstance(inner, keras.Model):
             by_batch = any(

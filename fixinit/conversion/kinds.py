@@ -120,15 +120,17 @@ def is_linear(call, gates):
 
 def is_factor(call):
     """Whether a call multiplies by a constant, or divides by one."""
-    if type(call.operation).__name__ not in _FACTORS or len(call.inputs) > 1:
+    name = type(call.operation).__name__
+    if name not in _FACTORS or len(call.inputs) > 1:
         return False
     if call.node is None:
         return True
-    tensors = call.node.arguments.keras_tensors
-    first = call.node.arguments.args[:1]
-    divides = type(call.operation).__name__ in ("TrueDivide", "Divide")
-    # Not `h * h`, and not `1 / h`.
-    return len(tensors) == 1 and (not divides or (first and first[0] is tensors[0]))
+    arguments = call.node.arguments
+    if len(arguments.keras_tensors) > 1:
+        return False  # `h * h`
+    first = next(iter(arguments.args), None)
+    # Not `1 / h`.
+    return name in ("Multiply", "Rescaling") or first is arguments.keras_tensors[0]
 
 
 def _is_gated(call, gates):

@@ -63,7 +63,7 @@ class Plan:
             id(call.operation) for call, _ in self.graph.walk()
         )
         self._sites = []
-        self._ends = {}  # the places of additions, by ids of operations
+        self._merge_places = {}  # the places of additions, by ids of operations
         self._put = {}  # the layers in front of and behind shared layers
         self._names = {call.operation.name for call, _ in self.graph.walk()}
         self.surveys = []
@@ -272,7 +272,7 @@ class Plan:
 
     def _merge_name(self, merge):
         """That of the addition; one that is called again gives each call its own."""
-        places = self._ends.setdefault(id(merge.operation), [])
+        places = self._merge_places.setdefault(id(merge.operation), [])
         if place_of(merge) not in places:
             places.append(place_of(merge))
         count = places.index(place_of(merge)) + 1

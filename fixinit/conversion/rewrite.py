@@ -7,6 +7,7 @@ import keras
 from keras import tree
 
 from fixinit.conversion.converted import ConvertedModel
+from fixinit.graph.calls import functional_of
 from fixinit.layers import ResidualBlock, Stack
 
 
@@ -55,7 +56,7 @@ class Rewriter:
 
     def model(self, model, record=None):
         """A functional model like the given one, after the edits."""
-        functional = getattr(model, "_functional", None) or model
+        functional = functional_of(model)
         tensors = {}
         for old in functional.inputs:
             tensors[id(old)] = self._input(old)

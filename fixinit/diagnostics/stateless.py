@@ -6,6 +6,7 @@ import keras
 from keras import tree
 
 from fixinit import backend
+from fixinit.graph.calls import functional_of
 
 
 @contextlib.contextmanager
@@ -43,18 +44,14 @@ def outputs_of(model, x, trainable, non_trainable, training):
 
 def structured_inputs(model, x):
     """A flat list of inputs in the structure that the model takes them in."""
-    return tree.pack_sequence_as(_functional(model)._inputs_struct, x)
+    return tree.pack_sequence_as(functional_of(model)._inputs_struct, x)
 
 
 def structured(model, outputs):
     """A flat list of outputs in the structure that the model gives them."""
-    return tree.pack_sequence_as(_functional(model)._outputs_struct, outputs)
+    return tree.pack_sequence_as(functional_of(model)._outputs_struct, outputs)
 
 
 def output_names(model):
     """The names of the layers that give the outputs, as Keras accepts them in `y`."""
-    return _functional(model).output_names
-
-
-def _functional(model):
-    return model._functional if isinstance(model, keras.Sequential) else model
+    return functional_of(model).output_names

@@ -198,9 +198,9 @@ def trace(model):
         TypeError: If it is no model, or a model without a graph: a subclass of
             `keras.Model`, functional or not, with a `call` of its own.
     """
-    functional = _functional(model)
+    functional = functional_of(model)
     if functional is None:
-        raise _no_graph(model)
+        raise no_graph(model)
     graph = Graph()
     for tensor in functional.inputs:
         graph.add_input(tensor, tensor.name)
@@ -208,7 +208,7 @@ def trace(model):
     return graph
 
 
-def _functional(layer):
+def functional_of(layer):
     """The functional model that a layer is, `None` if it is none."""
     if not isinstance(layer, keras.Model) or _has_own_call(layer):
         return None
@@ -226,7 +226,8 @@ def _has_own_call(model):
     return owner.__module__.partition(".")[0] not in ("keras", "fixinit")
 
 
-def _no_graph(model):
+def no_graph(model):
+    """The error for a model that Keras records no graph of."""
     if isinstance(model, keras.Sequential) and not _has_own_call(model):
         return ValueError(
             f"Model `{model.name}` is not built, so it has no graph yet. Call it on "
@@ -260,7 +261,7 @@ def _add_node(graph, node, values, scope):
     inputs = [values[id(t)] for t in read]
     operation = node.operation
     name = f"{scope}{operation.name}"
-    nested = _functional(operation)
+    nested = functional_of(operation)
     if nested is not None:
         by_model = [values[id(t)] for t in _model_inputs(nested, node)]
         outputs = _add_functional(graph, nested, by_model, f"{name}/")
@@ -332,7 +333,7 @@ def _add_layer(graph, layer, value, name, owner):
     spec = graph.specs[value]
     if isinstance(layer, ResidualBlock):
         return _add_residual_block(graph, layer, value, name)
-    nested = _functional(layer)
+    nested = functional_of(layer)
     if nested is not None:
         return _add_functional(graph, nested, [value], f"{name}/")[0]
     shape = layer.compute_output_shape(spec.shape)
@@ -350,7 +351,7 @@ def _body(operation, name):
     spec = keras.KerasTensor(tuple(shape), block.compute_dtype)
     graph.add_input(spec, f"{name}/input")
     # A block of several layers lends them to the stack, without its own name.
-    is_one_layer = _functional(block) is None and not isinstance(block, ResidualBlock)
+    is_one_layer = functional_of(block) is None and not isinstance(block, ResidualBlock)
     inner = f"{name}/{block.name}" if is_one_layer else name
     graph.outputs = [_add_layer(graph, block, graph.inputs[0], inner, None)]
     return graph
