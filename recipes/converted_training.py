@@ -30,18 +30,13 @@ SIZE = 32
 CHANCE = 0.1
 
 
-def _check_model(name):
-    if name not in applications.NAMES:
-        raise ValueError(f"{name!r} is not a function of keras.applications.")
-
-
 @dataclasses.dataclass(frozen=True)
 class Settings(experiment.Settings):
     models: tuple[str, ...] = setting(
         ("MobileNetV2", "MobileNetV3Small"),
         "Functions of keras.applications.",
         quick=("MobileNetV3Small",),
-        check=_check_model,
+        check=applications.check_name,
     )
     scheme: str = setting(
         "fixup", "What takes the place of normalization.", check=fixinit.schemes.get
@@ -112,10 +107,7 @@ def measure(settings, model):
     found = []
     for rate in settings.learning_rates:
         found += _turns(settings, runs, dict.fromkeys(VERSIONS, rate), first)
-    best = {
-        version: max(_of(found, version), key=lambda run: run["accuracy"])["rate"]
-        for version in VERSIONS
-    }
+    best = {version: _best_rate(found, version) for version in VERSIONS}
     for seed in others:
         found += _turns(settings, runs, best, seed)
     return {"runs": found, "step_seconds": _step_seconds(found)}
@@ -123,6 +115,12 @@ def measure(settings, model):
 
 def _of(runs, version):
     return [run for run in runs if run["version"] == version]
+
+
+def _best_rate(runs, version):
+    """The rate that is best for a version at the first seed."""
+    tried = [r for r in _of(runs, version) if r["seed"] == runs[0]["seed"]]
+    return max(tried, key=lambda run: run["accuracy"])["rate"]
 
 
 def _turns(settings, runs, rates, seed):
@@ -169,10 +167,8 @@ def _step_seconds(runs):
 
 def accuracies(arm, version):
     """Test accuracies of all seeds in percent at the version's rate, and that rate."""
+    rate = _best_rate(arm["runs"], version)
     runs = _of(arm["runs"], version)
-    rate = runs[-1]["rate"]
-    if len({run["seed"] for run in runs}) == 1:
-        rate = max(runs, key=lambda run: run["accuracy"])["rate"]
     return [100 * run["accuracy"] for run in runs if run["rate"] == rate], rate
 
 

@@ -15,6 +15,15 @@ def smallest_size(name):
     return next(sizes, _LEAST)
 
 
+def check_name(name):
+    """Refuses what is not the name of a network."""
+    if name not in NAMES:
+        raise ValueError(
+            f"{name!r} is not a network of keras.applications, which has: "
+            f"{', '.join(NAMES)}."
+        )
+
+
 def build(name, size, classes):
     """A network with random weights, for images of `size` x `size`; gives logits."""
     return getattr(keras.applications, name)(

@@ -8,24 +8,25 @@ import pytest
 
 import fixinit
 from fixinit.conversion.kinds import NORMALIZATIONS
+from recipes.common import applications
 from recipes.common.standard_inputs import standard_inputs
 
-SMALLEST = {
-    "ResNet50": 32,
-    "ResNet50V2": 32,
-    "DenseNet121": 32,
-    "MobileNet": 32,
-    "MobileNetV2": 32,
-    "MobileNetV3Small": 32,
-    "EfficientNetB0": 32,
-    "EfficientNetV2B0": 32,
-    "ConvNeXtTiny": 32,
-    "NASNetMobile": 32,
-    "InceptionV3": 75,
-    "InceptionResNetV2": 75,
-    "Xception": 71,
-    "VGG16": 32,
-}
+SMALLEST = (
+    "ResNet50",
+    "ResNet50V2",
+    "DenseNet121",
+    "MobileNet",
+    "MobileNetV2",
+    "MobileNetV3Small",
+    "EfficientNetB0",
+    "EfficientNetV2B0",
+    "ConvNeXtTiny",
+    "NASNetMobile",
+    "InceptionV3",
+    "InceptionResNetV2",
+    "Xception",
+    "VGG16",
+)
 # Residual branches of the whole network.
 BRANCHES = {
     "ResNet50": 16,
@@ -41,9 +42,7 @@ BRANCHES = {
 
 
 def build(name):
-    size = SMALLEST[name]
-    make = getattr(keras.applications, name)
-    return make(weights=None, input_shape=(size, size, 3), classes=10)
+    return applications.build(name, applications.smallest_size(name), classes=10)
 
 
 def converted(model, scheme, **options):
@@ -69,7 +68,7 @@ def check(name, model, scheme, path=None):
     # For comparison only: activations of `unnormalized` may overflow, and two samples
     # are no batch to normalize by.
     if scheme not in ("unnormalized", "batch_norm"):
-        loss = keras.losses.SparseCategoricalCrossentropy()
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         # Small steps: SiLU makes deep sums of equal parts sensitive (`normalized_sum`).
         free.compile(keras.optimizers.SGD(1e-5), loss, run_eagerly=True)
         for _ in range(3):

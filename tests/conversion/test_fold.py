@@ -158,8 +158,8 @@ def test_models_that_are_always_in_training_mode_are_refused():
         fixinit.convert(model, weights="fold")
 
 
-class Doubled(layers.Dense):
-    """A weight layer that does something else with its kernel."""
+class Normed(layers.Dense):
+    """A weight layer that divides its kernel by its norm."""
 
     def call(self, x):
         return x @ (self.kernel / keras.ops.norm(self.kernel)) + self.bias
@@ -167,7 +167,7 @@ class Doubled(layers.Dense):
 
 def test_kernels_that_are_not_used_as_they_are_stay():
     inputs = keras.Input((4,))
-    x = layers.BatchNormalization()(Doubled(4)(inputs))
+    x = layers.BatchNormalization()(Normed(4)(inputs))
     check(keras.Model(inputs, x), normal(2, 4), affine=1)
 
 
