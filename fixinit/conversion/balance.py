@@ -6,13 +6,18 @@ import keras
 import numpy as np
 
 from fixinit.conversion import kernels, kinds
+from fixinit.conversion.assumptions import some
 from fixinit.conversion.rewrite import place_of
+from fixinit.conversion.sensitivity import sensitivity
 from fixinit.graph import Instrument, is_activation
 from fixinit.theory import Moments, calculus, follow
 
 _PASSES = 8
 # Of a variance. At 100 blocks it makes a factor e.
 _TOLERANCE = 0.01
+# Percent of a mean square for one percent at the input: 1 where all is homogeneous.
+_MOST_SENSITIVE = 10
+_LOOK = "Look at the converted model with fixinit.diagnostics.diagnose."
 
 
 def balance(model, plan, rewriter):
@@ -30,25 +35,40 @@ def balance(model, plan, rewriter):
         rewriter: The `Rewriter` that has made the model.
 
     Returns:
-        String, why nothing was done, or `None`.
+        List of strings, what was assumed or could not be done.
     """
     try:
         # Gates and most activations do more or less to larger signals, so that what is
         # in front of them is right when what they give is.
         for index in range(_PASSES):
             sizes = _Sizes(plan, rewriter, is_first=index == 0)
-            follow(model, sizes, approximate=True)
+            assumed = follow(model, sizes, approximate=True)
             if not sizes.apply():
-                return None
+                break
+        else:
+            return [
+                f"Sizes of kernels that keep signals did not settle in {_PASSES} "
+                f"passes. {_LOOK}"
+            ]
     except ValueError as error:
-        return (
+        return [
             "Variances of the layers outside of branches are He's, by the terms that "
             f"an output sums up, for they cannot be predicted: {error}"
+        ]
+    said = []
+    if assumed:
+        said.append(
+            "What these layers do to the size of signals is not known, and they are "
+            f"taken to keep it: {some(assumed)}."
         )
-    return (
-        f"Sizes of kernels that keep signals did not settle in {_PASSES} passes. Look "
-        "at the converted model with fixinit.diagnostics.diagnose."
-    )
+    power, name = sensitivity(model, plan, rewriter)
+    if power > _MOST_SENSITIVE:
+        said.append(
+            f"Signals may vanish or explode: 1 % more at the input makes {power:.0f} % "
+            f"more at `{name}`, through activations, gates or products that do more to "
+            f"larger signals. {_LOOK} Branches that start at zero do not add to this."
+        )
+    return said
 
 
 def _rescale(layer, factor):
@@ -80,10 +100,12 @@ class _Sizes(Instrument):
                 end, exact = self._segment_end(kernel.weight.call)
                 self._segments[id(end)] = (kernel, exact)
         self._ends = {}
-        if not plan.scheme.starts_at_identity:
-            for branch in plan.survey.branches:
-                if all(self._is_called_once(call) for call in branch.last):
-                    self._ends[id(self._end(branch))] = branch
+        for branch in plan.survey.branches:
+            starts = not plan.scheme.starts_at_identity
+            # One that holds others is made small by a multiplier, or by all kernels.
+            starts = starts or (branch.holds_branches and not plan.zeroes(branch))
+            if starts and all(self._is_called_once(call) for call in branch.last):
+                self._ends[id(self._end(branch))] = branch
 
     def _is_called_once(self, call):
         return self.plan.times_called[id(call.operation)] == 1

@@ -17,6 +17,7 @@ class Branch:
         weights: List of the calls of its own weight layers, in order: neither those
             of blocks inside of it nor those of gates.
         last: Set of those behind which it has no other.
+        holds_branches: bool, whether residual branches lie inside of it.
     """
 
     def __init__(self, block, position, index):
@@ -25,6 +26,7 @@ class Branch:
         self.value = block.merge.inputs[position]
         self.index = index
         self.preactivation = False
+        self.holds_branches = False
         self.weights, self.last, self._layers = [], set(), {}
 
     def own(self, weights):
@@ -77,15 +79,16 @@ class Branch:
     def closes(self, survey, may_be_zero):
         """Whether zeros as its last kernels make it zero, and can be trained away.
 
-        All of it has to go through them, nothing else may read what they give, and what
-        follows has to be linear, or its slope at 0 may be 0.
+        All of it has to go through them, nothing else may read what they give, what
+        follows has to be linear, or its slope at 0 may be 0, and no branches may lie
+        inside, whose zeros would multiply with these.
 
         Args:
             survey: `Survey` of the graph.
             may_be_zero: Callable from the call of a weight layer to whether its kernel
                 can be made zero, and trained.
         """
-        if not all(may_be_zero(call) for call in self.last):
+        if self.holds_branches or not all(may_be_zero(call) for call in self.last):
             return False
         gates, producers = survey.gates, survey.producers
         tail = self._tail(producers, gates)

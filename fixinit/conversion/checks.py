@@ -32,6 +32,7 @@ def check_graph(graph, keep):
                 "statistics may serve anything. Use a normalization layer, or pass "
                 f"keep={[call.name]} to leave it where it is."
             )
+        _check_kernel(call)
         hidden = _hidden(call)
         if hidden:
             raise ValueError(
@@ -41,6 +42,25 @@ def check_graph(graph, keep):
                 f"the parts of `{operation.name}`, or pass keep={[operation.name]} to "
                 "leave it as it is."
             )
+
+
+def _check_kernel(call):
+    """Refuses weight layers whose kernels are made of several, or of integers."""
+    layer = kinds.unwrapped(call.operation)
+    if not kinds.kernel_arguments(layer):
+        return
+    if getattr(layer, "lora_enabled", False):
+        raise ValueError(
+            f"Layer `{call.name}` has LoRA enabled: its kernel is made of three. Merge "
+            "them before, as in `kernel = layer.kernel` and `set_weights` of a layer "
+            "without `lora_rank`."
+        )
+    if getattr(layer, "quantization_mode", None) is not None:
+        raise ValueError(
+            f"Layer `{call.name}` is quantized ({layer.quantization_mode}), and can "
+            "neither be drawn anew nor take statistics. Convert the model before it "
+            "is quantized."
+        )
 
 
 def _hidden(call):

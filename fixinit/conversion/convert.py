@@ -76,21 +76,9 @@ def convert(model, scheme="fixup", weights="initialize", keep=(), seed=None):
     Warns:
         UserWarning: For what was assumed, with the names of layers.
     """
-    plan = _plan(model, scheme, weights, keep, seed)
-    found = record(plan, model, weights)
-    if weights == "fold":
-        return fold(model, plan.keep, found.to_dict())
-    rewriter = Rewriter(plan.edits)
-    with keras.name_scope(""):
-        new = rewriter.model(model, found)
-    copy_state(rewriter, plan.graph)
-    _copy_left(rewriter, plan)
-    problem = balance(new, plan, rewriter)
-    if problem is not None:
-        found.assumptions.append(problem)
+    new, found = _convert(model, scheme, weights, keep, seed)
     for text in found.assumptions:
         warnings.warn(text, stacklevel=2)
-    new.conversion = found.to_dict()
     return new
 
 
@@ -122,14 +110,31 @@ def explain(model, scheme="fixup", weights="initialize", keep=()):
     Raises:
         As `fixinit.convert`.
     """
-    # Initializers that are made draw their seeds from it.
+    # What could not be predicted is known when it was tried. Initializers draw their
+    # seeds from Python's generator.
     state = random.getstate()
     try:
-        found = record(_plan(model, scheme, weights, keep, seed=0), model, weights)
+        _, found = _convert(model, scheme, weights, keep, seed=0)
     finally:
         random.setstate(state)
     print(found)
     return found
+
+
+def _convert(model, scheme, weights, keep, seed):
+    """`(model, record)`: the converted model, and what was found and assumed."""
+    plan = _plan(model, scheme, weights, keep, seed)
+    found = record(plan, model, weights)
+    if weights == "fold":
+        return fold(model, plan.keep, found.to_dict()), found
+    rewriter = Rewriter(plan.edits)
+    with keras.name_scope(""):
+        new = rewriter.model(model, found)
+    copy_state(rewriter, plan.graph)
+    _copy_left(rewriter, plan)
+    found.assumptions.extend(balance(new, plan, rewriter))
+    new.conversion = found.to_dict()
+    return new, found
 
 
 def _plan(model, scheme, weights, keep, seed):

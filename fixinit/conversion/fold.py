@@ -125,9 +125,10 @@ class _Folding:
             return None
         if call.operation is not layer:
             return None  # one of its own for every step of time
-        kernel = known[-1].removesuffix("_initializer")
-        if any(getattr(inner, f"{w}_constraint", None) for w in (kernel, "bias")):
+        if kinds.constraints(inner):
             return None  # training would undo it
+        if layer.trainable and not operation.trainable:
+            return None  # it would be frozen
         rank = len(self.graph.specs[value].shape)
         first = getattr(inner, "data_format", None) == "channels_first"
         channels = 1 if first else rank - 1

@@ -62,6 +62,8 @@ def real_fans(layer, argument):
     """`(fan_in, fan_out)`: the terms in an output, and the outputs of an input."""
     shape = tuple(kinds.kernel_of(layer, argument).shape)
     fan_in, fan_out = fans(shape)
+    if isinstance(layer, keras.layers.Embedding):
+        return 1, 1  # one row is read, nothing added up
     if isinstance(layer, keras.layers.EinsumDense):
         inputs, rest = layer.equation.split(",")
         kernel, outputs = rest.split("->")

@@ -38,6 +38,7 @@ _KERNELS = (
         ),
         ("kernel_initializer",),
     ),
+    ((keras.layers.Embedding,), ("embeddings_initializer",)),
 )
 # Linear in what they read: the names of layers and operations.
 _LINEAR = (
@@ -111,6 +112,8 @@ def passes(layer):
 def is_linear(call, gates):
     """Whether what a call gives is linear in what it reads, gates aside."""
     operation, name = call.operation, type(call.operation).__name__
+    if _adds_constant(call):
+        return False
     if passes(operation) or is_branch_scale(operation) or name in _LINEAR:
         return True
     if isinstance(operation, NORMALIZATIONS):
@@ -131,6 +134,12 @@ def is_factor(call):
     first = next(iter(arguments.args), None)
     # Not `1 / h`.
     return name in ("Multiply", "Rescaling") or first is arguments.keras_tensors[0]
+
+
+def _adds_constant(call):
+    """Whether a call adds a constant to a tensor, as `h + 1` does."""
+    operators = type(call.operation).__name__ in ("Add", "Subtract")
+    return operators and call.node is not None and len(call.node.input_tensors) == 1
 
 
 def _is_gated(call, gates):
@@ -160,7 +169,7 @@ def kernel_arguments(layer):
 
 def _computes_as(subclass, kind):
     """Whether a class of layers computes what a class that it inherits from does."""
-    names = ("call", "build", "convolution_op", "kernel")
+    names = ("call", "build", "convolution_op", "kernel", "embeddings")
     return all(
         getattr(subclass, name, None) is getattr(kind, name, None) for name in names
     )
@@ -176,8 +185,27 @@ def is_unknown(operation):
 def kernel_of(layer, argument):
     """The variable that an argument of a built layer draws."""
     layer = getattr(layer, "projection", layer)
-    name = argument.replace("initializer", "kernel")
-    return getattr(layer, name) if hasattr(layer, name) else layer.kernel
+    name = argument.removesuffix("_initializer")
+    names = (f"{name}_kernel", name, "kernel")
+    return next(getattr(layer, n) for n in names if hasattr(layer, n))
+
+
+def constraints(layer):
+    """The constraints of the main kernel and of the bias of a known weight layer."""
+    layer = unwrapped(layer)
+    kernel = kernel_arguments(layer)[-1].removesuffix("_initializer")
+    found = (getattr(layer, f"{name}_constraint", None) for name in (kernel, "bias"))
+    return [constraint for constraint in found if constraint is not None]
+
+
+def reads_signals(layer):
+    """Whether a weight layer reads numbers that say how much, and not which."""
+    return not isinstance(layer, keras.layers.Embedding)
+
+
+def is_frozen_embedding(layer):
+    """Whether a layer is an embedding that training leaves as it is."""
+    return isinstance(layer, keras.layers.Embedding) and not layer.trainable
 
 
 def is_fused(call):

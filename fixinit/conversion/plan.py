@@ -6,14 +6,15 @@ import math
 
 import keras
 
-from fixinit import layers, theory
-from fixinit._validation import check_positive_int
-from fixinit.conversion import kernels, kinds
-from fixinit.conversion.rewrite import Edits, Rewriter, cloned_stack, place_of
+from fixinit import layers
+from fixinit.conversion import kinds
+from fixinit.conversion.drawing import Drawing
+from fixinit.conversion.opening import opened, start_of
+from fixinit.conversion.placing import Placing, named_at
+from fixinit.conversion.rewrite import Rewriter, cloned_stack, place_of
 from fixinit.conversion.survey import Survey
 from fixinit.graph import find_blocks
-from fixinit.schemes.answers import WatchedSite, first_seed, named, with_seed
-from fixinit.schemes.scheme import Scheme
+from fixinit.schemes.answers import WatchedSite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Plan:
     Attributes:
         edits: `Edits` that carry it out.
         kernels: List of `Kernel`s of the layers outside of stacks.
-        times_called: Dict from ids of layers to the number of their calls.
+        times_called: Dict from ids of layers to the number of their calls. Models are
+            taken apart.
         left: List of the calls of weight layers that stay as they are.
         closed: Dict from branches to whether their last kernels can make them zero.
         survey: `Survey` of the model, stacks taken as one layer.
@@ -52,22 +54,22 @@ class Plan:
     """
 
     def __init__(self, graph, scheme, keep, seed=None):
-        if seed is not None:
-            check_positive_int("seed", seed, minimum=0)
         self.scheme, self.keep = scheme, keep
         self.graph = graph
         self.num_branches = max(1, _count(self.graph))
-        self.next_seed = first_seed(seed)
-        self.edits, self.kernels, self.left, self.closed = Edits(), [], [], {}
+        self.drawing = Drawing(scheme, seed)
+        self.placing, self.kernels, self.left, self.closed = Placing(), [], [], {}
         self.times_called = collections.Counter(
             id(call.operation) for call, _ in self.graph.walk()
         )
         self._sites = []
-        self._merge_places = {}  # the places of additions, by ids of operations
-        self._put = {}  # the layers in front of and behind shared layers
         self._names = {call.operation.name for call, _ in self.graph.walk()}
         self.surveys = []
         self.survey = self._plan(self.graph, 0)
+
+    @property
+    def edits(self):
+        return self.placing.edits
 
     def removed(self, operation):
         """Whether a layer is taken out."""
@@ -92,12 +94,14 @@ class Plan:
             elif not self._knows(weight.call):
                 self.left.append(weight.call)
             elif weight.role == "gate" or self._is_frozen_head(weight):
-                self._gate(weight.call)
+                layer = weight.call.operation
+                if id(layer) not in self.edits.layers:
+                    self.edits.layers[id(layer)] = self.drawing.redrawn(layer)
             else:
                 self._weight(survey, weight)
         for call, site in survey.activations.items():
             answer = self.scheme.before_activation(self._watched(site))
-            self._before(call, 0, answer, call.operation.name)
+            self.placing.before(survey, call, answer, call.operation.name)
         for block in survey.blocks:
             self._block(survey, block)
         return survey
@@ -105,13 +109,16 @@ class Plan:
     def _knows(self, call):
         """Whether the converter draws the kernels of a weight layer."""
         known = kinds.kernel_arguments(call.operation)
-        return bool(known) and not self.keep(call.operation)
+        # The table of a frozen embedding is what it was frozen for.
+        kept = kinds.is_frozen_embedding(call.operation) or self.keep(call.operation)
+        return bool(known) and not kept
 
     def _may_be_zero(self, call):
         """Whether a weight layer can start at zero, here and wherever it is called."""
         operation = call.operation
         once = self.times_called[id(operation)] == 1 and not kinds.is_fused(call)
-        return once and self._knows(call) and operation.trainable
+        free = self._knows(call) and not kinds.constraints(operation)
+        return once and free and operation.trainable
 
     def _is_frozen_head(self, weight):
         return weight.role == "head" and not weight.call.operation.trainable
@@ -130,81 +137,19 @@ class Plan:
             site = branch.site(self.num_branches, call, weight.role, zeroed)
         site = self._watched(site)
         name = call.operation.name
-        if weight.role != "projection":
+        if weight.role != "projection" and kinds.reads_signals(call.operation):
             first = self._unpadded(survey, call)
-            self._before(first, 0, self.scheme.before_weight(site), name)
+            self.placing.before(survey, first, self.scheme.before_weight(site), name)
         if id(call.operation) not in self.edits.layers:
-            self._replace(survey, weight, site)
+            new, intended = self.drawing.drawn(weight, site)
+            self.edits.layers[id(call.operation)] = new
+            self.kernels.append(Kernel(weight, new, intended))
         behind = []
         if kinds.is_fused(call) and weight.role != "head":
             behind = self._split(call, site)
         if weight.role == "projection":
-            behind += _named(self.scheme.after_projection(site), name, call)
-        if behind:
-            self.edits.after[place_of(call)] = self._shared("after", call, behind)
-
-    def _replace(self, survey, weight, site):
-        """The weight layer again, drawn as the scheme says."""
-        call, role = weight.call, weight.role
-        old = kinds.unwrapped(call.operation)
-        *others, main = kinds.kernel_arguments(old)
-        initializer = self.scheme.kernel_initializer(site)
-        if role == "head":
-            initializer = self.scheme.head_initializer()
-        changes = {main: initializer}
-        # The part of a separable convolution that no activation follows.
-        changes |= {name: keras.initializers.HeNormal() for name in others}
-        intended = self._intended(initializer, site, old, main)
-        for name in changes:
-            gain = self._gain(weight, site) if name == main else 1.0
-            seeded = with_seed(changes[name], self._seed())
-            if role != "head":
-                seeded = kernels.fitted(seeded, old, name, gain)
-            changes[name] = seeded
-        if role != "head":
-            changes["use_bias"] = self.scheme.use_bias
-        if role != "head" and kinds.is_fused(call) and self._asks_before(site):
-            changes["activation"] = "linear"
-        # Of a wrapper that is taken off the name stays, which is the one in the model.
-        config = {**old.get_config(), **changes, "name": call.operation.name}
-        if role != "head" and isinstance(old, keras.layers.EinsumDense):
-            config.pop("use_bias")
-            config["bias_axes"] = config["bias_axes"] if self.scheme.use_bias else None
-        new = type(old).from_config(config)
-        self.edits.layers[id(call.operation)] = new
-        self.kernels.append(Kernel(weight, new, intended))
-
-    def _gate(self, call):
-        """A layer that stays as it is, with a draw of its own."""
-        old = kinds.unwrapped(call.operation)
-        drawn = {
-            name: with_seed(getattr(old, name), self._seed())
-            for name in kinds.kernel_arguments(old)
-        }
-        config = {**old.get_config(), **drawn, "name": call.operation.name}
-        new = type(old).from_config(config)
-        self.edits.layers.setdefault(id(call.operation), new)
-
-    def _seed(self):
-        self.next_seed += 1
-        return self.next_seed - 1
-
-    def _gain(self, weight, site):
-        """What keeps the mean square from one weight layer to the next."""
-        if site.preactivation or weight.role != "branch":
-            return 2.0
-        if weight.activation is None:
-            return 2.0 if weight.call in weight.branch.last else 1.0
-        return kernels.gain_behind(weight.activation.operation)
-
-    def _intended(self, initializer, site, layer, argument):
-        shape = tuple(kinds.kernel_of(layer, argument).shape)
-        plain = Scheme.kernel_initializer(self.scheme, site)
-        variance = theory.weight_moments(plain, shape)[1]
-        return theory.weight_moments(initializer, shape)[1] / variance
-
-    def _asks_before(self, site):
-        return bool(self.scheme.before_activation(site))
+            behind += named_at(call, self.scheme.after_projection(site), name)
+        self.placing.after(survey, call, behind)
 
     def _split(self, call, site):
         """An activation that the layer held, behind what the scheme puts in front."""
@@ -212,7 +157,7 @@ class Plan:
         name = f"{call.operation.name}_activation"
         while name in self._names:
             name += "_"
-        before = _named(self.scheme.before_activation(site), name, call)
+        before = named_at(call, self.scheme.before_activation(site), name)
         if not before:
             return []
         activation = old.get_config()["activation"]
@@ -230,17 +175,6 @@ class Plan:
                 return call
             call = before
 
-    def _before(self, call, index, answer, prefix):
-        if answer:
-            made = self._shared(("before", index), call, _named(answer, prefix, call))
-            self.edits.before[place_of(call), index] = made
-
-    def _shared(self, where, call, made):
-        """Layers that belong to a layer go with it wherever it is called."""
-        if call.node is None or not isinstance(call.operation, keras.layers.Layer):
-            return made
-        return self._put.setdefault((where, id(call.operation)), made)
-
     def zeroes(self, branch):
         """Whether the scheme starts a branch's last kernels at zero."""
         site = self._watched(branch.site(self.num_branches))
@@ -250,19 +184,16 @@ class Plan:
     def _block(self, survey, block):
         """The end of one block: what is behind its branches, and how it adds."""
         merge, place = block.merge, place_of(block.merge)
-        end = self._merge_name(merge)
+        end = self.placing.merge_name(merge)
         prefix = "branch" if merge.owner is not None else f"{end}_branch"
         for number, position in enumerate(block.branches):
             branch = survey.branch_of(block, position)
             site = self._watched(branch.site(self.num_branches))
             name = f"{prefix}{number + 1}" if number else prefix
-            behind = _named(self.scheme.after_branch(site), name, merge)
-            if self.zeroes(branch) and not self.closed[branch]:
-                zero = layers.ScalarMultiplier("zeros")
-                behind = _named([zero], f"{name}_zero", merge) + behind
+            behind = self._after_branch(branch, site, name)
             if behind:
                 self.edits.before[place, position] = behind
-        (answer,) = _named([self.scheme.merge(site)], "merge", merge)
+        (answer,) = named_at(merge, [self.scheme.merge(site)], "merge")
         if merge.owner is not None or not _is_sum(answer) or not _is_plain(merge):
             config = {**answer.get_config(), "name": end}
             made = type(answer).from_config(config)
@@ -270,14 +201,21 @@ class Plan:
         if self.scheme.shifts_projection and block.changes_shape:
             self._shift(block)
 
-    def _merge_name(self, merge):
-        """That of the addition; one that is called again gives each call its own."""
-        places = self._merge_places.setdefault(id(merge.operation), [])
-        if place_of(merge) not in places:
-            places.append(place_of(merge))
-        count = places.index(place_of(merge)) + 1
-        name = merge.operation.name
-        return name if count == 1 else f"{name}_call{count}"
+    def _after_branch(self, branch, site, name):
+        """The layers at the end of a branch."""
+        answer, merge = self.scheme.after_branch(site), branch.block.merge
+        first = []
+        if branch.holds_branches:
+            start = start_of(branch, self.num_branches)
+            answer = opened(answer, start)
+            # Rule 2 of Fixup makes the kernels together as small as that.
+            scaled = branch.weights and all(map(self._knows, branch.weights))
+            if self.zeroes(branch) and not scaled:
+                first = [layers.ScalarMultiplier(keras.initializers.Constant(start))]
+        elif self.zeroes(branch) and not self.closed[branch]:
+            first = [layers.ScalarMultiplier("zeros")]
+        first = named_at(merge, first, f"{name}_start")
+        return first + named_at(merge, answer, name)
 
     def _shift(self, block):
         """Lets the shortcut read what the scheme puts in front of the branch."""
@@ -309,32 +247,23 @@ class Plan:
         if not isinstance(stack.block, (layers.ResidualBlock, keras.Model)):
             self.left.append(call)
             return stack.depth * each
-        start, outer = self.next_seed, (self.edits, self.kernels, self._sites)
+        start = self.drawing.next_seed
+        outer = (self.placing, self.kernels, self._sites)
 
         def block(index):
-            self.edits, self.kernels, self._sites = Edits(), [], []
+            self.placing, self.kernels, self._sites = Placing(), [], []
             self._plan(call.body, first_branch + index * each, inside=True)
             return Rewriter(self.edits).layer(stack.block)
 
         made = block(0)
-        step = max(1, self.next_seed - start)
+        step = max(1, self.drawing.next_seed - start)
         if any(site.asked for site in self._sites):
             made = [made, *(block(index) for index in range(1, stack.depth))]
-        self.next_seed = start + stack.depth * step
-        self.edits, self.kernels, self._sites = outer
+        self.drawing.next_seed = start + stack.depth * step
+        self.placing, self.kernels, self._sites = outer
         new = cloned_stack(stack, made, stack.depth, step)
         self.edits.layers[id(stack)] = new
         return stack.depth * each
-
-
-def _named(answer, prefix, call):
-    """The layers of an answer, named and of the dtype of the call they stand at."""
-    policy = getattr(call.operation, "dtype_policy", None)
-    if policy is None:
-        policy = call.node.outputs[0].dtype
-        if policy in ("float16", "bfloat16"):
-            policy = f"mixed_{policy}"
-    return named(answer, prefix, dtype=policy)
 
 
 def _count(graph):

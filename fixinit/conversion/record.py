@@ -7,6 +7,7 @@ import keras
 
 from fixinit import schemes
 from fixinit.conversion import kinds
+from fixinit.conversion.assumptions import assumptions, some
 
 # In characters: a terminal, and what the last column of a table gets at least.
 _WIDTH, _LEAST_WIDTH = 80, 20
@@ -38,7 +39,9 @@ class Record:
             `weights` (names of weight layers), `depth` (m), `preactivation` and `zero`
             (`"kernel"` or `"multiplier"` where it starts at 0, otherwise `None`).
         removed: Dict from classes to the names of layers that are taken out.
-        others: List of dicts: `name` and `role` of weight layers outside of branches.
+        others: List of dicts for weight layers outside of branches: `name`, `role` (one
+            of `fixinit.schemes.Site`, `"gate"` or, for a last layer that normalization
+            follows, `"features"`) and `zero`, whether it starts at 0.
         assumptions: List of strings.
     """
 
@@ -64,13 +67,14 @@ class Record:
             )
         lines.append("")
         texts = [
-            f"taken out: {len(names)} {kind} ({_some(names)})"
+            f"taken out: {len(names)} {kind} ({some(names)})"
             for kind, names in self.removed.items()
         ]
         roles = {}
         for other in self.others:
-            roles.setdefault(other["role"], []).append(other["name"])
-        texts += [f"{role}: {_some(names)}" for role, names in roles.items()]
+            zero = ", starts at 0" if other["zero"] else ""
+            roles.setdefault(other["role"] + zero, []).append(other["name"])
+        texts += [f"{role}: {some(names)}" for role, names in roles.items()]
         texts += [f"assumed: {text}" for text in self.assumptions]
         lines += [part for text in texts for part in _wrapped(text)]
         return "\n".join(lines)
@@ -105,11 +109,11 @@ def record(plan, model, weights):
         ],
         removed=removed,
         others=[
-            {"name": weight.call.name, "role": weight.role}
+            _other(plan, weight, folds)
             for weight in plan.survey.weights
             if weight.role != "branch" and weight.call.body is None
         ],
-        assumptions=[] if folds else list(_assumptions(plan, plan.survey)),
+        assumptions=[] if folds else list(assumptions(plan)),
     )
 
 
@@ -118,6 +122,16 @@ def _is_removed(plan, operation, folds):
     if folds:
         return kinds.is_normalization(operation) and not plan.keep(operation)
     return plan.removed(operation) or (wrapper and not plan.keep(operation))
+
+
+def _other(plan, weight, folds):
+    role = weight.role
+    if weight.is_output and role != "head":
+        role = "features"
+    drawn = weight.call.operation.trainable and not folds
+    zeros = isinstance(plan.scheme.head_initializer(), keras.initializers.Zeros)
+    zero = role == "head" and drawn and zeros
+    return {"name": weight.call.name, "role": role, "zero": zero}
 
 
 def _block(plan, survey, block, folds):
@@ -133,7 +147,8 @@ def _block(plan, survey, block, folds):
 
 def _branch(plan, branch, folds):
     zero = None
-    if plan.scheme.starts_at_identity and not folds:
+    holds = branch.holds_branches
+    if plan.scheme.starts_at_identity and not (folds or holds):
         by_kernel = plan.zeroes(branch) and plan.closed[branch]
         zero = "kernel" if by_kernel else "multiplier"
     return {
@@ -144,100 +159,6 @@ def _branch(plan, branch, folds):
     }
 
 
-def _assumptions(plan, survey):
-    if not plan.closed:
-        yield (
-            "The model has no residual branches. The scheme says how layers outside of "
-            "branches start, and nothing keeps signals through depth but that."
-        )
-    if survey.unclear:
-        yield (
-            "Additions of which no input is the shortcut, for all have as many weight "
-            f"layers behind them: {_some(survey.unclear)}. They stay, and their inputs "
-            "count as layers outside of branches."
-        )
-    if plan.left:
-        names = _some([call.name for call in plan.left])
-        yield (
-            "Layers with weights of a kind that the converter does not know stay as "
-            f"they are, with their own initializers: {names}."
-        )
-    unknown = [
-        call.name
-        for call, _ in plan.graph.walk()
-        if kinds.is_unknown(call.operation)
-        and not call.has_weights
-        and not plan.keep(call.operation)
-        and not plan.removed(call.operation)
-    ]
-    if unknown:
-        yield (
-            "Layers that the converter does not know stay as they are, also if they "
-            f"normalize: {_some(unknown)}."
-        )
-    stuck = [b for b in plan.closed if plan.zeroes(b) and not plan.closed[b]]
-    if stuck:
-        yield (
-            "Branches that zeros in their last weight layer would not close, or not "
-            "open again, start at zero by a multiplier: "
-            f"{_some([b.block.name for b in stuck])}."
-        )
-    scales = [c.name for c, _ in plan.graph.walk() if _is_scale(plan, c.operation)]
-    if scales:
-        yield f"Scales of branches, which the scheme takes over: {_some(scales)}."
-    frozen = [k.layer.name for k in plan.kernels if not k.layer.trainable]
-    if frozen:
-        yield f"Frozen layers are drawn anew, and stay frozen: {_some(frozen)}."
-    factors = [call.name for call in _factors(plan.graph, survey)]
-    if factors:
-        yield (
-            "Factors in front of additions or behind them are part of the network and "
-            f"stay: {_some(factors)}. They scale what the scheme adds up."
-        )
-    starts = [
-        call.name
-        for call in plan.graph.calls
-        if plan.removed(call.operation)
-        and kinds.is_normalization(call.operation)
-        and survey.producers[call.inputs[0]].is_input
-        and len(survey.consumers[call.inputs[0]]) == 1
-    ]
-    if starts:
-        yield (
-            "Normalization of the model's inputs is taken out, and the network starts "
-            f"for standardized data: {_some(starts)}. Standardize the data, or pass "
-            f"keep={starts}."
-        )
-    ends = [
-        call.name
-        for call in plan.graph.calls
-        if plan.removed(call.operation)
-        and kinds.is_normalization(call.operation)
-        and set(call.outputs) & set(plan.graph.outputs)
-    ]
-    if ends:
-        yield (
-            "Normalization of the model's outputs is taken out like any other: "
-            f"{_some(ends)}. Pass keep={ends} if it is meant."
-        )
-
-
-def _factors(graph, survey):
-    """The calls beside residual additions that multiply by a constant."""
-    merges = {block.merge for block in survey.blocks}
-    for call in graph.calls:
-        if kinds.is_factor(call):
-            readers = survey.consumers.get(call.outputs[0], [])
-            if {survey.producers[call.inputs[0]], *readers} & merges:
-                yield call
-
-
-def _is_scale(plan, operation):
-    merges = type(operation).__name__ == "CustomScaleLayer"
-    is_scale = merges or kinds.is_branch_scale(operation)
-    return is_scale and not plan.keep(operation)
-
-
 def _rows(block):
     for index, branch in enumerate(block["branches"]):
         yield (
@@ -245,7 +166,7 @@ def _rows(block):
             "" if index else block["shortcut"],
             str(branch["depth"]),
             branch["zero"] or "",
-            _some(branch["weights"]),
+            some(branch["weights"]),
         )
 
 
@@ -270,10 +191,3 @@ def _wrapped(line):
     if len(line) <= _WIDTH:
         return [line]
     return textwrap.wrap(line, _WIDTH, subsequent_indent="    ", **_WRAP)
-
-
-def _some(names, most=4):
-    """A few of some names, and how many more there are."""
-    names = list(names)
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -15,7 +15,8 @@ _HEAD_ACTIVATIONS = (
 )
 _BEHIND_HEAD = (
     *("Reshape", "Flatten", "Dropout", "Squeeze", "Identity", "Cast", "Clip"),
-    *("Rescaling", "UnitNormalization"),
+    *("GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D"),
+    "Rescaling",
 )
 # They compare channels: a shift of all of them would do nothing.
 _OVER_CHANNELS = ("softmax", "logsoftmax", "glu", "sparsemax", "sparseplus")
@@ -32,12 +33,16 @@ class Weight:
         branch: The `Branch` that it is in or, for a projection, beside; or `None`.
         activation: The call of the activation that alone reads its output, its own
             call where it holds one, or `None`.
+        is_output: bool, whether it makes an output of the model. The head does; so
+            does a layer behind which normalization makes that an embedding, to be
+            compared with others, which no scheme may start at zero.
     """
 
     call: object
     role: str
     branch: Branch | None
     activation: object
+    is_output: bool = False
 
 
 class Survey:
@@ -73,11 +78,17 @@ class Survey:
         self.consumers, self.producers = graph.consumers(), graph.producers()
         ways = [(block, i) for block in self.blocks for i in block.branches]
         self.branches = [Branch(*way, first_branch + i) for i, way in enumerate(ways)]
+        merges = {block.merge for block in self.blocks}
+        for branch in self.branches:
+            branch.holds_branches = any(
+                call in merges or _has_blocks(call) for call in branch.way
+            )
         self._places = self._find_places()
+        self._origins = self._find_origins()
         for branch in self.branches:
             branch.own({c for c in branch.way if self._is_own(branch, c)})
         self._find_orders()
-        self._heads, self._behind_heads = self._find_heads()
+        self._outputs, self._behind_outputs = self._find_outputs()
         self.weights = self._find_weights()
         self.activations = self._find_activations()
         self.unclear = self._find_unclear()
@@ -124,24 +135,35 @@ class Survey:
             start = self.producers[branch.block.input]
             branch.preactivation = branch.preactivation or is_activation(start)
 
-    def _find_heads(self):
-        """The weight layers that make the outputs, and the calls behind them."""
-        heads, behind = set(), set()
+    def _find_outputs(self):
+        """The weight layers that make the model's outputs, and the calls behind them.
+
+        Returns:
+            `(layers, behind)`: a dict from the calls of such layers to whether they
+            are heads, as no normalization follows, and a set of calls.
+        """
+        found, behind = {}, set()
         for value in [] if self.inside else self.graph.outputs:
             passed, call = [], self.producers[value]
-            while not (call.is_input or call in self._places or call.has_weights):
-                known = type(call.operation).__name__ in _BEHIND_HEAD
-                known = known or kinds.is_factor(call)
-                if not known and not (is_activation(call) and _may_end(call)):
-                    break
+            while self._may_be_behind(call):
                 passed.append(call)
                 call = self.producers[call.inputs[0]]
             is_known = bool(kinds.kernel_arguments(call.operation))
             alone = all(self._is_read_once(c, value) for c in [call, *passed])
             if is_known and alone and call not in self._places and _may_end(call):
-                heads.add(call)
+                normalized = any(kinds.is_normalization(c.operation) for c in passed)
+                found[call] = not normalized
                 behind.update(passed)
-        return heads, behind
+        return found, behind
+
+    def _may_be_behind(self, call):
+        """Whether a call may stand between the last weight layer and an output."""
+        if call.is_input or call in self._places or call.has_weights:
+            return False
+        known = type(call.operation).__name__ in _BEHIND_HEAD
+        ends = is_activation(call) and _may_end(call)
+        normalizes = kinds.is_normalization(call.operation)
+        return known or ends or normalizes or kinds.is_factor(call)
 
     def _is_read_once(self, call, output):
         """Whether nothing but what leads to one output of the model reads a call."""
@@ -172,8 +194,33 @@ class Survey:
             branch = self.branch_of(block, block.branches[0])
         else:
             role = "stem" if is_first else "trunk"
-            role = "head" if call in self._heads else role
-        return Weight(call, role, branch, self._activation_behind(call))
+            role = "head" if self._outputs.get(call) else role
+        is_output = call in self._outputs
+        return Weight(call, role, branch, self._activation_behind(call), is_output)
+
+    def origin(self, call):
+        """What tells what a call reads from what other calls read: a number.
+
+        It is the same for what one layer with weights gives wherever it is called, and
+        for what layers without weights make of that.
+        """
+        return self._origins[tuple(call.inputs)]
+
+    def _find_origins(self):
+        """Dict from what calls read to numbers: see `origin`."""
+        numbers, of_values, found = {}, {}, {}
+        for call in self.graph.calls:
+            read = tuple(of_values[value] for value in call.inputs)
+            found[tuple(call.inputs)] = numbers.setdefault(read, len(numbers))
+            weights = getattr(call.operation, "weights", ())
+            removed = self.removed(call.operation)
+            if removed and len(read) == 1:
+                of_values.update(dict.fromkeys(call.outputs, read[0]))
+                continue
+            for position, value in enumerate(call.outputs):
+                key = (id(call.operation), position, () if weights else read)
+                of_values[value] = numbers.setdefault(key, len(numbers))
+        return found
 
     def trunk_site(self, role="trunk"):
         """A `Site` outside of the branches."""
@@ -197,7 +244,7 @@ class Survey:
 
     def _find_activations(self):
         ends = {b.output for b in self.blocks} | {
-            v for call in self._behind_heads for v in call.outputs
+            v for call in self._behind_outputs for v in call.outputs
         }
         found = {}
         for call in self.graph.calls:
@@ -238,6 +285,11 @@ class Survey:
                 if common and union & ~common & weights:
                     names.append(call.name)
         return names
+
+
+def _has_blocks(call):
+    """Whether a call is that of a stack with residual blocks."""
+    return call.body is not None and bool(find_blocks(call.body))
 
 
 def _may_end(call):

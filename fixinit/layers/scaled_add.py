@@ -53,9 +53,10 @@ class ScaledAdd(keras.layers.Layer):
         return tuple(input_shape[0])
 
     def compute_mask(self, inputs, mask=None):
-        # As `keras.layers.Add`: masked where one of the inputs is.
-        masks = [m for m in mask or () if m is not None]
-        return functools.reduce(keras.ops.logical_and, masks) if masks else None
+        # As `keras.layers.Add`: what counts in one of the inputs counts.
+        if mask is None or any(m is None for m in mask):
+            return None
+        return functools.reduce(keras.ops.logical_or, mask)
 
     def get_config(self):
         return {

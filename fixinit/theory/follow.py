@@ -23,6 +23,7 @@ def follow(model, instrument, input_mean=0.0, input_variance=1.0, approximate=Fa
     >>> fixinit.theory.follow(model, Print())
     x 1.0
     re_lu 0.5
+    []
 
     Args:
         model: As `fixinit.theory.predict` takes it.
@@ -31,7 +32,12 @@ def follow(model, instrument, input_mean=0.0, input_variance=1.0, approximate=Fa
             The blocks of stacks pass unseen.
         input_mean, input_variance: As in `predict`.
         approximate: bool. `True` takes what is joined as independent where the
-            covariance is not known, which is refused by default.
+            covariance is not known, and what a layer without a rule gives as
+            independent values of the mean square that it reads. By default both are
+            refused.
+
+    Returns:
+        List of the names of the calls without a rule; empty unless `approximate`.
 
     Raises:
         ValueError: As `predict`.
@@ -40,7 +46,9 @@ def follow(model, instrument, input_mean=0.0, input_variance=1.0, approximate=Fa
     statistics = (input_mean, input_variance, 0.0, 0.0)
     inputs = [walk.input_moments(traced.specs[v], statistics) for v in traced.inputs]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        walk.Walk(instrument=instrument, approximate=approximate).run(traced, inputs)
+        walked = walk.Walk(instrument=instrument, approximate=approximate)
+        walked.run(traced, inputs)
+    return walked.assumed
 
 
 def activation_gain(operation, variance=1.0):

@@ -127,6 +127,7 @@ class Walk:
         self.approximate = approximate
         self.instrument = instrument or graph.Instrument()
         self.rows = []
+        self.assumed = []  # the names of calls without a rule
         self.drawn = {}  # from layers to the sources of what they have drawn
 
     def run(self, traced, inputs, suffix="", replaced=None):
@@ -180,6 +181,10 @@ class Walk:
         args, kwargs = call.fill(read)
         try:
             y = apply(operation, setting, args, kwargs)
+        except Unknown:
+            if not self.approximate:
+                raise
+            return self._assume(traced, call, read[0], values)
         except calculus.Dependent as error:
             if not self.approximate:
                 raise ValueError(
@@ -189,6 +194,18 @@ class Walk:
             y = apply(operation, setting, args, kwargs)
         self._draw_once(call, [values[i].sources for i in call.inputs], y)
         return y
+
+    def _assume(self, traced, call, x, values):
+        """What a call without a rule gives, taken to have the size of what it reads."""
+        self.assumed.append(call.name)
+        for value in call.outputs:
+            shape = tuple(traced.specs[value].shape[1:]) or (1,)
+            if None in shape:
+                raise ValueError(
+                    f"`{call.name}` gives an axis whose size is not known."
+                )
+            values[value] = Moments.inputs(shape, 0.0, x.mean_square)
+        return values[call.outputs[0]]
 
     def _draw_once(self, call, sources, y):
         """A layer that is called again has the weights that it had before."""
@@ -214,6 +231,10 @@ class Walk:
             x.sources = outside | drawn
             self._report(f"{call.name}{suffix}[{index}]", stack.block, x)
         return x
+
+
+class Unknown(ValueError):
+    """There is no rule for a layer or an operation."""
 
 
 def _as_if_independent(x):
@@ -250,7 +271,7 @@ def apply(operation, setting, args, kwargs):
             return calculus.apply(args[0], function)
     if rule is None:
         kind = type(operation).__name__
-        raise ValueError(
+        raise Unknown(
             f"What {kind} `{setting.name}` does to variances is not known. "
             + how_to_register(operation)
         )

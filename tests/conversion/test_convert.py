@@ -285,17 +285,6 @@ def test_parallel_branches():
     assert 0.7 < np.var(free.predict(data)) / np.var(data) < 1.4
 
 
-def test_blocks_inside_of_branches():
-    """The inner shortcut leads past the outer branch's weights: a multiplier."""
-    x = inputs = keras.Input((8,))
-    for _ in range(2):
-        x = layers.add([x, residual(residual(x))])
-    free = fixinit.convert(keras.Model(inputs, x), "fixup", seed=0)
-    assert free.conversion["num_branches"] == 6
-    data = normal((16, 8))
-    np.testing.assert_allclose(free.predict(data), data, rtol=1e-6)
-
-
 def test_scales_of_the_architecture_are_taken_over():
     x = inputs = keras.Input((8,))
     y = layers.Dense(8)(layers.Dense(8, "relu")(x))

@@ -106,15 +106,19 @@ def test_what_no_weight_layer_can_take(outputs):
     check(model, normal(3, 4), affine=1)
 
 
-def test_nested_models_and_frozen_layers():
+@pytest.mark.parametrize("all_frozen", [False, True])
+def test_nested_models_and_frozen_layers(all_frozen):
     inner = keras.Sequential(
         [keras.Input((8,)), layers.Dense(8), layers.BatchNormalization()], name="inner"
     )
     inner.layers[0].trainable = False
+    inner.layers[1].trainable = not all_frozen
     inputs = keras.Input((8,))
     x = layers.add([inputs, inner(inputs)])
-    folded = check(keras.Model(inputs, x), normal(2, 8), affine=0)
-    assert not folded.get_layer("inner").layers[1].trainable
+    # What could be trained can be still: it does not go into a frozen layer.
+    folded = check(keras.Model(inputs, x), normal(2, 8), affine=int(not all_frozen))
+    trainable = [x.trainable for x in folded.get_layer("inner").layers[1:]]
+    assert trainable == ([False] if all_frozen else [False, True])
 
 
 def test_training_goes_on():

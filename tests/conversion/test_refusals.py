@@ -47,6 +47,18 @@ def test_models_without_a_graph():
         fixinit.convert(keras.Sequential([layers.Dense(2)]))
 
 
+def test_kernels_of_several_parts_and_of_integers():
+    dense = layers.Dense(8, name="lora", lora_rank=2)
+    model = model_of(dense)
+    with pytest.raises(ValueError, match="`lora` has LoRA"):
+        fixinit.convert(model)
+    quantized = layers.Dense(8, name="small")
+    model = model_of(quantized)
+    quantized.quantize("int8")
+    with pytest.raises(ValueError, match="`small` is quantized"):
+        fixinit.convert(model)
+
+
 def test_lambda_layers():
     with pytest.raises(ValueError, match="Lambda.*'mine'"):
         fixinit.convert(model_of(layers.Lambda(lambda x: x, name="mine")))

@@ -1,0 +1,71 @@
+"""Puts what a scheme answers at the calls of a graph."""
+
+import collections
+
+import keras
+
+from fixinit.conversion.rewrite import Edits, place_of
+from fixinit.schemes.answers import named
+
+
+class Placing:
+    """Edits of one graph, in which every layer has a name and belongs to one site.
+
+    What stands at a layer with weights goes with it wherever it is called. A layer
+    without weights, as one `ReLU` that is called all over a network, is at another site
+    in each call, unless what it reads comes from the same weights.
+
+    Attributes:
+        edits: `fixinit.conversion.rewrite.Edits`.
+    """
+
+    def __init__(self):
+        self.edits = Edits()
+        self._made = {}  # by where it stands and what it belongs to
+        self._sites = collections.Counter()  # of operations
+        self._merges = {}  # places of additions, by ids of operations
+
+    def before(self, survey, call, answer, prefix):
+        """Puts layers in front of a call's first input."""
+        place = place_of(call)
+        if answer and (place, 0) not in self.edits.before:
+            self.edits.before[place, 0] = self._shared(survey, call, answer, prefix)
+
+    def after(self, survey, call, made):
+        """Puts layers, named already, behind the call of a weight layer."""
+        if not made:
+            return
+        if call.node is not None:
+            made = self._made.setdefault(("after", id(call.operation)), made)
+        self.edits.after[place_of(call)] = made
+
+    def _shared(self, survey, call, answer, prefix):
+        operation = call.operation
+        if call.node is None or not isinstance(operation, keras.layers.Layer):
+            return named_at(call, answer, prefix)
+        key = (id(operation), None if operation.weights else survey.origin(call))
+        if key not in self._made:
+            self._sites[id(operation)] += 1
+            count = self._sites[id(operation)]
+            prefix = prefix if count == 1 else f"{prefix}_call{count}"
+            self._made[key] = named_at(call, answer, prefix)
+        return self._made[key]
+
+    def merge_name(self, merge):
+        """That of an addition; one that is called again gives each call its own."""
+        places = self._merges.setdefault(id(merge.operation), [])
+        if place_of(merge) not in places:
+            places.append(place_of(merge))
+        count = places.index(place_of(merge)) + 1
+        name = merge.operation.name
+        return name if count == 1 else f"{name}_call{count}"
+
+
+def named_at(call, answer, prefix):
+    """The layers of an answer, named, and of the dtype of the call they stand at."""
+    policy = getattr(call.operation, "dtype_policy", None)
+    if policy is None:
+        policy = call.node.outputs[0].dtype
+        if policy in ("float16", "bfloat16"):
+            policy = f"mixed_{policy}"
+    return named(answer, prefix, dtype=policy)

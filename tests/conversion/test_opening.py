@@ -1,0 +1,76 @@
+"""Blocks inside of branches: zeros in zeros multiply."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import fixinit
+from fixinit.conversion.opening import opened
+from tests.conversion.helpers import convert, normal, still
+
+AT_IDENTITY = ("fixup", "skip_init", "rezero")
+WIDTH = 64
+
+
+def weight(x):
+    return layers.Dense(WIDTH)(layers.ReLU()(layers.BatchNormalization()(x)))
+
+
+def block(x, inside=weight, **kwargs):
+    return layers.Add(**kwargs)([x, weight(inside(x))])
+
+
+def nested(levels):
+    """A block in the branch of a block in the branch of a block."""
+
+    def inside(x, level=levels):
+        if level == 0:
+            return weight(x)
+        return block(x, lambda y: inside(weight(y), level - 1))
+
+    inputs = keras.Input((WIDTH,))
+    return keras.Model(inputs, layers.Dense(3)(inside(weight(inputs))))
+
+
+@pytest.mark.parametrize("scheme", AT_IDENTITY)
+def test_everything_opens_at_any_depth(scheme):
+    free = convert(nested(levels=5), scheme)
+    assert free.conversion["num_branches"] == 5
+    assert not still(free)
+
+
+@pytest.mark.parametrize("scheme", AT_IDENTITY)
+@pytest.mark.parametrize("own_weights", [True, False])
+def test_small_starts_keep_the_variance(scheme, own_weights):
+    x = inputs = keras.Input((WIDTH,))
+    for _ in range(12):
+        y = block(block(x))
+        x = layers.add([x, weight(y) if own_weights else y])
+    free = convert(keras.Model(inputs, x), scheme)
+    data = normal(32, WIDTH)
+    ratio = np.mean(free.predict(data, verbose=0) ** 2) / np.mean(data**2)
+    # L = 36, 12 of which hold others: (1 + 1 / L)^12 = 1.4 or, without weights of
+    # their own, (1 + 1 / L)^24 = 1.9.
+    expected = (1 + 1 / 36) ** (12 if own_weights else 24)
+    assert 0.8 * expected < ratio < 1.25 * expected
+
+
+def test_outer_branches_are_named():
+    inputs = keras.Input((WIDTH,))
+    model = keras.Model(
+        inputs, block(inputs, lambda x: block(x, name="in"), name="out")
+    )
+    with pytest.warns(UserWarning, match="hold other branches.*: out"):
+        free = fixinit.convert(model, "fixup", seed=0)
+    starts = {b["name"]: b["branches"][0]["zero"] for b in free.conversion["blocks"]}
+    assert starts == {"in": "kernel", "out": None}
+
+
+def test_only_zeros_are_opened():
+    zero, one = (fixinit.layers.ScalarMultiplier(start) for start in ("zeros", "ones"))
+    gamma = layers.BatchNormalization(gamma_initializer="zeros")
+    found = opened([zero, one, gamma, layers.ReLU()], 0.25)
+    assert found[0].initializer.value == 0.25
+    assert found[1] is one
+    assert found[2].gamma_initializer.value == 0.25
