@@ -69,14 +69,15 @@ def _factors(survey):
 
 
 def _unknown(plan):
-    left = [c.name for c in plan.left if not kinds.is_frozen_embedding(c.operation)]
+    tables = [c.name for c in plan.left if kinds.is_frozen_embedding(c.operation)]
+    left = [c.name for c in plan.left if not plan.keep(c.operation)]
+    left = [name for name in left if name not in tables]
     if left:
         yield (
             "Layers with weights of a kind that the converter does not know stay as "
             "they are, with their own initializers or, if they are frozen, their "
             f"weights: {some(left)}."
         )
-    tables = [c.name for c in plan.left if kinds.is_frozen_embedding(c.operation)]
     if tables:
         yield f"Frozen embeddings keep their weights: {some(tables)}."
     unknown = [

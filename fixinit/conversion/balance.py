@@ -7,6 +7,7 @@ import numpy as np
 
 from fixinit.conversion import kernels, kinds
 from fixinit.conversion.assumptions import some
+from fixinit.conversion.opening import start_of
 from fixinit.conversion.rewrite import place_of
 from fixinit.conversion.sensitivity import sensitivity
 from fixinit.graph import Instrument, is_activation
@@ -101,10 +102,8 @@ class _Sizes(Instrument):
                 self._segments[id(end)] = (kernel, exact)
         self._ends = {}
         for branch in plan.survey.branches:
-            starts = not plan.scheme.starts_at_identity
-            # One that holds others is made small by a multiplier, or by all kernels.
-            starts = starts or (branch.holds_branches and not plan.zeroes(branch))
-            if starts and all(self._is_called_once(call) for call in branch.last):
+            counts = branch.holds_branches or not plan.scheme.starts_at_identity
+            if counts and all(self._is_called_once(call) for call in branch.last):
                 self._ends[id(self._end(branch))] = branch
 
     def _is_called_once(self, call):
@@ -187,12 +186,18 @@ class _Sizes(Instrument):
             last = [k for k in self.plan.kernels if k.weight.call in branch.last]
             if last:
                 wanted = self._start(branch) * self._end_gain(branch)
-                share = last[0].intended / len(branch.block.branches)
+                share = self._share(branch, last[0])
                 exact = self.plan.closed[branch] and not (
                     self.plan.survey.gates & set(branch.way)
                 )
                 y = self._scale(y, wanted * share, last, exact)
         return [y]
+
+    def _share(self, branch, last):
+        """What a branch is to give of the mean square of its block's input."""
+        if self.plan.starts_by_kernels(branch):
+            return start_of(branch, self.plan.num_branches) ** 2
+        return last.intended / len(branch.block.branches)
 
     def _scale(self, y, target, scaled, exact=True):
         """`y` as it would be with other kernels, if what is between is homogeneous."""

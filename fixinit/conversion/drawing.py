@@ -54,7 +54,7 @@ class Drawing:
         if not is_head:
             changes |= self._biases(old, weight)
             if kinds.is_fused(weight.call) and self.asks_before(site):
-                changes["activation"] = "linear"
+                changes |= {"activation": "linear", "activity_regularizer": None}
         new = again(weight.call.operation, changes)
         return new, self._intended(initializer, site, old, main)
 

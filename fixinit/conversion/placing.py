@@ -42,30 +42,41 @@ class Placing:
     def _shared(self, survey, call, answer, prefix):
         operation = call.operation
         if call.node is None or not isinstance(operation, keras.layers.Layer):
-            return named_at(call, answer, prefix)
+            return named_at(survey.graph, call, answer, prefix)
         key = (id(operation), None if operation.weights else survey.origin(call))
         if key not in self._made:
             self._sites[id(operation)] += 1
             count = self._sites[id(operation)]
             prefix = prefix if count == 1 else f"{prefix}_call{count}"
-            self._made[key] = named_at(call, answer, prefix)
+            self._made[key] = named_at(survey.graph, call, answer, prefix)
         return self._made[key]
 
-    def merge_name(self, merge):
+    def merge_name(self, merge, is_called_once):
         """That of an addition; one that is called again gives each call its own."""
+        name = merge.operation.name
+        if is_called_once:
+            return name
         places = self._merges.setdefault(id(merge.operation), [])
         if place_of(merge) not in places:
             places.append(place_of(merge))
-        count = places.index(place_of(merge)) + 1
-        name = merge.operation.name
-        return name if count == 1 else f"{name}_call{count}"
+        return f"{name}_call{places.index(place_of(merge)) + 1}"
 
 
-def named_at(call, answer, prefix):
-    """The layers of an answer, named, and of the dtype of the call they stand at."""
+def named_at(graph, call, answer, prefix):
+    """The layers of an answer, named, for the dtype and the axes of a call's input."""
     policy = getattr(call.operation, "dtype_policy", None)
     if policy is None:
         policy = call.node.outputs[0].dtype
         if policy in ("float16", "bfloat16"):
             policy = f"mixed_{policy}"
-    return named(answer, prefix, dtype=policy)
+    made = named(answer, prefix, dtype=policy)
+    # 1 where channels come first; an input of the model does not say.
+    axis = max(graph.channel_axes[value] for value in call.inputs)
+    return [_over(layer, axis) for layer in made]
+
+
+def _over(layer, axis):
+    """A layer that normalizes over channels, for those on another axis."""
+    if axis == -1 or not hasattr(layer, "axis"):
+        return layer
+    return type(layer).from_config({**layer.get_config(), "axis": axis})

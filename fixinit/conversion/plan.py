@@ -146,25 +146,29 @@ class Plan:
             self.kernels.append(Kernel(weight, new, intended))
         behind = []
         if kinds.is_fused(call) and weight.role != "head":
-            behind = self._split(call, site)
+            behind = self._split(survey.graph, call, site)
         if weight.role == "projection":
-            behind += named_at(call, self.scheme.after_projection(site), name)
+            answer = self.scheme.after_projection(site)
+            behind += named_at(survey.graph, call, answer, name)
         self.placing.after(survey, call, behind)
 
-    def _split(self, call, site):
+    def _split(self, graph, call, site):
         """An activation that the layer held, behind what the scheme puts in front."""
         old = kinds.unwrapped(call.operation)
         name = f"{call.operation.name}_activation"
         while name in self._names:
             name += "_"
-        before = named_at(call, self.scheme.before_activation(site), name)
+        before = named_at(graph, call, self.scheme.before_activation(site), name)
         if not before:
             return []
-        activation = old.get_config()["activation"]
-        return [
-            *before,
-            keras.layers.Activation(activation, name=name, dtype=old.dtype_policy),
-        ]
+        activation = keras.layers.Activation(
+            old.get_config()["activation"],
+            # Of what it puts out, not of what stands in front.
+            activity_regularizer=old.activity_regularizer,
+            name=name,
+            dtype=old.dtype_policy,
+        )
+        return [*before, activation]
 
     def _unpadded(self, survey, call):
         """The call in front of which the weight layer's input has no padding yet."""
@@ -181,19 +185,28 @@ class Plan:
         initializer = self.scheme.kernel_initializer(site)
         return isinstance(initializer, keras.initializers.Zeros)
 
+    def starts_by_kernels(self, branch):
+        """Whether a branch that holds others starts small by its own kernels.
+
+        Where the scheme would have zeros in them, and it has some that are drawn.
+        """
+        drawn = branch.weights and all(map(self._knows, branch.weights))
+        return branch.holds_branches and drawn and self.zeroes(branch)
+
     def _block(self, survey, block):
         """The end of one block: what is behind its branches, and how it adds."""
         merge, place = block.merge, place_of(block.merge)
-        end = self.placing.merge_name(merge)
+        once = self.times_called[id(merge.operation)] == 1
+        end = self.placing.merge_name(merge, once)
         prefix = "branch" if merge.owner is not None else f"{end}_branch"
         for number, position in enumerate(block.branches):
             branch = survey.branch_of(block, position)
             site = self._watched(branch.site(self.num_branches))
             name = f"{prefix}{number + 1}" if number else prefix
-            behind = self._after_branch(branch, site, name)
+            behind = self._after_branch(survey.graph, branch, site, name)
             if behind:
                 self.edits.before[place, position] = behind
-        (answer,) = named_at(merge, [self.scheme.merge(site)], "merge")
+        (answer,) = named_at(survey.graph, merge, [self.scheme.merge(site)], "merge")
         if merge.owner is not None or not _is_sum(answer) or not _is_plain(merge):
             config = {**answer.get_config(), "name": end}
             made = type(answer).from_config(config)
@@ -201,21 +214,19 @@ class Plan:
         if self.scheme.shifts_projection and block.changes_shape:
             self._shift(block)
 
-    def _after_branch(self, branch, site, name):
+    def _after_branch(self, graph, branch, site, name):
         """The layers at the end of a branch."""
         answer, merge = self.scheme.after_branch(site), branch.block.merge
         first = []
         if branch.holds_branches:
             start = start_of(branch, self.num_branches)
             answer = opened(answer, start)
-            # Rule 2 of Fixup makes the kernels together as small as that.
-            scaled = branch.weights and all(map(self._knows, branch.weights))
-            if self.zeroes(branch) and not scaled:
+            if self.zeroes(branch) and not self.starts_by_kernels(branch):
                 first = [layers.ScalarMultiplier(keras.initializers.Constant(start))]
         elif self.zeroes(branch) and not self.closed[branch]:
             first = [layers.ScalarMultiplier("zeros")]
-        first = named_at(merge, first, f"{name}_start")
-        return first + named_at(merge, answer, name)
+        first = named_at(graph, merge, first, f"{name}_start")
+        return first + named_at(graph, merge, answer, name)
 
     def _shift(self, block):
         """Lets the shortcut read what the scheme puts in front of the branch."""

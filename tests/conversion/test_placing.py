@@ -49,3 +49,31 @@ def test_one_padding_in_front_of_many_layers():
     free = convert(keras.Model(inputs, x), "fixup")
     # Two weight layers and an activation in each branch, and its end.
     assert len(added(free, fixinit.layers.ScalarBias)) == 2 * 4
+
+
+def test_one_addition_in_a_block_and_elsewhere():
+    add = layers.Add(name="sum")
+    inputs = keras.Input((8,))
+    x = add([inputs, layers.Dense(8)(layers.ReLU()(layers.Dense(8)(inputs)))])
+    x = add([layers.Dense(8)(x), layers.Dense(8)(x)])
+    free = convert(keras.Model(inputs, x), "normalized_sum")
+    assert len(free.conversion["blocks"]) == 1
+    names = [layer.name for layer in free.layers]
+    assert {"sum", "sum_call1"} <= set(names)
+
+
+def test_activity_is_regularized_behind_the_activation():
+    inputs = keras.Input((8,))
+    y = layers.Dense(8, "relu", activity_regularizer="l2", name="hidden")(inputs)
+    free = convert(keras.Model(inputs, layers.add([inputs, layers.Dense(8)(y)])))
+    assert free.get_layer("hidden").activity_regularizer is None
+    assert free.get_layer("hidden_activation").activity_regularizer is not None
+
+
+def test_channels_that_come_first():
+    inputs = keras.Input((8, 6, 6))
+    conv = {"padding": "same", "data_format": "channels_first"}
+    y = layers.Conv2D(8, 3, **conv)(layers.ReLU()(layers.Conv2D(8, 3, **conv)(inputs)))
+    free = convert(keras.Model(inputs, layers.add([inputs, y])), "batch_norm")
+    norms = added(free, layers.BatchNormalization)
+    assert norms and {norm.axis for norm in norms} == {1}

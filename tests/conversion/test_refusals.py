@@ -139,6 +139,15 @@ def test_explains_before_anything_is_done(capsys):
     assert record.to_dict() == fixinit.convert(model, "fixup").conversion
 
 
+def test_explains_what_cannot_be_predicted():
+    inputs = keras.Input((None, 8))
+    x = layers.add([inputs, layers.Dense(8)(layers.ReLU()(layers.Dense(8)(inputs)))])
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalMaxPooling1D()(x)))
+    record = explain(model, "rezero")
+    assert any("cannot be predicted" in text for text in record.assumptions)
+    assert record.to_dict() == fixinit.convert(model, "rezero").conversion
+
+
 def test_explanations_fit_a_terminal():
     x = inputs = keras.Input((8,))
     names = [f"a_long_name_of_a_weight_layer_{i}" for i in range(6)]
