@@ -1,4 +1,4 @@
-"""Trains networks of keras.applications as they are and converted, side by side.
+"""Trains networks with BatchNorm as they are and converted, side by side.
 
 python -m recipes.converted_training
 """
@@ -18,6 +18,7 @@ from recipes.common.runs import Runs
 from recipes.common.settings import setting
 from recipes.common.standard_inputs import as_read
 from recipes.common.tables import Table
+from recipes.common.time_series import time_series_resnet
 
 VERSIONS = {"normalized": "BatchNorm", "converted": "converted"}
 # What counts as the same accuracy, in points.
@@ -26,23 +27,30 @@ MARGIN = 1.0
 # steps, for which BatchNorm would be blamed.
 MOMENTUM = 0.9
 SIZE = 32
+# The network that reads MNIST-1D; all others read digits.
+SERIES = "TimeSeriesResNet"
 # The accuracy of a network that has diverged.
 CHANCE = 0.1
+
+
+def _check_model(name):
+    if name != SERIES:
+        applications.check_name(name)
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(experiment.Settings):
     models: tuple[str, ...] = setting(
-        ("MobileNetV2", "MobileNetV3Small"),
-        "Functions of keras.applications.",
-        quick=("MobileNetV3Small",),
-        check=applications.check_name,
+        ("MobileNetV2", SERIES),
+        f"Functions of keras.applications, and {SERIES}.",
+        quick=(SERIES,),
+        check=_check_model,
     )
     scheme: str = setting(
         "fixup", "What takes the place of normalization.", check=fixinit.schemes.get
     )
     learning_rates: tuple[float, ...] = setting(
-        (0.005, 0.01, 0.02, 0.05),
+        (0.02, 0.05, 0.1, 0.2),
         "Rates that both are trained at; the first seed decides.",
         quick=(0.02,),
     )
@@ -50,24 +58,40 @@ class Settings(experiment.Settings):
         (0, 1, 2), "Seeds of the runs.", quick=(0,), at_least=0
     )
     epochs: int = setting(15, "Epochs of each run.", quick=1)
-    batch_size: int = setting(32, "Images in a batch.")
-    samples: int = setting(1437, "Training images that are used.", quick=128)
+    batch_size: int = setting(32, "Samples in a batch.")
+    clip_norm: float = setting(1.0, "The most that the norm of a gradient may be.")
+    samples: int = setting(4000, "Training samples, at most.", quick=128)
+
+
+def make(model):
+    """A network with BatchNorm and random weights, for ten classes."""
+    if model == SERIES:
+        return time_series_resnet(length=40, classes=10)
+    return applications.build(model, SIZE, classes=10)
 
 
 def data(settings, network):
-    """The digits, 32 x 32 and in three channels, as a network takes them."""
-    digits = datasets.load("digits", seed=settings.seed)
+    """Digits, 32 x 32 and in three channels, or MNIST-1D, as a network takes them."""
+    is_series = len(network.input_shape) == 3
+    found = datasets.load("mnist1d" if is_series else "digits", seed=settings.seed)
 
-    def images(x):
+    def read(x):
+        if is_series:
+            return x.reshape(len(x), *network.input_shape[1:])
         x = x.repeat(SIZE // x.shape[1], axis=1).repeat(SIZE // x.shape[2], axis=2)
         return as_read(network, np.repeat(x, 3, axis=3))
 
     return dataclasses.replace(
-        digits,
-        x_train=images(digits.x_train[: settings.samples]),
-        y_train=digits.y_train[: settings.samples],
-        x_test=images(digits.x_test),
+        found,
+        x_train=read(found.x_train[: settings.samples]),
+        y_train=found.y_train[: settings.samples],
+        x_test=read(found.x_test),
     )
+
+
+def clipped_sgd(settings):
+    """SGD whose single steps cannot be large, of learning rate 1."""
+    return keras.optimizers.SGD(1.0, momentum=0.9, global_clipnorm=settings.clip_norm)
 
 
 def builder(settings, model, version):
@@ -75,7 +99,7 @@ def builder(settings, model, version):
 
     def build(seed):
         keras.utils.set_random_seed(seed)
-        network = applications.build(model, SIZE, classes=10)
+        network = make(model)
         for layer in network.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = MOMENTUM
@@ -90,13 +114,14 @@ def builder(settings, model, version):
 
 def measure(settings, model):
     """Both networks in turn: the first seed at every rate, the others at the best."""
-    digits = data(settings, applications.build(model, SIZE, classes=10))
+    loaded = data(settings, make(model))
     runs = {
         version: Runs(
             builder(settings, model, version),
-            digits,
+            loaded,
             settings.batch_size,
             settings.seeds[0],
+            clipped_sgd(settings),
             divergence_loss=100.0,
         )
         for version in VERSIONS
@@ -204,7 +229,7 @@ def tables(results):
         "Each version at the rate that is best for it. Time: median over epochs in "
         "which the two took turns."
     )
-    return [Table("Trained on digits", columns, rows, note, labels=2)]
+    return [Table("Trained on digits and MNIST-1D", columns, rows, note, labels=2)]
 
 
 def claims(results):
@@ -266,14 +291,18 @@ FIGURES = (
 )
 
 METHOD = """
-Networks of keras.applications with random weights are trained on scikit-learn's
-handwritten digits, blown up to 32 x 32 pixels and three channels, as they are and
-converted by `fixinit.convert`: SGD with momentum 0.9, whose rate goes down
-epoch by epoch, on a line towards zero. Scalars train at a tenth of the rate. The two
-take turns, epoch by epoch, behind an epoch that is not counted, in which they are
-compiled. The first seed is trained at every rate; each version takes the rate that is
-best for it there, by the test images, to the other seeds. The first seed counts too.
-Pixels are standardized where the network itself begins, behind layers that scale them.
+Networks with BatchNorm and random weights are trained as they are and converted by
+`fixinit.convert`: those of keras.applications on scikit-learn's handwritten digits,
+blown up to 32 x 32 pixels and three channels, and TimeSeriesResNet, the residual
+network for time series of Wang et al. (2017), on MNIST-1D. SGD with momentum 0.9,
+whose rate goes down epoch by epoch, on a line towards zero, and whose gradients are
+clipped at --clip_norm, those of scalars and of all others apart: without
+normalization, that is what allows rates at which both train well. Scalars train at a
+tenth of the rate. The two take turns, epoch by epoch, behind an epoch that is not
+counted, in which they are compiled. The first seed is trained at every rate; each
+version takes the rate that is best for it there, by the test samples, to the other
+seeds. The first seed counts too. Data are standardized where the network itself
+begins, behind layers that scale them.
 
 The moving averages of BatchNorm have a memory of 0.9 here, not Keras's 0.99, which
 would not settle in so few steps.

@@ -4,10 +4,12 @@ import pytest
 
 from recipes.converted_training import (
     EXPERIMENT,
+    SERIES,
     SIZE,
     accuracies,
     claims,
     data,
+    make,
     ratio,
 )
 
@@ -52,6 +54,13 @@ def test_pixels_are_standardized_where_the_network_begins():
     # Statistics are those of all training images, of which 256 are looked at.
     assert abs(np.mean(pixels)) < 0.1
     assert abs(np.std(pixels) - 1) < 0.1
+
+
+def test_series_are_read_one_value_at_a_time():
+    network = make(SERIES)
+    loaded = data(EXPERIMENT.settings(samples=64), network)
+    assert loaded.x_train.shape == (64, *network.input_shape[1:])
+    assert loaded.x_test.shape[1:] == network.input_shape[1:]
 
 
 def test_claims_need_networks_that_have_learned():
