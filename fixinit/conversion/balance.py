@@ -62,7 +62,8 @@ def balance(model, plan, rewriter):
             "What these layers do to the size of signals is not known, and they are "
             f"taken to keep it: {some(assumed)}."
         )
-    power, name = sensitivity(model, plan, rewriter)
+    stems = [k.layer for k in plan.kernels if k.weight.role == "stem"]
+    power, name = sensitivity(model, stems)
     if power > _MOST_SENSITIVE:
         said.append(
             f"Signals may vanish or explode: 1 % more at the input makes {power:.0f} % "

@@ -9,7 +9,7 @@ from fixinit.theory import Moments, follow
 _MORE = 1.01
 
 
-def sensitivity(model, plan, rewriter):
+def sensitivity(model, stems=()):
     """The highest power of the input's variance that mean squares grow with.
 
     1 in a network of weights and ReLUs, where twice as much goes through as twice as
@@ -18,15 +18,12 @@ def sensitivity(model, plan, rewriter):
 
     Args:
         model: The converted model, whose signals have the size that they are to have.
-        plan: `fixinit.conversion.plan.Plan`.
-        rewriter: The `Rewriter` that has made the model.
+        stems: Layers that read data of variance 1, whatever is in front of them.
 
     Returns:
         `(power, name)`, and of the call behind which it is that.
     """
-    stems = {
-        id(kernel.layer) for kernel in plan.kernels if kernel.weight.role == "stem"
-    }
+    stems = {id(layer) for layer in stems}
     few, more = _Squares(stems, 1.0), _Squares(stems, _MORE)
     for squares in (few, more):
         follow(model, squares, 0.0, squares.variance, approximate=True)
@@ -48,7 +45,6 @@ class _Squares(Instrument):
 
     def enter(self, call, inputs, control):
         if id(call.operation) in self.stems:
-            # Whatever the layers in front make of the data.
             (x,) = inputs
             shape = x.shape + (x.total_channels,)
             return [Moments.inputs(shape, 0.0, self.variance)]

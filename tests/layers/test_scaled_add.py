@@ -27,3 +27,16 @@ def test_config_makes_the_same_layer():
 def test_refuses_two_shapes():
     with pytest.raises(ValueError, match="one shape.*ProjectionShortcut"):
         ScaledAdd()([np.ones((1, 2)), np.ones((1, 3))])
+
+
+@pytest.mark.parametrize("masks", [(0, 0), (0, 1), (0, None), (None, None)])
+def test_masks_as_an_addition_does(masks):
+    known = np.array([[True, False, False]]), np.array([[True, True, False]])
+    masks = [None if index is None else known[index] for index in masks]
+    x = np.ones((1, 3, 2), "float32")
+    expected, got = (
+        layer.compute_mask([x, x], masks) for layer in (keras.layers.Add(), ScaledAdd())
+    )
+    assert (expected is None) == (got is None)
+    if got is not None:
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (expected, got)))
