@@ -141,7 +141,8 @@ def _is_scale(plan, operation):
 
 
 def _weights(plan):
-    frozen = [k.layer.name for k in plan.kernels if not k.layer.trainable]
+    drawn = [kernel.layer for kernel in plan.kernels] + plan.redrawn
+    frozen = [layer.name for layer in drawn if not layer.trainable]
     if frozen:
         yield (
             "Frozen layers are drawn anew, and stay frozen, and so are multipliers in "

@@ -92,38 +92,40 @@ class _Sizes(Instrument):
         self.is_first = is_first
         self.factors = {}
         self._inexact = False  # whether something was put right from behind
-        self._read = {}  # mean squares of what calls read, by ids of operations
-        # What is called several times cannot be right for each of them.
-        known = [k for k in plan.kernels if self._is_called_once(k.weight.call)]
-        self._kernels = {id(kernel.layer): kernel for kernel in known}
+        self._read = {}  # mean squares of what calls read
+        self._gains = {}  # what was multiplied behind calls
+        # By places of the new model. Of several calls of a layer the first one counts.
+        self._kernels = {
+            rewriter.own_place(kernel.weight.call): kernel for kernel in plan.kernels
+        }
         self._segments = {}
-        for kernel in known:
+        for kernel in plan.kernels:
             if kernel.weight.role in ("stem", "trunk"):
                 end, exact = self._segment_end(kernel.weight.call)
-                self._segments[id(end)] = (kernel, exact)
+                self._segments[end] = (kernel, exact)
         self._ends = {}
         for branch in plan.survey.branches:
-            counts = branch.holds_branches or not plan.scheme.starts_at_identity
-            if counts and all(self._is_called_once(call) for call in branch.last):
-                self._ends[id(self._end(branch))] = branch
-
-    def _is_called_once(self, call):
-        return self.plan.times_called[id(call.operation)] == 1
+            if branch.holds_branches or not plan.scheme.starts_at_identity:
+                self._ends[self._end(branch)] = branch
 
     def apply(self):
         """Rescales the kernels; returns whether it may not have been enough."""
+        again = self._inexact
         for kernel in self.plan.kernels:
             factor = self.factors.get(id(kernel.layer), 1.0)
             if 0 < factor < math.inf:
                 _rescale(kernel.layer, factor)
-        return self._inexact
+                # Its other calls have not seen this yet.
+                shared = self.plan.times_called[id(kernel.weight.call.operation)] > 1
+                again = again or (shared and abs(math.log(factor)) > _TOLERANCE)
+        return again
 
     def _segment_end(self, call):
-        """The new operation behind a weight layer's activation and pooling.
+        """The end of what stands behind a weight layer: its activation and pooling.
 
         Returns:
-            `(operation, exact)`: whether it gives twice as much where the weight layer
-            does.
+            `(place, exact)`: the place in the new model, and whether it gives twice as
+            much where the weight layer does.
         """
         exact = not kinds.is_fused(call) or kernels.is_homogeneous(call.operation)
         while True:
@@ -140,59 +142,56 @@ class _Sizes(Instrument):
                 exact = exact and kernels.is_homogeneous(call.operation)
         while self.plan.removed(call.operation):
             call = self.plan.survey.producers[call.inputs[0]]
-        return self._new(call), exact
+        return self.rewriter.end_place(call), exact
 
     def _end(self, branch):
-        """The new operation that gives a branch, before what the scheme adds."""
+        """The place of what gives a branch, before what the scheme adds."""
         value = branch.value
         while True:
             call = self.plan.survey.producers[value]
             if not self.plan.removed(call.operation):
-                return self._new(call)
+                return self.rewriter.end_place(call)
             value = call.inputs[0]
 
-    def _new(self, call):
-        """The operation that gives what a call of the old model gave."""
-        place, edits = place_of(call), self.plan.edits
-        if edits.after.get(place):
-            return edits.after[place][-1]
-        if place in edits.merges:
-            return edits.merges[place][0]
-        return self.rewriter.made.get(id(call.operation))
-
     def enter(self, call, inputs, control):
-        kernel = self._kernels.get(id(call.operation))
+        kernel = self._kernels.get(place_of(call))
         if kernel is not None and kernel.weight.role == "stem":
             # Data is standardized, whatever the layers in front of the stem make of it.
             inputs = [
                 Moments.inputs(inputs[0].shape + (inputs[0].total_channels,), 0, 1)
             ]
-        self._read[id(call.operation)] = inputs[0].mean_square
+        self._read[place_of(call)] = inputs[0].mean_square
         return inputs
 
     def leave(self, call, outputs, control):
-        (y,), operation = outputs, call.operation
-        kernel = self._kernels.get(id(operation))
-        is_trunk = kernel is not None and kernel.weight.role in ("stem", "trunk")
-        if is_trunk and self.is_first:
+        (y,), place = outputs, place_of(call)
+        if place not in self._gains:
+            self._gains[place] = 1.0
+            for target, scaled, exact in self._targets(place):
+                self._scale(place, y.mean_square, target, scaled, exact)
+        # A model that is called again has what its first call gave it.
+        return [calculus.scale(y, math.sqrt(self._gains[place]))]
+
+    def _targets(self, place):
+        """Yields `(mean square, kernels, exact)`: what a place is to have, and from."""
+        kernel = self._kernels.get(place)
+        role = None if kernel is None else kernel.weight.role
+        if role in ("stem", "trunk") and self.is_first:
             # A guess, for what follows to be of about the right size.
-            y = self._scale(y, self._target(kernel), [kernel])
-        if kernel is not None and kernel.weight.role == "projection":
-            y = self._scale(y, self._end_gain(kernel.weight.branch), [kernel])
-        if id(operation) in self._segments:
-            kernel, exact = self._segments[id(operation)]
-            y = self._scale(y, 1.0, [kernel], exact)
-        branch = self._ends.get(id(operation))
+            yield self._target(kernel), [kernel], True
+        if role == "projection":
+            yield self._end_gain(kernel.weight.branch), [kernel], True
+        if place in self._segments:
+            kernel, exact = self._segments[place]
+            yield 1.0, [kernel], exact
+        branch = self._ends.get(place)
         if branch is not None:
             last = [k for k in self.plan.kernels if k.weight.call in branch.last]
             if last:
                 wanted = self._start(branch) * self._end_gain(branch)
-                share = self._share(branch, last[0])
-                exact = self.plan.closed[branch] and not (
-                    self.plan.survey.gates & set(branch.way)
-                )
-                y = self._scale(y, wanted * share, last, exact)
-        return [y]
+                gated = self.plan.survey.gates & set(branch.way)
+                exact = self.plan.closed[branch] and not gated
+                yield wanted * self._share(branch, last[0]), last, exact
 
     def _share(self, branch, last):
         """What a branch is to give of the mean square of its block's input."""
@@ -200,15 +199,21 @@ class _Sizes(Instrument):
             return start_of(branch, self.plan.num_branches) ** 2
         return last.intended / len(branch.block.branches)
 
-    def _scale(self, y, target, scaled, exact=True):
-        """`y` as it would be with other kernels, if what is between is homogeneous."""
-        factor = target / y.mean_square if y.mean_square > 0 else 1.0
+    def _scale(self, place, mean_square, target, scaled, exact):
+        """Other kernels for a place to have its target.
+
+        `exact` is whether what is between them and the place is homogeneous.
+        """
+        now = mean_square * self._gains[place]
+        if not 0 < now < math.inf:
+            return
+        factor = target / now
         if not exact and abs(math.log(factor)) > _TOLERANCE:
             self._inexact = True
         for kernel in scaled:
             known = self.factors.get(id(kernel.layer), 1.0)
             self.factors[id(kernel.layer)] = known * factor
-        return calculus.scale(y, math.sqrt(factor))
+        self._gains[place] *= factor
 
     def _target(self, kernel):
         """The mean square in front of an activation for which it is 1 behind."""
@@ -230,8 +235,8 @@ class _Sizes(Instrument):
         if self._projected(branch.block):
             return 1.0
         first = self.plan.first_calls(branch.block, branch.way)
-        read = [self._read.get(id(self._first(call))) for call in first]
-        return self._before_activation(branch, max(r for r in read if r is not None))
+        read = [self._read.get(self.rewriter.own_place(call), 0.0) for call in first]
+        return self._before_activation(branch, max(read, default=0.0) or 1.0)
 
     def _projected(self, block):
         way = set(block.ways[block.shortcut])
@@ -240,13 +245,9 @@ class _Sizes(Instrument):
             for kernel in self.plan.kernels
         )
 
-    def _first(self, call):
-        """The new operation that reads what a call of the old model read."""
-        return self.rewriter.made.get(id(call.operation))
-
     def _before_activation(self, branch, mean_square):
         """What stood in front of the activation that branch and shortcut share."""
         start = self.plan.survey.producers[branch.block.input]
         if branch.preactivation and is_activation(start):
-            return self._read.get(id(self._first(start)), mean_square)
+            return self._read.get(self.rewriter.own_place(start), mean_square)
         return mean_square

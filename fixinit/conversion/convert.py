@@ -131,7 +131,7 @@ def _convert(model, scheme, weights, keep, seed):
     with keras.name_scope(""):
         new = rewriter.model(model, found)
     copy_state(rewriter, plan.graph)
-    _copy_left(rewriter, plan)
+    _copy_frozen(rewriter, plan)
     found.assumptions.extend(balance(new, plan, rewriter))
     new.conversion = found.to_dict()
     return new, found
@@ -147,10 +147,10 @@ def _plan(model, scheme, weights, keep, seed):
     return Plan(graph, schemes.get(scheme), keeps, seed)
 
 
-def _copy_left(rewriter, plan):
-    """The weights of frozen layers of unknown kind stay, such as embeddings."""
-    for call in plan.left:
+def _copy_frozen(rewriter, plan):
+    """The weights of frozen layers stay where they are not drawn, as in embeddings."""
+    for call in plan.graph.calls:
         old, new = call.operation, rewriter.made.get(id(call.operation))
-        # What is inside of a stack was made by another.
-        if new is not None and old.weights and not old.trainable:
+        frozen = not getattr(old, "trainable", True) and old.weights
+        if frozen and id(old) not in plan.edits.layers and call.body is None:
             new.set_weights(old.get_weights())

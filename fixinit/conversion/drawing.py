@@ -5,6 +5,7 @@ import keras
 from fixinit import theory
 from fixinit._validation import check_positive_int
 from fixinit.conversion import kernels, kinds
+from fixinit.conversion.rewrite import config_of
 from fixinit.schemes.answers import first_seed, with_seed
 from fixinit.schemes.scheme import Scheme
 
@@ -26,12 +27,13 @@ class Drawing:
         self.scheme = scheme
         self.next_seed = first_seed(seed)
 
-    def drawn(self, weight, site):
+    def drawn(self, weight, site, splits):
         """A weight layer of a survey again, drawn as the scheme says.
 
         Args:
             weight: `fixinit.conversion.survey.Weight`.
             site: Its `fixinit.schemes.Site`.
+            splits: bool, whether its activation becomes a layer of its own.
 
         Returns:
             `(layer, intended)`: the variance that the scheme wants here over that of
@@ -53,7 +55,7 @@ class Drawing:
             changes[name] = seeded
         if not is_head:
             changes |= self._biases(old, weight)
-            if kinds.is_fused(weight.call) and self.asks_before(site):
+            if splits:
                 changes |= {"activation": "linear", "activity_regularizer": None}
         new = again(weight.call.operation, changes)
         return new, self._intended(initializer, site, old, main)
@@ -66,10 +68,6 @@ class Drawing:
             layer,
             {name: with_seed(getattr(inner, name), self._seed()) for name in arguments},
         )
-
-    def asks_before(self, site):
-        """Whether the scheme wants anything in front of the activation of a site."""
-        return bool(self.scheme.before_activation(site))
 
     def _seed(self):
         self.next_seed += 1
@@ -105,5 +103,5 @@ def again(layer, changes):
     Of a wrapper that is taken off the name stays, which is the one in the model.
     """
     inner = kinds.unwrapped(layer)
-    config = {**inner.get_config(), **changes, "name": layer.name}
+    config = {**config_of(inner), **changes, "name": layer.name}
     return type(inner).from_config(config)

@@ -4,7 +4,13 @@ import keras
 import numpy as np
 
 from fixinit.conversion import kinds
-from fixinit.conversion.rewrite import Edits, Rewriter, cloned_stack, copy_state
+from fixinit.conversion.rewrite import (
+    Edits,
+    Rewriter,
+    cloned_stack,
+    config_of,
+    copy_state,
+)
 from fixinit.graph import trace
 from fixinit.graph.calls import functional_of
 from fixinit.layers import ChannelAffine
@@ -68,7 +74,7 @@ class _Folding:
             self.edits.layers[id(layer)] = self._stack(layer)
         elif isinstance(layer, keras.layers.SpectralNormalization):
             if not self.keep(layer):
-                config = {**layer.layer.get_config(), "name": layer.name}
+                config = {**config_of(layer.layer), "name": layer.name}
                 inner = type(layer.layer).from_config(config)
                 self.edits.layers[id(layer)] = inner
                 self.values[id(layer)] = layer.layer.get_weights()
@@ -94,7 +100,7 @@ class _Folding:
         weight = before.operation
         inner = kinds.unwrapped(weight)
         if id(weight) not in self.values:
-            config = {**inner.get_config(), "use_bias": True, "name": weight.name}
+            config = {**config_of(inner), "use_bias": True, "name": weight.name}
             self.edits.layers[id(weight)] = type(inner).from_config(config)
             self.values[id(weight)] = inner.get_weights()
             if not inner.use_bias:

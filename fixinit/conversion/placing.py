@@ -39,11 +39,21 @@ class Placing:
             made = self._made.setdefault(("after", id(call.operation)), made)
         self.edits.after[place_of(call)] = made
 
+    def once(self, key, make):
+        """What `make` makes, made at the first time that a key is given."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
     def _shared(self, survey, call, answer, prefix):
         operation = call.operation
-        if call.node is None or not isinstance(operation, keras.layers.Layer):
+        if call.node is None:
             return named_at(survey.graph, call, answer, prefix)
-        key = (id(operation), None if operation.weights else survey.origin(call))
+        is_layer = isinstance(operation, keras.layers.Layer)
+        # Every call of an operation has an object of its own.
+        key = id(operation) if is_layer else type(operation).__name__
+        if not (is_layer and operation.weights):
+            key = key, survey.origin(call)
         if key not in self._made:
             self._sites[id(operation)] += 1
             count = self._sites[id(operation)]

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import math
 
 import keras
@@ -48,6 +49,7 @@ class Plan:
         times_called: Dict from ids of layers to the number of their calls. Models are
             taken apart.
         left: List of the calls of weight layers that stay as they are.
+        redrawn: List of weight layers that keep their initializers: gates.
         closed: Dict from branches to whether their last kernels can make them zero.
         survey: `Survey` of the model, stacks taken as one layer.
         surveys: List of it and those of the first blocks of stacks.
@@ -58,7 +60,8 @@ class Plan:
         self.graph = graph
         self.num_branches = max(1, _count(self.graph))
         self.drawing = Drawing(scheme, seed)
-        self.placing, self.kernels, self.left, self.closed = Placing(), [], [], {}
+        self.placing, self.kernels, self.closed = Placing(), [], {}
+        self.left, self.redrawn = [], []
         self.times_called = collections.Counter(
             id(call.operation) for call, _ in self.graph.walk()
         )
@@ -97,6 +100,7 @@ class Plan:
                 layer = weight.call.operation
                 if id(layer) not in self.edits.layers:
                     self.edits.layers[id(layer)] = self.drawing.redrawn(layer)
+                    self.redrawn.append(layer)
             else:
                 self._weight(survey, weight)
         for call, site in survey.activations.items():
@@ -140,13 +144,13 @@ class Plan:
         if weight.role != "projection" and kinds.reads_signals(call.operation):
             first = self._unpadded(survey, call)
             self.placing.before(survey, first, self.scheme.before_weight(site), name)
+        behind = []
+        if kinds.is_fused(call) and survey.splits(call):
+            behind = self._split(survey.graph, call, site)
         if id(call.operation) not in self.edits.layers:
-            new, intended = self.drawing.drawn(weight, site)
+            new, intended = self.drawing.drawn(weight, site, splits=bool(behind))
             self.edits.layers[id(call.operation)] = new
             self.kernels.append(Kernel(weight, new, intended))
-        behind = []
-        if kinds.is_fused(call) and weight.role != "head":
-            behind = self._split(survey.graph, call, site)
         if weight.role == "projection":
             answer = self.scheme.after_projection(site)
             behind += named_at(survey.graph, call, answer, name)
@@ -162,7 +166,7 @@ class Plan:
         if not before:
             return []
         activation = keras.layers.Activation(
-            old.get_config()["activation"],
+            old.activation,
             # Of what it puts out, not of what stands in front.
             activity_regularizer=old.activity_regularizer,
             name=name,
@@ -191,7 +195,9 @@ class Plan:
         Where the scheme would have zeros in them, and it has some that are drawn.
         """
         drawn = branch.weights and all(map(self._knows, branch.weights))
-        return branch.holds_branches and drawn and self.zeroes(branch)
+        if not (drawn and branch.holds_branches and self.zeroes(branch)):
+            return False
+        return not any(kinds.constraints(call.operation) for call in branch.last)
 
     def _block(self, survey, block):
         """The end of one block: what is behind its branches, and how it adds."""
@@ -203,7 +209,10 @@ class Plan:
             branch = survey.branch_of(block, position)
             site = self._watched(branch.site(self.num_branches))
             name = f"{prefix}{number + 1}" if number else prefix
-            behind = self._after_branch(survey.graph, branch, site, name)
+            make = functools.partial(
+                self._after_branch, survey.graph, branch, site, name
+            )
+            behind = self.placing.once(self._end_key(survey, branch), make)
             if behind:
                 self.edits.before[place, position] = behind
         (answer,) = named_at(survey.graph, merge, [self.scheme.merge(site)], "merge")
@@ -213,6 +222,13 @@ class Plan:
             self.edits.merges[place] = (made, block.shortcut, block.branches)
         if self.scheme.shifts_projection and block.changes_shape:
             self._shift(block)
+
+    def _end_key(self, survey, branch):
+        """What the end of a branch belongs to: its weights, if others call them too."""
+        calls = [self.times_called[id(call.operation)] for call in branch.weights]
+        if max(calls, default=1) == 1:
+            return branch
+        return "end", survey.value_origin(branch.value)
 
     def _after_branch(self, graph, branch, site, name):
         """The layers at the end of a branch."""

@@ -53,6 +53,7 @@ class Rewriter:
         self.edits = edits
         self.made = {}
         self._applied = {}
+        self._own, self._ends = {}, {}  # places of new calls, by those of old ones
 
     def model(self, model, record=None):
         """A functional model like the given one, after the edits."""
@@ -106,7 +107,26 @@ class Rewriter:
                 by_id = dict(zip(map(id, read), new, strict=True))
                 args, kwargs = node.arguments.fill_in(by_id)
                 y = made(*args, **kwargs)
-        return self._through(self.edits.after.get(node, []), y)
+        self._own[node] = _node_of(y)
+        y = self._through(self.edits.after.get(node, []), y)
+        self._ends[node] = _node_of(y)
+        return y
+
+    def own_place(self, call):
+        """The place in the new model of what stands for a call of the old one."""
+        place = place_of(call)
+        return self._own.get(place, self.made.get(id(call.operation)))
+
+    def end_place(self, call):
+        """The place in the new model of what gives what a call of the old one gave."""
+        place, edits = place_of(call), self.edits
+        if place in self._ends:
+            return self._ends[place]
+        if edits.after.get(place):
+            return edits.after[place][-1]
+        if place in edits.merges:
+            return edits.merges[place][0]
+        return self.made.get(id(call.operation))
 
     def _merge(self, layer, shortcut, branches, tensors):
         branch = tensors[branches[0]]
@@ -188,6 +208,12 @@ class Rewriter:
         return starts[block.shared_layers]
 
 
+def _node_of(outputs):
+    """Keras's record of the call that has given some tensors."""
+    history = tree.flatten(outputs)[0]._keras_history
+    return history.operation._inbound_nodes[history.node_index]
+
+
 def copy_state(rewriter, graph):
     """Statistics and vocabularies of the data stay, as `TextVectorization` has them."""
     for call in graph.calls:
@@ -205,7 +231,18 @@ def copy_state(rewriter, graph):
 
 def cloned(layer):
     """A new layer or operation of the same configuration."""
-    return type(layer).from_config(layer.get_config())
+    return type(layer).from_config(config_of(layer))
+
+
+def config_of(layer):
+    """The config of a layer, from which Keras can make it again.
+
+    A function that is not registered has a name there, which only a file would need.
+    """
+    config = layer.get_config()
+    if callable(getattr(layer, "activation", None)) and "activation" in config:
+        config["activation"] = layer.activation
+    return config
 
 
 def cloned_stack(stack, block, depth, seed_step):

@@ -1,5 +1,6 @@
 """Finds out what every layer of a network does: the converter's eyes."""
 
+import collections
 import dataclasses
 
 from fixinit.conversion import kinds
@@ -84,12 +85,15 @@ class Survey:
                 call in merges or _has_blocks(call) for call in branch.way
             )
         self._places = self._find_places()
-        self._origins = self._find_origins()
+        self._value_origins, self._origins = self._find_origins()
         for branch in self.branches:
             branch.own({c for c in branch.way if self._is_own(branch, c)})
         self._find_orders()
         self._outputs, self._behind_outputs = self._find_outputs()
         self.weights = self._find_weights()
+        self._roles = collections.defaultdict(set)
+        for weight in self.weights:
+            self._roles[id(weight.call.operation)].add(weight.role)
         self.activations = self._find_activations()
         self.unclear = self._find_unclear()
 
@@ -142,7 +146,7 @@ class Survey:
             `(layers, behind)`: a dict from the calls of such layers to whether they
             are heads, as no normalization follows, and a set of calls.
         """
-        found, behind = {}, set()
+        found, behind = {}, {}
         for value in [] if self.inside else self.graph.outputs:
             passed, call = [], self.producers[value]
             while self._may_be_behind(call):
@@ -153,8 +157,16 @@ class Survey:
             if is_known and alone and call not in self._places and _may_end(call):
                 normalized = any(kinds.is_normalization(c.operation) for c in passed)
                 found[call] = not normalized
-                behind.update(passed)
-        return found, behind
+                behind[call] = passed
+        # A layer that the model also calls elsewhere is nothing that ends it.
+        calls = collections.Counter(id(call.operation) for call in self.graph.calls)
+        ends = collections.Counter(id(call.operation) for call in found)
+        found = {
+            call: is_head
+            for call, is_head in found.items()
+            if ends[id(call.operation)] == calls[id(call.operation)]
+        }
+        return found, {passed for call in found for passed in behind[call]}
 
     def _may_be_behind(self, call):
         """Whether a call may stand between the last weight layer and an output."""
@@ -199,28 +211,42 @@ class Survey:
         return Weight(call, role, branch, self._activation_behind(call), is_output)
 
     def origin(self, call):
-        """What tells what a call reads from what other calls read: a number.
+        """What tells what a call reads from what other calls read.
 
         It is the same for what one layer with weights gives wherever it is called, and
-        for what layers without weights make of that.
+        for what layers without weights make of that. Of several calls of one kind on
+        one value, each has its own.
         """
-        return self._origins[tuple(call.inputs)]
+        return self._origins[call]
+
+    def value_origin(self, value):
+        """What tells one value from others: see `origin`."""
+        return self._value_origins[value]
 
     def _find_origins(self):
-        """Dict from what calls read to numbers: see `origin`."""
-        numbers, of_values, found = {}, {}, {}
+        """Dicts from values and from calls to what tells them apart."""
+        numbers, values, calls = {}, {}, {}
+        uses = collections.Counter()
         for call in self.graph.calls:
-            read = tuple(of_values[value] for value in call.inputs)
-            found[tuple(call.inputs)] = numbers.setdefault(read, len(numbers))
+            read = tuple(values[value] for value in call.inputs)
+            use = type(call.operation), call.inputs
+            calls[call] = read, uses[use]
+            uses[use] += 1
             weights = getattr(call.operation, "weights", ())
-            removed = self.removed(call.operation)
-            if removed and len(read) == 1:
-                of_values.update(dict.fromkeys(call.outputs, read[0]))
+            if self.removed(call.operation) and len(read) == 1:
+                values.update(dict.fromkeys(call.outputs, read[0]))
                 continue
             for position, value in enumerate(call.outputs):
                 key = (id(call.operation), position, () if weights else read)
-                of_values[value] = numbers.setdefault(key, len(numbers))
-        return found
+                values[value] = numbers.setdefault(key, len(numbers))
+        return values, calls
+
+    def splits(self, call):
+        """Whether the activation that a weight layer holds may become its own layer.
+
+        What heads and gates hold stays, and so does what is one of those elsewhere.
+        """
+        return not self._roles[id(call.operation)] & {"head", "gate"}
 
     def trunk_site(self, role="trunk"):
         """A `Site` outside of the branches."""

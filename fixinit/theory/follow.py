@@ -33,8 +33,8 @@ def follow(model, instrument, input_mean=0.0, input_variance=1.0, approximate=Fa
         input_mean, input_variance: As in `predict`.
         approximate: bool. `True` takes what is joined as independent where the
             covariance is not known, and what a layer without a rule gives as
-            independent values of the mean square that it reads. By default both are
-            refused.
+            independent values of the largest mean square that it reads. By default
+            both are refused.
 
     Returns:
         List of the names of the calls without a rule; empty unless `approximate`.

@@ -98,8 +98,8 @@ def predict(
 
 
 def input_moments(spec, statistics):
-    shape = tuple(spec.shape[1:])
-    if not shape or None in shape:
+    shape = tuple(spec.shape[1:]) or (1,)
+    if None in shape:
         raise ValueError(
             "The sizes of all axes of the inputs but the batch must be known. Received "
             f"an input of shape {spec.shape}. Build the model on a fixed size, such as "
@@ -184,7 +184,7 @@ class Walk:
         except Unknown:
             if not self.approximate:
                 raise
-            return self._assume(traced, call, read[0], values)
+            return self._assume(traced, call, read, values)
         except calculus.Dependent as error:
             if not self.approximate:
                 raise ValueError(
@@ -195,16 +195,14 @@ class Walk:
         self._draw_once(call, [values[i].sources for i in call.inputs], y)
         return y
 
-    def _assume(self, traced, call, x, values):
-        """What a call without a rule gives, taken to have the size of what it reads."""
+    def _assume(self, traced, call, read, values):
+        """What a call without a rule gives, as large as the largest that it reads."""
         self.assumed.append(call.name)
+        size = max(x.mean_square for x in read)
         for value in call.outputs:
-            shape = tuple(traced.specs[value].shape[1:]) or (1,)
-            if None in shape:
-                raise ValueError(
-                    f"`{call.name}` gives an axis whose size is not known."
-                )
-            values[value] = Moments.inputs(shape, 0.0, x.mean_square)
+            # Of an axis that the batch has been moved to, one element is enough.
+            shape = [n or 1 for n in traced.specs[value].shape[1:]] or [1]
+            values[value] = Moments.inputs(shape, 0.0, size)
         return values[call.outputs[0]]
 
     def _draw_once(self, call, sources, y):

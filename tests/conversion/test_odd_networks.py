@@ -55,6 +55,51 @@ def test_frozen_layers_are_not_zeroed():
     assert not still(free, normal(8, 8), normal(8, 4))
 
 
+def test_frozen_gates_and_heads_are_named():
+    inputs = keras.Input((8,))
+    x = dense()(inputs)
+    gate = dense(activation="sigmoid", name="gate", trainable=False)
+    head = dense(3, name="scores", trainable=False)
+    text = said(keras.Model(inputs, head(layers.ReLU()(x * gate(x)))))
+    assert "Frozen" in text and "gate" in text and "scores" in text
+
+
+def test_frozen_layers_without_kernels_keep_their_weights():
+    inputs = keras.Input((8,))
+    slopes = layers.PReLU(name="slopes", trainable=False)
+    model = keras.Model(inputs, dense(3)(slopes(residual(inputs))))
+    slopes.set_weights([np.arange(8.0)])
+    (got,) = convert(model).get_layer("slopes").get_weights()
+    np.testing.assert_array_equal(got, np.arange(8))
+
+
+def test_outer_branches_with_constraints_stay_small():
+    def last():
+        return dense(32, kernel_constraint="unit_norm")
+
+    x = inputs = keras.Input((32,))
+    for _ in range(10):
+        y = residual(dense(32)(x), lambda: dense(32))
+        x = x + last()(layers.ReLU()(y))
+    free = convert(keras.Model(inputs, x), "fixup")
+    data = normal(16, 32)
+    before = np.mean(free.predict(data) ** 2)
+    free.compile(keras.optimizers.SGD(0.0), "mse", run_eagerly=True)
+    free.train_on_batch(data, data)
+    assert np.mean(free.predict(data) ** 2) == pytest.approx(before, rel=0.3)
+
+
+def test_activations_that_are_not_registered():
+    def squared(x):
+        return ops.relu(x) ** 2
+
+    inputs = keras.Input((8,))
+    x = layers.BatchNormalization()(layers.Activation(squared)(dense()(inputs)))
+    model = keras.Model(inputs, x + dense()(dense(activation=squared)(x)))
+    for weights in ("initialize", "fold"):
+        convert(model, weights=weights)
+
+
 def test_frozen_models_stay_frozen():
     inner = keras.Sequential([keras.Input((8,)), dense(), dense()], name="inner")
     inner.trainable = False

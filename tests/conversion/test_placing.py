@@ -2,10 +2,11 @@
 
 import keras
 import numpy as np
+import pytest
 from keras import layers, ops
 
 import fixinit
-from tests.conversion.helpers import convert
+from tests.conversion.helpers import convert, normal
 
 
 def added(model, kind):
@@ -38,6 +39,60 @@ def test_towers_of_shared_layers_share_what_is_added():
         bias.scalar.assign(np.random.default_rng(0).normal())
     x = np.ones((2, 8), "float32")
     assert not np.any(ops.convert_to_numpy(free([x, x])))
+
+
+@pytest.mark.parametrize("relu", [layers.ReLU(), ops.relu], ids=["layer", "operation"])
+def test_towers_share_the_ends_of_branches(relu):
+    parts = [layers.Dense(8), layers.BatchNormalization(), relu, layers.Dense(8)]
+
+    def tower(x):
+        y = x
+        for part in parts:
+            y = part(y)
+        return layers.add([x, y])
+
+    pair = [keras.Input((8,)) for _ in range(2)]
+    model = keras.Model(pair, layers.subtract([tower(x) for x in pair]))
+    for scheme in ("fixup", "skip_init"):
+        free = convert(model, scheme)
+        rng = np.random.default_rng(0)
+        free.set_weights([rng.normal(size=w.shape) for w in free.get_weights()])
+        x = normal(2, 8)
+        assert not np.any(ops.convert_to_numpy(free([x, x])))
+
+
+def dense(units=8, activation=None):
+    return layers.Dense(units, activation, use_bias=False)
+
+
+def end(x):
+    return dense(3)(layers.ReLU()(dense()(x)))
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [
+        lambda x, layer: layer(layer(x)),
+        lambda x, layer: [layer(x), end(layer(dense()(x)))],
+        lambda x, layer: end(layer(x * layer(x))),
+    ],
+    ids=["trunk and output", "output and trunk", "gate and trunk"],
+)
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
+def test_one_layer_in_two_roles_keeps_its_activation(roles, activation):
+    """With the same kernels, and biases of zero, the function is the same."""
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, roles(inputs, dense(activation=activation)))
+    free = convert(model, "fixup")
+    rng, x, outputs = np.random.default_rng(0), normal(4, 8), []
+    kernels = {v.path: rng.normal(size=v.shape) for v in model.weights}
+    for m in (model, free):
+        for variable in m.weights:
+            if variable.path in kernels:
+                variable.assign(kernels[variable.path])
+        outputs.append(keras.tree.flatten(m(x)))
+    for pair in zip(*outputs, strict=True):
+        np.testing.assert_allclose(*map(ops.convert_to_numpy, pair), rtol=1e-5)
 
 
 def test_one_padding_in_front_of_many_layers():
