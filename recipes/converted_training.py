@@ -27,23 +27,28 @@ MARGIN = 1.0
 # steps, for which BatchNorm would be blamed.
 MOMENTUM = 0.9
 SIZE = 32
-# The network that reads MNIST-1D; all others read digits.
-SERIES = "TimeSeriesResNet"
+# The networks that read MNIST-1D; all others read digits.
+SERIES = {
+    "TimeSeriesResNet": lambda: time_series_resnet(length=40, classes=10),
+    "ResidualMLP": lambda: fixinit.models.ResidualMLP(
+        num_blocks=36, units=100, scheme="batch_norm", stacked=False
+    ),
+}
 # The accuracy of a network that has diverged.
 CHANCE = 0.1
 
 
 def _check_model(name):
-    if name != SERIES:
+    if name not in SERIES:
         applications.check_name(name)
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(experiment.Settings):
     models: tuple[str, ...] = setting(
-        ("MobileNetV2", SERIES),
-        f"Functions of keras.applications, and {SERIES}.",
-        quick=(SERIES,),
+        ("MobileNetV2", *SERIES),
+        f"Functions of keras.applications, and {' and '.join(SERIES)}.",
+        quick=("TimeSeriesResNet",),
         check=_check_model,
     )
     scheme: str = setting(
@@ -65,14 +70,14 @@ class Settings(experiment.Settings):
 
 def make(model):
     """A network with BatchNorm and random weights, for ten classes."""
-    if model == SERIES:
-        return time_series_resnet(length=40, classes=10)
+    if model in SERIES:
+        return SERIES[model]()
     return applications.build(model, SIZE, classes=10)
 
 
 def data(settings, network):
     """Digits, 32 x 32 and in three channels, or MNIST-1D, as a network takes them."""
-    is_series = len(network.input_shape) == 3
+    is_series = len(network.input_shape) < 4
     found = datasets.load("mnist1d" if is_series else "digits", seed=settings.seed)
 
     def read(x):
@@ -293,16 +298,16 @@ FIGURES = (
 METHOD = """
 Networks with BatchNorm and random weights are trained as they are and converted by
 `fixinit.convert`: those of keras.applications on scikit-learn's handwritten digits,
-blown up to 32 x 32 pixels and three channels, and TimeSeriesResNet, the residual
-network for time series of Wang et al. (2017), on MNIST-1D. SGD with momentum 0.9,
-whose rate goes down epoch by epoch, on a line towards zero, and whose gradients are
-clipped at --clip_norm, those of scalars and of all others apart: without
-normalization, that is what allows rates at which both train well. Scalars train at a
-tenth of the rate. The two take turns, epoch by epoch, behind an epoch that is not
-counted, in which they are compiled. The first seed is trained at every rate; each
-version takes the rate that is best for it there, by the test samples, to the other
-seeds. The first seed counts too. Data are standardized where the network itself
-begins, behind layers that scale them.
+blown up to 32 x 32 pixels and three channels, and two on MNIST-1D: TimeSeriesResNet,
+the residual network for time series of Wang et al. (2017), and ResidualMLP, 74 dense
+layers of width 100. SGD with momentum 0.9, whose rate goes down epoch by epoch, on a
+line towards zero, and whose gradients are clipped at --clip_norm, those of scalars
+and of all others apart: without normalization, that is what allows rates at which
+both train well. Scalars train at a tenth of the rate. The two take turns, epoch by
+epoch, behind an epoch that is not counted, in which they are compiled. The first seed
+is trained at every rate; each version takes the rate that is best for it there, by
+the test samples, to the other seeds. The first seed counts too. Data are standardized
+where the network itself begins, behind layers that scale them.
 
 The moving averages of BatchNorm have a memory of 0.9 here, not Keras's 0.99, which
 would not settle in so few steps.

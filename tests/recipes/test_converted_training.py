@@ -56,8 +56,9 @@ def test_pixels_are_standardized_where_the_network_begins():
     assert abs(np.std(pixels) - 1) < 0.1
 
 
-def test_series_are_read_one_value_at_a_time():
-    network = make(SERIES)
+@pytest.mark.parametrize("name", SERIES)
+def test_series_are_read_one_value_at_a_time(name):
+    network = make(name)
     loaded = data(EXPERIMENT.settings(samples=64), network)
     assert loaded.x_train.shape == (64, *network.input_shape[1:])
     assert loaded.x_test.shape[1:] == network.input_shape[1:]
