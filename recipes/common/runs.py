@@ -103,7 +103,15 @@ class Runs:
         for group, multiplier in self._rates:
             group.learning_rate = learning_rate * multiplier
 
-    def fit(self, epochs, seed, gradient_norm=None, on_epoch=lambda: None, tests=True):
+    def fit(
+        self,
+        epochs,
+        seed,
+        gradient_norm=None,
+        on_epoch=lambda: None,
+        tests=True,
+        samples=None,
+    ):
         """Trains from where the network is.
 
         Args:
@@ -112,12 +120,13 @@ class Runs:
             gradient_norm: Callable that measures it after every epoch, or `None`.
             on_epoch: Called after every epoch.
             tests: bool. Whether to look at the test samples after every epoch.
+            samples: `(x, y)` in the place of the training set, as many or fewer.
 
         Returns:
             The `Recorder`, with what happened.
         """
         recorder = Recorder(self.divergence_loss, self.steps, gradient_norm, on_epoch)
-        x, y = self.data.x_train, self.data.y_train
+        x, y = samples or (self.data.x_train, self.data.y_train)
         batches = Shuffled(x, y, self.batch_size, seed)
         batches.fit(
             self.model,

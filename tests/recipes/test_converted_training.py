@@ -10,6 +10,7 @@ from recipes.converted_training import (
     claims,
     data,
     make,
+    moved,
     ratio,
 )
 
@@ -62,6 +63,23 @@ def test_series_are_read_one_value_at_a_time(name):
     loaded = data(EXPERIMENT.settings(samples=64), network)
     assert loaded.x_train.shape == (64, *network.input_shape[1:])
     assert loaded.x_test.shape[1:] == network.input_shape[1:]
+
+
+def test_images_move_and_keep_their_labels():
+    settings = EXPERIMENT.settings(samples=64)
+    inputs = keras.Input((SIZE, SIZE, 3))
+    loaded = data(settings, keras.Model(inputs, keras.layers.Flatten()(inputs)))
+    # Each image says which one it is.
+    marks = np.arange(64, dtype="float32")
+    loaded.x_train[:] = 1 + marks[:, None, None, None]
+    epochs = [moved(loaded, 16, seed=0, epoch=epoch) for epoch in (0, 0, 1)]
+    for x, y in epochs:
+        index = np.round(x[:, SIZE // 2, SIZE // 2, 0] - 1).astype(int)
+        np.testing.assert_array_equal(np.sort(index), marks)
+        np.testing.assert_array_equal(y, loaded.y_train[index])
+        assert np.any(x == 0)
+    np.testing.assert_array_equal(epochs[0][0], epochs[1][0])
+    assert not np.array_equal(epochs[0][0], epochs[2][0])
 
 
 def test_claims_need_networks_that_have_learned():
