@@ -1,0 +1,55 @@
+import keras
+import pytest
+from keras import layers, ops
+
+from fixinit.graph import Instrument
+from fixinit.theory import calculus, follow
+
+
+class Sizes(Instrument):
+    """The mean squares of what calls give, those of `doubled` twice as large."""
+
+    def __init__(self, doubled=None):
+        self.doubled, self.found = doubled, {}
+
+    def leave(self, call, outputs, control):
+        if call.name == self.doubled:
+            outputs = [calculus.scale(y, 2**0.5) for y in outputs]
+        self.found[call.name] = outputs[0].mean_square
+        return outputs
+
+
+def test_what_is_changed_goes_on():
+    inputs = keras.Input((8,), name="x")
+    model = keras.Model(inputs, layers.ReLU(name="relu")(inputs))
+    sizes = Sizes(doubled="x")
+    assert follow(model, sizes) == []
+    assert sizes.found == pytest.approx({"x": 2.0, "relu": 1.0})
+
+
+def test_layers_without_a_rule_keep_the_largest_size_that_they_read():
+    inputs = keras.Input((6, 8), name="x")
+    small = layers.Rescaling(0.1)(inputs)
+    attended = layers.MultiHeadAttention(2, 4, name="attention")(small, inputs)
+    states = layers.LSTM(5, return_state=True, name="lstm")(attended)
+    model = keras.Model(inputs, layers.ReLU(name="relu")(states[2]))
+    with pytest.raises(ValueError, match="MultiHeadAttention `attention`"):
+        follow(model, Sizes())
+    sizes = Sizes()
+    assert follow(model, sizes, approximate=True) == ["attention", "lstm"]
+    assert sizes.found["attention"] == pytest.approx(1)
+    assert sizes.found["relu"] == pytest.approx(0.5)
+
+
+def test_inputs_of_one_number():
+    inputs = keras.Input((), dtype="int32")
+    model = keras.Model(inputs, layers.Embedding(9, 4, name="table")(inputs))
+    sizes = Sizes()
+    follow(model, sizes)
+    assert sizes.found["table"] == pytest.approx(0.1**2 / 12)
+
+
+def test_the_axis_of_the_batch_that_is_moved_counts_as_one():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, ops.stack([inputs, -inputs], axis=0))
+    assert "stack" in follow(model, Sizes(), approximate=True)[-1]
