@@ -6,7 +6,7 @@ from fixinit.conversion import kinds
 from fixinit.graph.blocks import is_addition
 
 # Operations that measure how far values spread: their classes are not public.
-_MEASURES = ("Var", "Std", "Rsqrt", "Norm")
+_MEASURES = ("Var", "Std", "Sqrt", "Rsqrt", "Norm")
 # What joins two values, and is no addition.
 _JOINS = ("Average", "Subtract", "Maximum", "Minimum")
 
@@ -26,9 +26,11 @@ def _branches(plan):
     survey = plan.survey
     if survey.unclear:
         yield (
-            "Additions of which no input is the shortcut, for all have as many weight "
-            f"layers behind them: {some(survey.unclear)}. They stay, and their inputs "
-            "count as layers outside of branches."
+            "Additions that are no residual blocks to the converter: "
+            f"{some(survey.unclear)}. The shortcut of one has fewer weight layers than "
+            "the rest, and the same shape, and all that goes in comes from one place; "
+            "a condition that is added does not. They stay, and what they add up "
+            "counts as layers outside of branches."
         )
     joins = list(_joins(survey))
     if joins:
@@ -40,7 +42,8 @@ def _branches(plan):
     if factors:
         yield (
             "Factors in front of additions or behind them are part of the network and "
-            f"stay: {some(factors)}. They scale what the scheme adds up."
+            f"stay: {some(factors)}. They scale what the scheme adds up. Take them out "
+            "of the model if the scheme is to scale its branches alone."
         )
 
 

@@ -16,8 +16,8 @@ from fixinit.theory import Moments, calculus, follow
 _PASSES = 8
 # Of a variance. At 100 blocks it makes a factor e.
 _TOLERANCE = 0.01
-# Percent of a mean square for one percent at the input: 1 where all is homogeneous.
-_MOST_SENSITIVE = 10
+# Of mean squares where the input's is doubled: 2 where all is homogeneous.
+_MOST_GROWTH = 10
 _LOOK = "Look at the converted model with fixinit.diagnostics.diagnose."
 
 
@@ -38,37 +38,40 @@ def balance(model, plan, rewriter):
     Returns:
         List of strings, what was assumed or could not be done.
     """
+    said = []
     try:
         # Gates and most activations do more or less to larger signals, so that what is
         # in front of them is right when what they give is.
         for index in range(_PASSES):
             sizes = _Sizes(plan, rewriter, is_first=index == 0)
-            assumed = follow(model, sizes, approximate=True)
+            assumed = follow(model, sizes, assume=kernels.assumed_square)
             if not sizes.apply():
                 break
         else:
-            return [
+            said.append(
                 f"Sizes of kernels that keep signals did not settle in {_PASSES} "
                 f"passes. {_LOOK}"
-            ]
+            )
+        stems = [k.layer for k in plan.kernels if k.weight.role == "stem"]
+        growth, name = sensitivity(model, stems)
     except ValueError as error:
         return [
-            "Variances of the layers outside of branches are He's, by the terms that "
-            f"an output sums up, for they cannot be predicted: {error}"
+            "Kernels have He's variances, by the terms that an output sums up and the "
+            "activation behind it, for the sizes of signals cannot be predicted: "
+            f"{error} {_LOOK}"
         ]
-    said = []
     if assumed:
         said.append(
-            "What these layers do to the size of signals is not known, and they are "
-            f"taken to keep it: {some(assumed)}."
+            "What these calls do to the size of signals is not known. Weight layers "
+            "are taken to sum up independent numbers, all else to keep what it reads: "
+            f"{some(assumed)}."
         )
-    stems = [k.layer for k in plan.kernels if k.weight.role == "stem"]
-    power, name = sensitivity(model, stems)
-    if power > _MOST_SENSITIVE:
+    if growth > _MOST_GROWTH:
         said.append(
-            f"Signals may vanish or explode: 1 % more at the input makes {power:.0f} % "
-            f"more at `{name}`, through activations, gates or products that do more to "
-            f"larger signals. {_LOOK} Branches that start at zero do not add to this."
+            "Signals may vanish or explode: twice as much at the input, in mean "
+            f"squares, makes {growth:.3g} times as much at `{name}`, through "
+            "activations, gates or products that do more to larger signals. "
+            f"{_LOOK} Branches that start at zero do not add to this."
         )
     return said
 
@@ -101,8 +104,8 @@ class _Sizes(Instrument):
         self._segments = {}
         for kernel in plan.kernels:
             if kernel.weight.role in ("stem", "trunk"):
-                end, exact = self._segment_end(kernel.weight.call)
-                self._segments[end] = (kernel, exact)
+                end, *wanted = self._segment_end(kernel.weight.call)
+                self._segments[end] = (kernel, *wanted)
         self._ends = {}
         for branch in plan.survey.branches:
             if branch.holds_branches or not plan.scheme.starts_at_identity:
@@ -124,10 +127,14 @@ class _Sizes(Instrument):
         """The end of what stands behind a weight layer: its activation and pooling.
 
         Returns:
-            `(place, exact)`: the place in the new model, and whether it gives twice as
-            much where the weight layer does.
+            `(place, wanted, exact)`: the place in the new model, the mean square that
+            it is to have, and whether it gives twice as much where the weight layer
+            does.
         """
-        exact = not kinds.is_fused(call) or kernels.is_homogeneous(call.operation)
+        wanted, exact = 1.0, True
+        if kinds.is_fused(call):
+            wanted = kernels.wanted_behind(call.operation)
+            exact = kernels.is_homogeneous(call.operation)
         while True:
             readers = self.plan.survey.consumers.get(call.outputs[0], [])
             if len(readers) != 1:
@@ -139,10 +146,11 @@ class _Sizes(Instrument):
                 break
             call = readers[0]
             if is_activation(call):
+                wanted = kernels.wanted_behind(call.operation)
                 exact = exact and kernels.is_homogeneous(call.operation)
         while self.plan.removed(call.operation):
             call = self.plan.survey.producers[call.inputs[0]]
-        return self.rewriter.end_place(call), exact
+        return self.rewriter.end_place(call), wanted, exact
 
     def _end(self, branch):
         """The place of what gives a branch, before what the scheme adds."""
@@ -182,8 +190,8 @@ class _Sizes(Instrument):
         if role == "projection":
             yield self._end_gain(kernel.weight.branch), [kernel], True
         if place in self._segments:
-            kernel, exact = self._segments[place]
-            yield 1.0, [kernel], exact
+            kernel, wanted, exact = self._segments[place]
+            yield wanted, [kernel], exact
         branch = self._ends.get(place)
         if branch is not None:
             last = [k for k in self.plan.kernels if k.weight.call in branch.last]

@@ -18,6 +18,8 @@ class Branch:
             of blocks inside of it nor those of gates.
         last: Set of those behind which it has no other.
         holds_branches: bool, whether residual branches lie inside of it.
+        end_activation: The call of the activation that reads the sum alone, in
+            networks whose blocks end so; or `None`.
     """
 
     def __init__(self, block, position, index):
@@ -27,6 +29,7 @@ class Branch:
         self.index = index
         self.preactivation = False
         self.holds_branches = False
+        self.end_activation = None
         self.weights, self.last, self._layers = [], set(), {}
 
     def own(self, weights):
@@ -88,7 +91,9 @@ class Branch:
             may_be_zero: Callable from the call of a weight layer to whether its kernel
                 can be made zero, and trained.
         """
-        if self.holds_branches or not all(may_be_zero(call) for call in self.last):
+        if self.holds_branches or not self.last:
+            return False
+        if not all(may_be_zero(call) for call in self.last):
             return False
         gates, producers = survey.gates, survey.producers
         tail = self._tail(producers, gates)

@@ -8,12 +8,13 @@ from fixinit._validation import check_choice
 from fixinit.conversion import kinds
 from fixinit.graph.calls import no_graph
 
+# What the converter does not reach inside of other layers.
+_HIDDEN = (*kinds.NORMALIZATIONS, keras.layers.SpectralNormalization)
+
 
 def check_graph(graph, keep):
     """Refuses layers that may hold anything, and normalization out of reach."""
-    lambdas = [
-        c.name for c in graph.calls if isinstance(c.operation, keras.layers.Lambda)
-    ]
+    lambdas = [call.name for call, _ in graph.walk() if _holds_lambda(call.operation)]
     if lambdas:
         raise ValueError(
             "Lambda layers may hold anything, also normalization. Received: "
@@ -36,12 +37,18 @@ def check_graph(graph, keep):
         hidden = _hidden(call)
         if hidden:
             raise ValueError(
-                f"Layer `{call.name}` of type {type(operation).__name__} holds "
-                f"normalization inside: {hidden}. The converter sees what a functional "
+                f"Layer `{call.name}` of type {type(operation).__name__} normalizes "
+                f"in a way of its own: {hidden}. The converter sees what a functional "
                 "model calls, not what a layer calls by itself. Build the model from "
                 f"the parts of `{operation.name}`, or pass keep={[operation.name]} to "
                 "leave it as it is."
             )
+
+
+def _holds_lambda(operation):
+    is_layer = isinstance(operation, keras.layers.Layer)
+    inside = operation._flatten_layers() if is_layer else ()
+    return any(isinstance(layer, keras.layers.Lambda) for layer in inside)
 
 
 def _check_kernel(call):
@@ -64,16 +71,14 @@ def _check_kernel(call):
 
 
 def _hidden(call):
-    """The names of normalization layers that a call of a layer makes by itself."""
+    """The names of normalization that a call of a layer makes by itself."""
     layer = call.operation
     is_layer = isinstance(layer, keras.layers.Layer)
     if not is_layer or call.body is not None or kinds.is_normalization(layer):
         return []
-    return [
-        inner.name
-        for inner in layer._flatten_layers(include_self=False)
-        if isinstance(inner, kinds.NORMALIZATIONS)
-    ]
+    # A `SpectralNormalization` itself is taken off.
+    inside = kinds.unwrapped(layer)._flatten_layers()
+    return [x.name for x in inside if isinstance(x, _HIDDEN)]
 
 
 def keeper(keep, graph):
@@ -85,6 +90,11 @@ def keeper(keep, graph):
     """
     if isinstance(keep, (str, type)):
         keep = (keep,)
+    if not isinstance(keep, (tuple, list, set, frozenset)):
+        raise TypeError(
+            "Argument `keep` must be a tuple of names of layers or classes, or of "
+            f"classes. Received: {keep!r}. By default nothing is kept: keep=()."
+        )
     operations = [call.operation for call, _ in graph.walk()]
     known = {type(op).__name__ for op in operations} | {op.name for op in operations}
     known |= {call.name for call, _ in graph.walk()}

@@ -86,9 +86,10 @@ class Drawing:
             return 1.0
         if site.preactivation or weight.role != "branch":
             return 2.0
-        if weight.activation is None:
-            return 2.0 if weight.call in weight.branch.last else 1.0
-        return kernels.gain_behind(weight.activation.operation)
+        activation = weight.activation
+        if weight.call in weight.branch.last:
+            activation = activation or weight.branch.end_activation
+        return 1.0 if activation is None else kernels.gain_behind(activation.operation)
 
     def _intended(self, initializer, site, layer, argument):
         shape = tuple(kinds.kernel_of(layer, argument).shape)

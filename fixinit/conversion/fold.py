@@ -99,12 +99,13 @@ class _Folding:
         self.edits.layers[id(call.operation)] = None
         weight = before.operation
         inner = kinds.unwrapped(weight)
-        if id(weight) not in self.values:
+        made = self.edits.layers.get(id(weight))
+        if made is None or not made.use_bias:
             config = {**config_of(inner), "use_bias": True, "name": weight.name}
             self.edits.layers[id(weight)] = type(inner).from_config(config)
-            self.values[id(weight)] = inner.get_weights()
+            values = self.values.setdefault(id(weight), inner.get_weights())
             if not inner.use_bias:
-                self.values[id(weight)].append(np.zeros_like(shift))
+                values.append(np.zeros_like(shift))
         *others, kernel, bias = self.values[id(weight)]
         kernel = kernel * _spread(scale, inner, kernel.shape)
         self.values[id(weight)] = [*others, kernel, bias * scale + shift]
@@ -131,8 +132,8 @@ class _Folding:
             return None
         if call.operation is not layer:
             return None  # one of its own for every step of time
-        if kinds.constraints(inner):
-            return None  # training would undo it
+        if kinds.constraints(inner) or inner.activity_regularizer is not None:
+            return None  # training would undo it, or sees something else
         if layer.trainable and not operation.trainable:
             return None  # it would be frozen
         rank = len(self.graph.specs[value].shape)

@@ -15,6 +15,9 @@ _TRANSPOSED = (
     keras.layers.Conv3DTranspose,
 )
 
+# A variance that shows where an activation saturates.
+_LARGE = 1e6
+
 
 def fitted(initializer, layer, argument, gain=2.0):
     """An initializer of He's family, for a kernel and an activation of any kind.
@@ -81,6 +84,26 @@ def real_fans(layer, argument):
     return fan_in, fan_out / getattr(layer, "groups", 1)
 
 
+def assumed_square(operation, mean_square):
+    """The mean square of what the closed form has no rule for, from that it reads.
+
+    Weight layers add up independent products, and then activate; all else keeps it.
+    """
+    layer = kinds.unwrapped(operation)
+    arguments = kinds.kernel_arguments(layer)
+    for argument in arguments:
+        shape = tuple(kinds.kernel_of(layer, argument).shape)
+        mean, variance = theory.weight_moments(getattr(layer, argument), shape)
+        mean_square *= real_fans(layer, argument)[0] * (mean**2 + variance)
+    held = getattr(layer, "activation", None) if arguments else None
+    if held in (None, keras.activations.linear):
+        return mean_square
+    try:
+        return theory.activation_square(layer, mean_square)
+    except ValueError:
+        return mean_square
+
+
 def gain_behind(operation):
     """He's 2, for the activation that an operation is or holds.
 
@@ -90,6 +113,19 @@ def gain_behind(operation):
         return theory.activation_gain(operation)
     except ValueError:
         return 2.0
+
+
+def wanted_behind(operation):
+    """The mean square that signals are to have behind an activation.
+
+    1, as large as the input, or, where it saturates below that, what variance 1 gives.
+    """
+    try:
+        if theory.activation_square(operation, _LARGE) > 1:
+            return 1.0
+        return theory.activation_square(operation)
+    except ValueError:
+        return 1.0
 
 
 def is_homogeneous(operation):

@@ -81,7 +81,10 @@ def is_normalization(layer):
     """Whether a layer normalizes, or does nothing but apply one that does."""
     if isinstance(layer, keras.layers.TimeDistributed):
         layer = layer.layer
-    return isinstance(layer, NORMALIZATIONS)
+    return any(
+        isinstance(layer, kind) and type(layer).call is kind.call
+        for kind in NORMALIZATIONS
+    )
 
 
 def is_normalizing_operation(operation):
@@ -116,7 +119,7 @@ def is_linear(call, gates):
         return False
     if passes(operation) or is_branch_scale(operation) or name in _LINEAR:
         return True
-    if isinstance(operation, NORMALIZATIONS):
+    if is_normalization(operation):
         return False
     return is_factor(call) or (name in _FACTORS and _is_gated(call, gates))
 

@@ -23,7 +23,6 @@ class Placing:
         self.edits = Edits()
         self._made = {}  # by where it stands and what it belongs to
         self._sites = collections.Counter()  # of operations
-        self._merges = {}  # places of additions, by ids of operations
 
     def before(self, survey, call, answer, prefix):
         """Puts layers in front of a call's first input."""
@@ -61,15 +60,27 @@ class Placing:
             self._made[key] = named_at(survey.graph, call, answer, prefix)
         return self._made[key]
 
-    def merge_name(self, merge, is_called_once):
+    def merge_name(self, survey, merge):
         """That of an addition; one that is called again gives each call its own."""
-        name = merge.operation.name
-        if is_called_once:
-            return name
-        places = self._merges.setdefault(id(merge.operation), [])
-        if place_of(merge) not in places:
-            places.append(place_of(merge))
-        return f"{name}_call{places.index(place_of(merge)) + 1}"
+        operation = merge.operation
+        # A model that is called again has the same places.
+        places = list(
+            dict.fromkeys(
+                place_of(call)
+                for call in survey.graph.calls
+                if call.operation is operation
+            )
+        )
+        if len(places) == 1:
+            return operation.name
+        return f"{operation.name}_call{places.index(place_of(merge)) + 1}"
+
+    def rename(self, taken):
+        """Gives other names to layers that have those of layers that stay."""
+        for made in [*self.edits.before.values(), *self.edits.after.values()]:
+            for layer in made:
+                while layer.name in taken:
+                    layer.name += "_"
 
 
 def named_at(graph, call, answer, prefix):

@@ -9,12 +9,11 @@ import keras
 
 from fixinit import layers
 from fixinit.conversion import kinds
-from fixinit.conversion.drawing import Drawing
+from fixinit.conversion.drawing import Drawing, again
 from fixinit.conversion.opening import opened, start_of
 from fixinit.conversion.placing import Placing, named_at
 from fixinit.conversion.rewrite import Rewriter, cloned_stack, place_of
-from fixinit.conversion.survey import Survey
-from fixinit.graph import find_blocks
+from fixinit.conversion.survey import Survey, stream_blocks
 from fixinit.schemes.answers import WatchedSite
 
 
@@ -47,7 +46,7 @@ class Plan:
         edits: `Edits` that carry it out.
         kernels: List of `Kernel`s of the layers outside of stacks.
         times_called: Dict from ids of layers to the number of their calls. Models are
-            taken apart.
+            taken apart, and each call of a model counts.
         left: List of the calls of weight layers that stay as they are.
         redrawn: List of weight layers that keep their initializers: gates.
         closed: Dict from branches to whether their last kernels can make them zero.
@@ -66,9 +65,14 @@ class Plan:
             id(call.operation) for call, _ in self.graph.walk()
         )
         self._sites = []
-        self._names = {call.operation.name for call, _ in self.graph.walk()}
+        self._names = {
+            call.operation.name
+            for call, _ in self.graph.walk()
+            if not self.removed(call.operation)
+        }
         self.surveys = []
         self.survey = self._plan(self.graph, 0)
+        self.placing.rename(self._names)
 
     @property
     def edits(self):
@@ -95,7 +99,7 @@ class Plan:
             if weight.call.body is not None:
                 index += self._stack(weight.call, index)
             elif not self._knows(weight.call):
-                self.left.append(weight.call)
+                self._leave(weight.call)
             elif weight.role == "gate" or self._is_frozen_head(weight):
                 layer = weight.call.operation
                 if id(layer) not in self.edits.layers:
@@ -109,6 +113,13 @@ class Plan:
         for block in survey.blocks:
             self._block(survey, block)
         return survey
+
+    def _leave(self, call):
+        """A weight layer as it is, without a spectral normalization around it."""
+        layer = call.operation
+        self.left.append(call)
+        if kinds.unwrapped(layer) is not layer and not self.keep(layer):
+            self.edits.layers[id(layer)] = again(layer, {})
 
     def _knows(self, call):
         """Whether the converter draws the kernels of a weight layer."""
@@ -202,8 +213,7 @@ class Plan:
     def _block(self, survey, block):
         """The end of one block: what is behind its branches, and how it adds."""
         merge, place = block.merge, place_of(block.merge)
-        once = self.times_called[id(merge.operation)] == 1
-        end = self.placing.merge_name(merge, once)
+        end = self.placing.merge_name(survey, merge)
         prefix = "branch" if merge.owner is not None else f"{end}_branch"
         for number, position in enumerate(block.branches):
             branch = survey.branch_of(block, position)
@@ -296,7 +306,7 @@ class Plan:
 def _count(graph):
     """The residual branches of a network, those in stacks counted one by one."""
     return sum(
-        math.prod(depth) * sum(len(block.branches) for block in find_blocks(inner))
+        math.prod(depth) * sum(len(block.branches) for block in stream_blocks(inner))
         for inner, depth in graph.graphs()
     )
 

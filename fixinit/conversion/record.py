@@ -113,15 +113,26 @@ def record(plan, model, weights):
             for weight in plan.survey.weights
             if weight.role != "branch" and weight.call.body is None
         ],
-        assumptions=[] if folds else list(assumptions(plan)),
+        assumptions=[*_own_class(model), *([] if folds else assumptions(plan))],
     )
 
 
 def _is_removed(plan, operation, folds):
     wrapper = isinstance(operation, keras.layers.SpectralNormalization)
-    if folds:
-        return kinds.is_normalization(operation) and not plan.keep(operation)
-    return plan.removed(operation) or (wrapper and not plan.keep(operation))
+    normalizes = wrapper or kinds.is_normalization(operation)
+    if normalizes and not plan.keep(operation):
+        return True
+    return not folds and plan.removed(operation)
+
+
+def _own_class(model):
+    """What a functional model of the user's own class loses."""
+    kind = type(model)
+    if kind.__module__.partition(".")[0] not in ("keras", "fixinit"):
+        yield (
+            f"The model is a {kind.__name__}, the converted one a functional "
+            "keras.Model: methods of that class, such as `train_step`, are not in it."
+        )
 
 
 def _other(plan, weight, folds):

@@ -54,11 +54,14 @@ class Rewriter:
         self.made = {}
         self._applied = {}
         self._own, self._ends = {}, {}  # places of new calls, by those of old ones
+        self._owners = {}  # from ids of variables to the layers that hold them
 
     def model(self, model, record=None):
         """A functional model like the given one, after the edits."""
-        functional = functional_of(model)
-        tensors = {}
+        functional, tensors = functional_of(model), {}
+        for layer in functional._flatten_layers():
+            for variable in layer.weights:
+                self._owners.setdefault(id(variable), []).append(layer)
         for old in functional.inputs:
             tensors[id(old)] = self._input(old)
         for depth in sorted(functional._nodes_by_depth, reverse=True):
@@ -76,6 +79,7 @@ class Rewriter:
             new = keras.Model(inputs, outputs, name=model.name)
         else:
             new = ConvertedModel.make(inputs, outputs, model.name, record)
+        new.dtype_policy = model.dtype_policy
         if not model.trainable:
             new.trainable = False
         return new
@@ -105,12 +109,30 @@ class Rewriter:
                 y = y if made is None else made(y)
             else:
                 by_id = dict(zip(map(id, read), new, strict=True))
-                args, kwargs = node.arguments.fill_in(by_id)
+                args, kwargs = tree.map_structure(
+                    lambda x: self._variable(x, operation),
+                    node.arguments.fill_in(by_id),
+                )
                 y = made(*args, **kwargs)
         self._own[node] = _node_of(y)
         y = self._through(self.edits.after.get(node, []), y)
         self._ends[node] = _node_of(y)
         return y
+
+    def _variable(self, x, reader):
+        """The new model's variable where a call reads one, as tied weights do."""
+        if not isinstance(x, keras.Variable):
+            return x
+        for layer in self._owners.get(id(x), []):
+            for new in getattr(self.made.get(id(layer)), "weights", ()):
+                if (new.name, new.shape) == (x.name, x.shape):
+                    return new
+        raise ValueError(
+            f"`{reader.name}` reads the variable `{x.path}`, which no layer that the "
+            "model calls before holds, so that the converted model would share it with "
+            "this one. Call the layer that holds it first, or make the operation a "
+            "layer."
+        )
 
     def own_place(self, call):
         """The place in the new model of what stands for a call of the old one."""
@@ -217,16 +239,25 @@ def _node_of(outputs):
 def copy_state(rewriter, graph):
     """Statistics and vocabularies of the data stay, as `TextVectorization` has them."""
     for call in graph.calls:
-        old = call.operation
-        if not (hasattr(old, "adapt") and old.built):
-            continue
-        new, store = rewriter.made[id(old)], {}
-        old.save_own_variables(store)
-        new.load_own_variables(store)
-        if hasattr(old, "save_assets"):
-            with tempfile.TemporaryDirectory() as folder:
-                old.save_assets(folder)
-                new.load_assets(folder)
+        made = rewriter.made.get(id(call.operation))
+        if isinstance(made, keras.layers.Layer) and call.body is None:
+            # Also inside of wrappers and pipelines.
+            pairs = zip(
+                call.operation._flatten_layers(), made._flatten_layers(), strict=False
+            )
+            for old, new in pairs:
+                if hasattr(old, "adapt") and old.built and type(new) is type(old):
+                    _copy_own_state(old, new)
+
+
+def _copy_own_state(old, new):
+    store = {}
+    old.save_own_variables(store)
+    new.load_own_variables(store)
+    if hasattr(old, "save_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            old.save_assets(folder)
+            new.load_assets(folder)
 
 
 def cloned(layer):

@@ -1,39 +1,45 @@
-"""How much more comes out of a network, of which a little more goes in."""
+"""How much more comes out of a network that more goes into."""
 
 import math
 
+from fixinit.conversion.kernels import assumed_square
 from fixinit.graph import Instrument
 from fixinit.theory import Moments, follow
 
-# What a variance is multiplied by to see what follows.
-_MORE = 1.01
+# What the input's variance is multiplied by to see what follows.
+_MORE = 2.0
 
 
 def sensitivity(model, stems=()):
-    """The highest power of the input's variance that mean squares grow with.
+    """How much mean squares grow where the input's variance is doubled.
 
-    1 in a network of weights and ReLUs, where twice as much goes through as twice as
-    much, at any depth. SiLU, gates and products of two ways do more to larger signals:
-    powers multiply from layer to layer, and what is a little off becomes far off.
+    By 2 in a network of weights and ReLUs, at any depth. SiLU, gates and products of
+    two ways do more to larger signals: what is a little off becomes far off from layer
+    to layer. Single inputs are off by that much where networks are narrow.
 
     Args:
         model: The converted model, whose signals have the size that they are to have.
         stems: Layers that read data of variance 1, whatever is in front of them.
 
     Returns:
-        `(power, name)`, and of the call behind which it is that.
+        `(growth, name)`: the most, and of the call behind which it is that.
     """
     stems = {id(layer) for layer in stems}
     few, more = _Squares(stems, 1.0), _Squares(stems, _MORE)
     for squares in (few, more):
-        follow(model, squares, 0.0, squares.variance, approximate=True)
-    powers = {
-        name: math.log(more.found[name] / square) / math.log(_MORE)
+        follow(model, squares, 0.0, squares.variance, assume=assumed_square)
+    growths = {
+        name: _finite(more.found[name]) / square
         for name, square in few.found.items()
-        if 0 < square < math.inf and 0 < more.found[name] < math.inf
+        if 0 < square < math.inf
     }
-    name = max(powers, key=powers.get, default=None)
-    return powers.get(name, 1.0), name
+    name = max(growths, key=growths.get, default=None)
+    return growths.get(name, _MORE), name
+
+
+def _finite(square):
+    """What is not a number has been too large."""
+    return math.inf if math.isnan(square) else square
 
 
 class _Squares(Instrument):

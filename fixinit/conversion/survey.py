@@ -75,7 +75,7 @@ class Survey:
         self.num_branches = num_branches
         self.inside = inside
         self.gates = find_gates(graph)
-        self.blocks = find_blocks(graph)
+        self.blocks = stream_blocks(graph)
         self.consumers, self.producers = graph.consumers(), graph.producers()
         ways = [(block, i) for block in self.blocks for i in block.branches]
         self.branches = [Branch(*way, first_branch + i) for i, way in enumerate(ways)]
@@ -84,6 +84,8 @@ class Survey:
             branch.holds_branches = any(
                 call in merges or _has_blocks(call) for call in branch.way
             )
+            if branch.block.output != branch.block.merge.outputs[0]:
+                branch.end_activation = self.producers[branch.block.output]
         self._places = self._find_places()
         self._value_origins, self._origins = self._find_origins()
         for branch in self.branches:
@@ -313,9 +315,15 @@ class Survey:
         return names
 
 
+def stream_blocks(graph):
+    """The residual blocks of a graph, without those of gates."""
+    gates = find_gates(graph)
+    return [block for block in find_blocks(graph) if block.merge not in gates]
+
+
 def _has_blocks(call):
     """Whether a call is that of a stack with residual blocks."""
-    return call.body is not None and bool(find_blocks(call.body))
+    return call.body is not None and bool(stream_blocks(call.body))
 
 
 def _may_end(call):

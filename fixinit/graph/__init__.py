@@ -3,8 +3,10 @@
 from fixinit.graph.blocks import Block, find_blocks, find_gates, is_activation
 from fixinit.graph.calls import Call, Graph, trace
 from fixinit.graph.run import Instrument, run
+from fixinit.graph.sizes import UNKNOWN_SIZE, known_shapes, with_sizes
 
 __all__ = [
+    "UNKNOWN_SIZE",
     "Block",
     "Call",
     "Graph",
@@ -12,6 +14,8 @@ __all__ = [
     "find_blocks",
     "find_gates",
     "is_activation",
+    "known_shapes",
     "run",
     "trace",
+    "with_sizes",
 ]

@@ -118,7 +118,9 @@ def find_gates(graph):
 
     A product of two values that share an ancestor has a gate where one of the ways from
     there ends in a bounded activation, such as a sigmoid: that one. Where both do or
-    none does, it is the way with more weight layers.
+    none does, it is the way that reads nothing else than that ancestor, as conditions
+    do that scale a stream. Where that is so of both or none, it is the one with more
+    weight layers. What serves something else too is no gate.
 
     Example:
 
@@ -135,25 +137,46 @@ def find_gates(graph):
     Returns:
         Set of `fixinit.graph.Call`s.
     """
-    ways, found = _Ways(graph), set()
+    ways, found, products = _Ways(graph), set(), set()
     for call in graph.calls:
         # The classes of operations are not public.
         if type(call.operation).__name__ == "Multiply" and len(call.inputs) == 2:
-            _, pair = ways.from_fork(call)
+            fork, pair = ways.from_fork(call)
             if pair is None:
                 continue
-            bounded = [
-                bool(way) and activation_name(way[-1]) in _BOUNDED for way in pair
-            ]
-            weights = [sum(c.has_weights for c in way) for way in pair]
-            if len(set(bounded)) == 2:
-                found.update(pair[bounded.index(True)])
-            elif len(set(weights)) == 2:
-                found.update(pair[weights.index(max(weights))])
+            signs = (
+                [_is_bounded(way) for way in pair],
+                [bool(way) and ways.is_closed(fork, [way]) for way in pair],
+                [sum(c.has_weights for c in way) for way in pair],
+            )
+            for sign in signs:
+                if len(set(sign)) == 2:
+                    found.update(pair[sign.index(max(sign))])
+                    products.add(call)
+                    break
+    # What something else reads too is no part of a gate, nor is what is behind that.
+    for call in sorted(found, key=lambda call: call.outputs[0], reverse=True):
+        readers = [c for value in call.outputs for c in ways.consumers.get(value, [])]
+        if set(readers) - found - products or set(call.outputs) & set(graph.outputs):
+            found.remove(call)
     return found
 
 
 _BOUNDED = ("sigmoid", "hardsigmoid", "softmax", "tanh", "hardtanh")
+# What may stand behind that, and leaves the numbers as they are.
+_RESHAPES = (
+    *("GetItem", "Reshape", "Squeeze", "ExpandDims", "BroadcastTo", "Transpose"),
+    *("Permute", "Repeat", "RepeatVector", "Flatten", "Resize", "Resizing", "Dropout"),
+    *("UpSampling1D", "UpSampling2D", "UpSampling3D", "Split", "Cast"),
+)
+
+
+def _is_bounded(way):
+    """Whether a way ends in a bounded activation."""
+    last = next(
+        (c for c in way[::-1] if type(c.operation).__name__ not in _RESHAPES), None
+    )
+    return last is not None and activation_name(last) in _BOUNDED
 
 
 def activation_name(call):
@@ -212,6 +235,10 @@ class _Ways:
     def block(self, merge):
         """The residual block that ends in `merge`, `None` if none does."""
         fork, ways = self.from_fork(merge)
+        while not (ways is None or fork in merge.inputs or self.is_closed(fork, ways)):
+            # What is shared, as the normalization in front of parallel branches, may
+            # stand behind the place where the stream itself parts.
+            fork, ways = self._further(fork, merge)
         if ways is None:
             return None
         weights = [
@@ -220,9 +247,8 @@ class _Ways:
         ]
         depths = [depths for *depths, _ in weights]
         shortcut = _shortcut(merge.inputs, depths, fork)
-        shapes = {self.graph.specs[value].shape for value in merge.inputs}
-        closed = fork in merge.inputs or self._is_closed(fork, ways)
-        if shortcut is None or len(shapes) > 1 or not closed:
+        shapes = [self.graph.specs[value].shape for value in merge.inputs]
+        if shortcut is None or not _are_alike(shapes):
             return None
         branches = tuple(i for i in range(len(depths)) if i != shortcut)
         specs = self.graph.specs
@@ -254,7 +280,15 @@ class _Ways:
         fork = common.bit_length() - 1
         return fork, tuple(self._between(fork, value) for value in call.inputs)
 
-    def _is_closed(self, fork, ways):
+    def _further(self, fork, merge):
+        """The same from in front of what gives `fork`, if that has no weights."""
+        before = self.producers[fork]
+        if len(before.inputs) != 1 or before.has_weights:
+            return None, None
+        (fork,) = before.inputs
+        return fork, tuple(self._between(fork, value) for value in merge.inputs)
+
+    def is_closed(self, fork, ways):
         """Whether all that is read on some ways depends on where they part."""
         read = {value for way in ways for call in way for value in call.inputs}
         return all(self.ancestors[value] >> fork & 1 for value in read)
@@ -278,6 +312,14 @@ class _Ways:
         if len(readers) != 1 or readers[0].owner is not merge.owner:
             return None
         return readers[0] if is_activation(readers[0]) else None
+
+
+def _are_alike(shapes):
+    """Whether shapes may be the same: where a size is not known, it may be any."""
+    return len({len(shape) for shape in shapes}) == 1 and all(
+        len({size for size in sizes if size is not None}) <= 1
+        for sizes in zip(*shapes, strict=True)
+    )
 
 
 def _shortcut(values, depths, fork):

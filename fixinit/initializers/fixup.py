@@ -37,6 +37,9 @@ class Fixup(keras.initializers.VarianceScaling):
         seed: int or `keras.random.SeedGenerator`. As with every Keras
             initializer, an integer or `None` repeats the same values at every
             call: give each layer a seed of its own.
+        input_axes, output_axes: Lists of ints, the kernel's axes that a fan is counted
+            over, as in `keras.initializers.VarianceScaling`: `keras.layers.EinsumDense`
+            gives them.
 
     Raises:
         ValueError: If `num_branches < 1` or `branch_depth < 2`.
@@ -53,6 +56,8 @@ class Fixup(keras.initializers.VarianceScaling):
         mode="fan_out",
         distribution="untruncated_normal",
         seed=None,
+        input_axes=None,
+        output_axes=None,
     ):
         self.num_branches = check_positive_int("num_branches", num_branches)
         self.branch_depth = check_positive_int(
@@ -64,14 +69,20 @@ class Fixup(keras.initializers.VarianceScaling):
         )
         # The variance 2 / fan times the square of rule 2's factor.
         scale = 2.0 * self.num_branches ** (-1.0 / (self.branch_depth - 1))
-        super().__init__(scale, mode, distribution, seed=seed)
+        super().__init__(
+            scale,
+            mode,
+            distribution,
+            seed,
+            input_axes=input_axes,
+            output_axes=output_axes,
+        )
 
     def get_config(self):
         config = super().get_config()
+        del config["scale"]
         return {
             "num_branches": self.num_branches,
             "branch_depth": self.branch_depth,
-            "mode": config["mode"],
-            "distribution": config["distribution"],
-            "seed": config["seed"],
+            **config,
         }

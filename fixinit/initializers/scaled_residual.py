@@ -82,6 +82,9 @@ class ScaledResidual(keras.initializers.VarianceScaling):
             `"untruncated_normal"`, `"uniform"`.
         seed: int or `keras.random.SeedGenerator`. An integer or `None` repeats
             the same values at every call: give each layer a seed of its own.
+        input_axes, output_axes: Lists of ints, the kernel's axes that a fan is counted
+            over, as in `keras.initializers.VarianceScaling`: `keras.layers.EinsumDense`
+            gives them.
 
     Raises:
         ValueError: If an argument is outside its range.
@@ -99,9 +102,18 @@ class ScaledResidual(keras.initializers.VarianceScaling):
         mode="fan_in",
         distribution="truncated_normal",
         seed=None,
+        input_axes=None,
+        output_axes=None,
     ):
         factor = residual_scale(scale, num_branches, branch)
-        super().__init__(2.0 * factor**2, mode, distribution, seed=seed)
+        super().__init__(
+            2.0 * factor**2,
+            mode,
+            distribution,
+            seed,
+            input_axes=input_axes,
+            output_axes=output_axes,
+        )
         self.num_branches = int(num_branches)
         self.residual_scale = scale
         self.branch = int(branch)
@@ -109,10 +121,8 @@ class ScaledResidual(keras.initializers.VarianceScaling):
     def get_config(self):
         config = super().get_config()
         return {
+            **config,
             "num_branches": self.num_branches,
             "scale": self.residual_scale,
             "branch": self.branch,
-            "mode": config["mode"],
-            "distribution": config["distribution"],
-            "seed": config["seed"],
         }

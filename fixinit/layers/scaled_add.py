@@ -22,7 +22,7 @@ class ScaledAdd(keras.layers.Layer):
         **kwargs: The arguments of `keras.layers.Layer`.
 
     Input shape: a list `[shortcut, branch]` of two tensors of one shape, which
-        is also the output shape.
+        is also the output shape. Axes of unknown size may have any.
 
     Raises:
         ValueError: If the inputs are not two tensors of one shape.
@@ -35,7 +35,7 @@ class ScaledAdd(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, input_shape):
-        if len(input_shape) != 2 or tuple(input_shape[0]) != tuple(input_shape[1]):
+        if len(input_shape) != 2 or not _may_be_one(*input_shape):
             raise ValueError(
                 f"Layer `{self.name}` adds a shortcut and a branch of one shape. "
                 f"Received shapes: {input_shape}. Where a block changes the shape, "
@@ -50,7 +50,7 @@ class ScaledAdd(keras.layers.Layer):
         )
 
     def compute_output_shape(self, input_shape):
-        return tuple(input_shape[0])
+        return tuple(m or n for m, n in zip(*input_shape, strict=True))
 
     def compute_mask(self, inputs, mask=None):
         # As `keras.layers.Add`: what counts in one of the inputs counts.
@@ -64,6 +64,12 @@ class ScaledAdd(keras.layers.Layer):
             "shortcut_scale": self.shortcut_scale,
             "branch_scale": self.branch_scale,
         }
+
+
+def _may_be_one(first, second):
+    """Whether two shapes are the same where both sizes are known."""
+    pairs = zip(first, second, strict=False)
+    return len(first) == len(second) and all(m == n or None in (m, n) for m, n in pairs)
 
 
 def _scaled(x, factor):

@@ -6,7 +6,7 @@ from fixinit.theory import (
 )
 from fixinit.theory.activations import activation
 from fixinit.theory.criticality import critical_factor
-from fixinit.theory.follow import activation_gain, follow
+from fixinit.theory.follow import activation_gain, activation_square, follow
 from fixinit.theory.functions import Function
 from fixinit.theory.initial import weight_moments
 from fixinit.theory.mean_field import MeanField, critical_scale, edge_of_chaos
@@ -26,6 +26,7 @@ __all__ = [
     "Setting",
     "activation",
     "activation_gain",
+    "activation_square",
     "calculus",
     "critical_factor",
     "critical_scale",

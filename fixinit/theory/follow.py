@@ -10,7 +10,7 @@ from fixinit.theory.registry import Setting
 from fixinit.theory.rules.activations import activate
 
 
-def follow(model, instrument, input_mean=0.0, input_variance=1.0, approximate=False):
+def follow(model, instrument, input_mean=0.0, input_variance=1.0, assume=None):
     """Predicts the moments of every call, as `predict` does, and lets them be changed.
 
     Example:
@@ -31,22 +31,26 @@ def follow(model, instrument, input_mean=0.0, input_variance=1.0, approximate=Fa
             are `fixinit.theory.Moments` in the place of tensors, without a control.
             The blocks of stacks pass unseen.
         input_mean, input_variance: As in `predict`.
-        approximate: bool. `True` takes what is joined as independent where the
-            covariance is not known, and what a layer without a rule gives as
-            independent values of the largest mean square that it reads. By default
-            both are refused.
+        assume: Callable for calls whose effect the closed form does not know: from the
+            layer or operation and the largest mean square that it reads to the one that
+            it gives, in independent values. What is joined is then independent too,
+            where the covariance is not known, and axes of unknown size have
+            `fixinit.graph.UNKNOWN_SIZE` elements. By default all of this is refused.
 
     Returns:
-        List of the names of the calls without a rule; empty unless `approximate`.
+        List of the names of the calls for which `assume` was asked.
 
     Raises:
         ValueError: As `predict`.
     """
     traced = graph.trace(model)
     statistics = (input_mean, input_variance, 0.0, 0.0)
-    inputs = [walk.input_moments(traced.specs[v], statistics) for v in traced.inputs]
+    shapes = [traced.specs[v].shape for v in traced.inputs]
+    if assume is not None:
+        shapes = [graph.with_sizes(shape) for shape in shapes]
+    inputs = [walk.input_moments(shape, statistics) for shape in shapes]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        walked = walk.Walk(instrument=instrument, approximate=approximate)
+        walked = walk.Walk(instrument=instrument, assume=assume)
         walked.run(traced, inputs)
     return walked.assumed
 
@@ -73,16 +77,31 @@ def activation_gain(operation, variance=1.0):
         ValueError: If the activation is not known.
     """
 
-    def through(variance):
-        setting = Setting(operation.name, False, None, (1,))
-        x = Moments.inputs((1,), 0.0, variance)
-        holds = hasattr(operation, "kernel_initializer") or hasattr(
-            operation, "pointwise_initializer"
-        )
-        if isinstance(operation, keras.layers.Layer) and holds:
-            return activate(x, operation.activation, setting)
-        return walk.apply(operation, setting, [x], {})
-
-    if through(0.0).mean_square > 0:
+    if activation_square(operation, 0.0) > 0:
         return 1.0
-    return variance / through(variance).mean_square
+    return variance / activation_square(operation, variance)
+
+
+def activation_square(operation, variance=1.0):
+    """The mean square that an activation makes of normal numbers.
+
+    Example:
+
+    >>> round(fixinit.theory.activation_square(keras.layers.Activation("tanh")), 3)
+    0.394
+
+    Args:
+        operation: As in `activation_gain`.
+        variance: float, of what the activation reads; its mean is 0.
+
+    Raises:
+        ValueError: If the activation is not known.
+    """
+    setting = Setting(operation.name, False, None, (1,))
+    x = Moments.inputs((1,), 0.0, variance)
+    holds = hasattr(operation, "kernel_initializer") or hasattr(
+        operation, "pointwise_initializer"
+    )
+    if isinstance(operation, keras.layers.Layer) and holds:
+        return activate(x, operation.activation, setting).mean_square
+    return walk.apply(operation, setting, [x], {}).mean_square

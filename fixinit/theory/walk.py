@@ -90,22 +90,22 @@ def predict(
     statistics = (input_mean, input_variance, input_correlation, space_correlation)
     traced = graph.trace(model)
     walk = Walk(bool(training), batch_size, kernel_factor)
-    inputs = [input_moments(traced.specs[value], statistics) for value in traced.inputs]
+    inputs = [input_moments(traced.specs[v].shape, statistics) for v in traced.inputs]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         outputs = walk.run(traced, inputs)
         gradients = backward.gradients(outputs)
     return Prediction([row(gradients) for row in walk.rows])
 
 
-def input_moments(spec, statistics):
-    shape = tuple(spec.shape[1:]) or (1,)
-    if None in shape:
+def input_moments(shape, statistics):
+    sizes = tuple(shape[1:]) or (1,)
+    if None in sizes:
         raise ValueError(
             "The sizes of all axes of the inputs but the batch must be known. Received "
-            f"an input of shape {spec.shape}. Build the model on a fixed size, such as "
+            f"an input of shape {shape}. Build the model on a fixed size, such as "
             "keras.Input((224, 224, 3))."
         )
-    return Moments.inputs(shape, *statistics)
+    return Moments.inputs(sizes, *statistics)
 
 
 class Walk:
@@ -120,14 +120,14 @@ class Walk:
         batch_size=None,
         kernel_factor=1.0,
         instrument=None,
-        approximate=False,
+        assume=None,
     ):
         self.training, self.batch_size = training, batch_size
         self.kernel_factor = kernel_factor
-        self.approximate = approximate
+        self.assume = assume
         self.instrument = instrument or graph.Instrument()
         self.rows = []
-        self.assumed = []  # the names of calls without a rule
+        self.assumed = []  # the names of calls that `assume` was asked for
         self.drawn = {}  # from layers to the sources of what they have drawn
 
     def run(self, traced, inputs, suffix="", replaced=None):
@@ -141,6 +141,8 @@ class Walk:
         """
         values = dict(zip(traced.inputs, inputs, strict=True))
         instrument = graph.Instrument() if suffix else self.instrument
+        read = [x.shape + (x.total_channels,) for x in inputs]
+        shapes = graph.known_shapes(traced, read)
         for call in traced.calls:
             if call.is_input:
                 y = values[call.outputs[0]]
@@ -148,7 +150,7 @@ class Walk:
                 y = self._stack(call, values[call.inputs[0]], suffix)
             else:
                 operation = (replaced or {}).get(id(call.operation), call.operation)
-                y = self._call(traced, call, operation, values, instrument)
+                y = self._call(shapes, call, operation, values, instrument)
             (y,) = instrument.leave(call, [y], None)
             values[call.outputs[0]] = y
             if not (suffix and call.is_input):
@@ -171,37 +173,40 @@ class Walk:
 
         self.rows.append(row)
 
-    def _call(self, traced, call, operation, values, instrument):
+    def _call(self, shapes, call, operation, values, instrument):
         # Like Keras, which overrides what a layer was called with.
-        shape = tuple(traced.specs[call.outputs[0]].shape[1:])
+        shape = shapes[call.outputs[0]][1:]
         setting = Setting(
             call.name, self.training, self.batch_size, shape, self.kernel_factor
         )
         read = instrument.enter(call, [values[i] for i in call.inputs], None)
-        args, kwargs = call.fill(read)
         try:
-            y = apply(operation, setting, args, kwargs)
-        except Unknown:
-            if not self.approximate:
+            y = self._applied(call, operation, setting, read)
+        except ValueError:
+            if self.assume is None:
                 raise
-            return self._assume(traced, call, read, values)
-        except calculus.Dependent as error:
-            if not self.approximate:
-                raise ValueError(
-                    f"`{call.name}` {error}. {how_to_register(operation)}"
-                ) from None
-            args, kwargs = call.fill([_as_if_independent(x) for x in read])
-            y = apply(operation, setting, args, kwargs)
+            return self._assumed(shapes, call, operation, read, values)
         self._draw_once(call, [values[i].sources for i in call.inputs], y)
         return y
 
-    def _assume(self, traced, call, read, values):
-        """What a call without a rule gives, as large as the largest that it reads."""
+    def _applied(self, call, operation, setting, read):
+        try:
+            return apply(operation, setting, *call.fill(read))
+        except calculus.Dependent as error:
+            if self.assume is None:
+                raise ValueError(
+                    f"`{call.name}` {error}. {how_to_register(operation)}"
+                ) from None
+        read = [_as_if_independent(x) for x in read]
+        return apply(operation, setting, *call.fill(read))
+
+    def _assumed(self, shapes, call, operation, read, values):
+        """What a call gives whose effect the closed form does not know."""
         self.assumed.append(call.name)
-        size = max(x.mean_square for x in read)
+        size = self.assume(operation, max(x.mean_square for x in read))
         for value in call.outputs:
             # Of an axis that the batch has been moved to, one element is enough.
-            shape = [n or 1 for n in traced.specs[value].shape[1:]] or [1]
+            shape = [n or 1 for n in shapes[value][1:]] or [1]
             values[value] = Moments.inputs(shape, 0.0, size)
         return values[call.outputs[0]]
 
@@ -229,10 +234,6 @@ class Walk:
             x.sources = outside | drawn
             self._report(f"{call.name}{suffix}[{index}]", stack.block, x)
         return x
-
-
-class Unknown(ValueError):
-    """There is no rule for a layer or an operation."""
 
 
 def _as_if_independent(x):
@@ -269,7 +270,7 @@ def apply(operation, setting, args, kwargs):
             return calculus.apply(args[0], function)
     if rule is None:
         kind = type(operation).__name__
-        raise Unknown(
+        raise ValueError(
             f"What {kind} `{setting.name}` does to variances is not known. "
             + how_to_register(operation)
         )

@@ -202,8 +202,9 @@ def test_statistics_of_the_batch_may_be_kept():
     inputs = keras.Input((4,))
     norm = layers.BatchNormalization(name="norm")
     model = keras.Model(inputs, norm(inputs, training=True))
-    folded = fixinit.convert(model, weights="fold", keep=("norm",))
-    assert folded.get_layer("norm").name == "norm"
+    folded = fixinit.convert(trained(model), weights="fold", keep=("norm",))
+    x = normal(64, 4)
+    np.testing.assert_array_equal(folded.predict(x), model.predict(x))
 
 
 def test_explains_what_is_folded(capsys):
@@ -211,3 +212,40 @@ def test_explains_what_is_folded(capsys):
     record = fixinit.conversion.explain(model, weights="fold")
     assert "folded" in capsys.readouterr().out
     assert not any(b["zero"] for block in record.blocks for b in block["branches"])
+
+
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_spectral_normalization_in_front(use_bias):
+    wrapped = layers.SpectralNormalization(layers.Conv2D(4, 3, use_bias=use_bias))
+    inputs = keras.Input((6, 6, 3))
+    x = layers.BatchNormalization()(wrapped(inputs))
+    folded = check(keras.Model(inputs, x), normal(4, 6, 6, 3), affine=0)
+    taken = folded.conversion["removed"]
+    assert set(taken) == {"SpectralNormalization", "BatchNormalization"}
+
+
+def test_regularized_activities_stay_what_they_are():
+    inputs = keras.Input((4,))
+    dense = layers.Dense(4, activity_regularizer="l2")
+    model = keras.Model(inputs, layers.BatchNormalization()(dense(inputs)))
+    folded = check(model, normal(8, 4), affine=1)
+    x = normal(8, 4)
+    model(x), folded(x)
+    np.testing.assert_allclose(model.losses, folded.losses, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "wrap", [layers.TimeDistributed, lambda x: layers.Pipeline([x])]
+)
+def test_statistics_of_data_inside_of_wrappers(wrap):
+    data = 5 + 3 * normal(100, 4)
+    known = layers.Normalization()
+    known.adapt(data)
+    inputs = keras.Input((6, 4))
+    x = layers.BatchNormalization()(layers.Dense(8)(wrap(known)(inputs)))
+    model = trained(keras.Model(inputs, x))
+    x = 5 + 3 * normal(4, 6, 4)
+    folded = fixinit.convert(model, weights="fold").predict(x)
+    np.testing.assert_allclose(folded, model.predict(x), rtol=1e-4, atol=1e-5)
+    free = fixinit.convert(model, "rezero")
+    np.testing.assert_allclose(free.layers[1](x), model.layers[1](x), rtol=1e-6)

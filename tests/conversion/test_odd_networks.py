@@ -96,8 +96,11 @@ def test_activations_that_are_not_registered():
     inputs = keras.Input((8,))
     x = layers.BatchNormalization()(layers.Activation(squared)(dense()(inputs)))
     model = keras.Model(inputs, x + dense()(dense(activation=squared)(x)))
-    for weights in ("initialize", "fold"):
-        convert(model, weights=weights)
+    x = normal(4, 8)
+    folded = convert(model, weights="fold")
+    np.testing.assert_allclose(folded(x), model(x), rtol=1e-4, atol=1e-6)
+    held = [getattr(x, "activation", None) for x in convert(model).layers]
+    assert held.count(squared) == 2
 
 
 def test_frozen_models_stay_frozen():
@@ -203,12 +206,11 @@ def test_softmax_has_nothing_in_front_of_it():
 
 def test_calls_of_nested_models_keep_their_arguments():
     inner = keras.Sequential([keras.Input((8,)), layers.Dropout(0.9)], name="inner")
-    inputs = keras.Input((8,))
-    model = keras.Model(inputs, residual(inner(inputs, training=False)))
-    free = convert(model)
-    x = np.ones((4, 8), "float32")
-    outputs = ops.convert_to_numpy(free(x, training=None))
-    np.testing.assert_allclose(outputs, x, rtol=1e-6)
+    inputs, x = keras.Input((8,)), np.ones((4, 8), "float32")
+    for training in (False, True):
+        model = keras.Model(inputs, residual(inner(inputs, training=training)))
+        outputs = ops.convert_to_numpy(convert(model)(x, training=None))
+        assert np.allclose(outputs, x) is not training
 
 
 def test_keeps_spectral_normalization():
@@ -398,7 +400,7 @@ def test_embeddings_start_as_large_as_the_signal():
         assert abs(np.mean(table**2) - 1) < 5 * np.sqrt(2 / table.size)
         assert free.conversion["num_branches"] == 2
     text = said(model)
-    assert "is not known, and they are taken to keep it: attention" in text
+    assert "all else to keep what it reads: attention" in text
     assert "cannot be predicted" not in text
 
 
@@ -413,3 +415,71 @@ def test_frozen_embeddings_keep_what_they_know():
         embedding.trainable = not frozen
         (got,) = convert(model).get_layer("embedding").get_weights()
         assert np.array_equal(got, table) == frozen
+
+
+@pytest.mark.parametrize("weights", ["initialize", "fold"])
+def test_tied_weights_stay_tied(weights):
+    inputs = keras.Input((5,), dtype="int32")
+    table = layers.Embedding(20, 8, name="table")
+    x = residual(layers.BatchNormalization()(residual(table(inputs))))
+    model = keras.Model(inputs, ops.einsum("btd,vd->btv", x, table.embeddings))
+    free = convert(model, weights=weights)
+    tokens = np.arange(10).reshape(2, 5)
+    before = ops.convert_to_numpy(free(tokens))
+    table.embeddings.assign(ops.zeros((20, 8)))
+    np.testing.assert_array_equal(free(tokens), before)
+    free.get_layer("table").embeddings.assign(ops.zeros((20, 8)))
+    assert float(ops.max(ops.abs(free(tokens)))) == 0
+
+
+class Doubling(layers.Dense):
+    """Of unknown kind: it computes in its own way."""
+
+    def call(self, x):
+        return 2 * super().call(x)
+
+
+def test_spectral_normalization_of_unknown_kinds():
+    wrapper = layers.SpectralNormalization(Doubling(8), name="spectral")
+    inputs = keras.Input((8,))
+    free = convert(keras.Model(inputs, inputs + wrapper(layers.ReLU()(inputs))))
+    assert type(free.get_layer("spectral")) is Doubling
+    assert free.conversion["removed"] == {"SpectralNormalization": ["spectral"]}
+
+
+class Own(keras.Model):
+    """A functional model of the user's own class."""
+
+
+def test_models_of_an_own_class_become_models_of_keras():
+    inputs = keras.Input((8,))
+    model = Own(inputs, residual(inputs))
+    assert "The model is a Own" in said(model)
+    assert "Own" in fixinit.conversion.explain(model, weights="fold").assumptions[0]
+
+
+def test_policies_stay():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        inputs = keras.Input((8,))
+        model = keras.Model(inputs, residual(inputs))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert convert(model).dtype_policy.name == "mixed_bfloat16"
+
+
+def test_names_of_layers_that_stay_are_taken():
+    x = inputs = keras.Input((8,))
+    x = dense(name="fc_scalar_bias")(layers.ReLU()(x))
+    free = convert(keras.Model(inputs, x + dense(name="fc")(dense()(x))))
+    assert isinstance(free.get_layer("fc_scalar_bias"), layers.Dense)
+    assert isinstance(free.get_layer("fc_scalar_bias_"), fixinit.layers.ScalarBias)
+
+
+def test_additions_of_models_that_are_called_twice_keep_their_names():
+    inputs = keras.Input((8,))
+    sum_ = layers.Add(name="sum")([inputs, dense()(layers.ReLU()(inputs))])
+    inner = keras.Model(inputs, sum_, name="inner")
+    free = convert(keras.Model(inputs, inner(inner(inputs))), "scaled_residual")
+    merge = free.get_layer("inner").get_layer("sum")
+    assert isinstance(merge, fixinit.layers.ScaledAdd)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from fixinit import graph, theory
+from fixinit.conversion.kernels import assumed_square
 from fixinit.conversion.kinds import NORMALIZATIONS
 from tests.conversion import graphs
 from tests.conversion.helpers import convert, normal, still
@@ -67,7 +68,7 @@ def in_closed_form(model):
             return outputs
 
     last = Last()
-    theory.follow(model, last, approximate=True)
+    theory.follow(model, last, assume=assumed_square)
     return last.mean_square
 
 

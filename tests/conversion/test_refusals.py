@@ -25,6 +25,13 @@ class Hiding(layers.Layer):
         return self.norm(x)
 
 
+class Conditioned(layers.LayerNormalization):
+    """A normalization that does more than that."""
+
+    def call(self, x):
+        return 1 + super().call(x)
+
+
 class Subclassed(keras.Model):
     def call(self, x):
         return x
@@ -142,7 +149,7 @@ def test_explains_before_anything_is_done(capsys):
 def test_explains_what_cannot_be_predicted():
     inputs = keras.Input((None, 8))
     x = layers.add([inputs, layers.Dense(8)(layers.ReLU()(layers.Dense(8)(inputs)))])
-    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalMaxPooling1D()(x)))
+    model = keras.Model(inputs, layers.Dense(2)(layers.Reshape((2, 12))(x)))
     record = explain(model, "rezero")
     assert any("cannot be predicted" in text for text in record.assumptions)
     assert record.to_dict() == fixinit.convert(model, "rezero").conversion
@@ -158,3 +165,46 @@ def test_explanations_fit_a_terminal():
     assert max(map(len, text.splitlines())) <= 80
     for name in names[:4]:
         assert name in text
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        (lambda: Conditioned(name="own"), "own"),
+        (
+            lambda: layers.TimeDistributed(
+                layers.SpectralNormalization(layers.Dense(8), name="spectral"),
+                name="wrapper",
+            ),
+            "spectral",
+        ),
+    ],
+)
+@pytest.mark.parametrize("weights", ["initialize", "fold"])
+def test_normalization_in_a_way_of_its_own(part, name, weights):
+    model = model_of(part(), shape=(3, 8))
+    with pytest.raises(ValueError, match=rf"normalizes in a way of its own.*{name}"):
+        fixinit.convert(model, weights=weights)
+    kept = fixinit.convert(model, keep=[model.layers[1].name])
+    assert type(kept.layers[1]) is type(model.layers[1])
+
+
+def test_lambdas_inside_of_wrappers():
+    wrapped = layers.TimeDistributed(layers.Lambda(lambda x: x), name="wrapper")
+    with pytest.raises(ValueError, match=r"Lambda.*wrapper"):
+        fixinit.convert(model_of(wrapped, shape=(3, 8)))
+
+
+def test_what_is_kept_is_a_tuple():
+    with pytest.raises(TypeError, match=r"keep=\(\)"):
+        fixinit.convert(model_of(), keep=None)
+
+
+def test_variables_of_no_layer():
+    """The converted model would share them with the one that it was made of."""
+    table = keras.Variable(ops.ones((8, 8)), name="table")
+    inputs = keras.Input((8,))
+    x = ops.matmul(inputs, table)
+    model = keras.Model(inputs, x + layers.Dense(8)(layers.ReLU()(x)))
+    with pytest.raises(ValueError, match=r"reads the variable `table`"):
+        fixinit.convert(model)

@@ -141,3 +141,23 @@ def test_a_training_step_of_its_own_does_not_matter():
 def test_refuses_what_has_no_graph(model, error, message):
     with pytest.raises(error, match=message):
         graph.trace(model)
+
+
+def test_shapes_for_inputs_of_a_size():
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, strides=2)(inputs)
+    x = keras.ops.relu(fixinit.layers.Stack(keras.layers.Conv2D(4, 1), 2)(x))
+    traced = graph.trace(keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x)))
+    shapes = graph.known_shapes(traced, [(9, 7, 3)])
+    small, batch = (None, 4, 3, 4), None
+    assert shapes == [(batch, 9, 7, 3), small, small, small, (batch, 4)]
+    assert graph.with_sizes((None, None, 3)) == (None, graph.UNKNOWN_SIZE, 3)
+
+
+def test_shapes_that_do_not_fit():
+    inputs = keras.Input((None, 3))
+    traced = graph.trace(
+        keras.Model(inputs, keras.layers.Reshape((4, 3), name="four")(inputs))
+    )
+    with pytest.raises(ValueError, match=r"`four` cannot say .*\(None, 5, 3\)"):
+        graph.known_shapes(traced, [(5, 3)])

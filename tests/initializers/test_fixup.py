@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import fixinit
 from fixinit.initializers import Fixup
 
 
@@ -82,3 +83,27 @@ def test_refuses_a_branch_of_one_layer_and_says_what_to_use():
 def test_refuses_an_unknown_mode():
     with pytest.raises(ValueError, match="mode"):
         Fixup(10, mode="fan_sideways")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **axes: Fixup(16, mode="fan_in", seed=0, **axes),
+        lambda **axes: fixinit.initializers.ScaledResidual(16, seed=0, **axes),
+    ],
+)
+def test_einsum_dense_says_over_which_axes_fans_are_counted(make):
+    """Heads: each output sums up 64 numbers, not 64 x 4 as Keras counts shapes."""
+    layer = keras.layers.EinsumDense(
+        "abc,cde->abde", (None, 4, 128), kernel_initializer=make()
+    )
+    layer.build((None, 8, 64))
+    axes = {"input_axes": [0], "output_axes": [1, 2]}
+    expected = make(**axes)((64, 4, 128))
+    np.testing.assert_array_equal(
+        *map(keras.ops.convert_to_numpy, (layer.kernel, expected))
+    )
+    # 32,768 samples: five standard errors of a variance.
+    variance = float(keras.ops.var(layer.kernel))
+    scale = make().scale
+    assert variance == pytest.approx(scale / 64, rel=5 * (2 / 32768) ** 0.5)

@@ -40,3 +40,12 @@ def test_masks_as_an_addition_does(masks):
     assert (expected is None) == (got is None)
     if got is not None:
         np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (expected, got)))
+
+
+def test_sizes_may_be_unknown():
+    known, unknown = keras.Input((6, 3)), keras.Input((None, 3))
+    assert ScaledAdd()([known, unknown]).shape == (None, 6, 3)
+    assert ScaledAdd()([unknown, known]).shape == (None, 6, 3)
+    assert ScaledAdd()([unknown, unknown]).shape == (None, None, 3)
+    with pytest.raises(ValueError, match="one shape"):
+        ScaledAdd()([known, keras.Input((None, 4))])

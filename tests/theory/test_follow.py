@@ -3,7 +3,7 @@ import pytest
 from keras import layers, ops
 
 from fixinit.graph import Instrument
-from fixinit.theory import calculus, follow
+from fixinit.theory import activation_square, calculus, follow
 
 
 class Sizes(Instrument):
@@ -17,6 +17,10 @@ class Sizes(Instrument):
             outputs = [calculus.scale(y, 2**0.5) for y in outputs]
         self.found[call.name] = outputs[0].mean_square
         return outputs
+
+
+def keeps(operation, mean_square):
+    return mean_square
 
 
 def test_what_is_changed_goes_on():
@@ -36,7 +40,7 @@ def test_layers_without_a_rule_keep_the_largest_size_that_they_read():
     with pytest.raises(ValueError, match="MultiHeadAttention `attention`"):
         follow(model, Sizes())
     sizes = Sizes()
-    assert follow(model, sizes, approximate=True) == ["attention", "lstm"]
+    assert follow(model, sizes, assume=keeps) == ["attention", "lstm"]
     assert sizes.found["attention"] == pytest.approx(1)
     assert sizes.found["relu"] == pytest.approx(0.5)
 
@@ -52,4 +56,33 @@ def test_inputs_of_one_number():
 def test_the_axis_of_the_batch_that_is_moved_counts_as_one():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, ops.stack([inputs, -inputs], axis=0))
-    assert "stack" in follow(model, Sizes(), approximate=True)[-1]
+    assert "stack" in follow(model, Sizes(), assume=keeps)[-1]
+
+
+def test_axes_of_unknown_size():
+    inputs = keras.Input((None, 8))
+    x = layers.MaxPooling1D(name="pool")(layers.ReLU(name="relu")(inputs))
+    model = keras.Model(inputs, x)
+    with pytest.raises(ValueError, match="must be known"):
+        follow(model, Sizes())
+    sizes, fixed = Sizes(), Sizes()
+    assert follow(model, sizes, assume=keeps) == []
+    inputs = keras.Input((10, 8))
+    x = layers.MaxPooling1D(name="pool")(layers.ReLU(name="relu")(inputs))
+    follow(keras.Model(inputs, x), fixed)
+    assert sizes.found["relu"] == pytest.approx(fixed.found["relu"])
+    assert sizes.found["pool"] == pytest.approx(fixed.found["pool"])
+
+
+@pytest.mark.parametrize(
+    ("activation", "variance", "square"),
+    [
+        ("relu", 4.0, 2.0),
+        # sigmoid(z) = (1 + tanh(z / 2)) / 2
+        ("sigmoid", 1e9, 0.5),
+        ("tanh", 1e9, 1.0),
+    ],
+)
+def test_squares_behind_activations(activation, variance, square):
+    for layer in (layers.Activation(activation), layers.Dense(3, activation)):
+        assert activation_square(layer, variance) == pytest.approx(square, rel=1e-3)

@@ -107,6 +107,17 @@ def test_convolutions(options):
         ),
         ([lambda: layers.EinsumDense("ab,bc->ac", (WIDTH,))], (64,)),
         ([lambda: layers.EinsumDense("abc,cd->abd", (None, WIDTH))], (5, 64)),
+        (
+            [
+                lambda: layers.EinsumDense(
+                    "abc,cd->abd",
+                    (None, WIDTH),
+                    bias_axes="d",
+                    bias_initializer=keras.initializers.RandomNormal(stddev=0.5),
+                )
+            ],
+            (5, 64),
+        ),
         ([lambda: layers.Dense(WIDTH, "relu")], (5, 64)),
     ],
     ids=lambda value: None,

@@ -44,7 +44,9 @@ def einsum_dense(layer, setting, x):
     units = setting.output_shape[-1]
     shape = tuple(layer.kernel.shape)
     weight = _kernel(layer.kernel_initializer, shape, setting)
-    bias = _bias(layer, (units,)) if layer.bias_axes else (0.0, 0.0)
+    bias = (0.0, 0.0)
+    if layer.bias is not None:
+        bias = weight_moments(layer.bias_initializer, (units,))
     y = calculus.mix(x, [], units, weight, bias=bias)
     return activate(y, layer.activation, setting)
 

@@ -1,0 +1,70 @@
+"""Axes whose size a model leaves open, as in networks for images of any size."""
+
+import keras
+from keras import tree
+
+# What such an axis of an input counts as: enough for a few pooling layers.
+UNKNOWN_SIZE = 64
+
+
+def with_sizes(shape):
+    """A shape whose axes all have a size, but for the batch.
+
+    Example:
+
+    >>> fixinit.graph.with_sizes((None, None, 3))
+    (None, 64, 3)
+
+    Args:
+        shape: Tuple of ints and `None`.
+    """
+    return (*shape[:1], *(n or UNKNOWN_SIZE for n in shape[1:]))
+
+
+def known_shapes(graph, read):
+    """The shapes of all values of a graph, for inputs of some shapes.
+
+    Example:
+
+    >>> inputs = keras.Input((None, 3))
+    >>> model = keras.Model(inputs, keras.layers.MaxPooling1D()(inputs))
+    >>> fixinit.graph.known_shapes(fixinit.graph.trace(model), [(10, 3)])
+    [(None, 10, 3), (None, 5, 3)]
+
+    Args:
+        graph: `fixinit.graph.Graph`.
+        read: List of shapes of the inputs, without the batch.
+
+    Returns:
+        List of tuples, the batch in front. Those of the graph itself where it leaves
+        nothing open.
+
+    Raises:
+        ValueError: If a layer cannot say the shape of what it gives.
+    """
+    shapes = [tuple(spec.shape) for spec in graph.specs]
+    if not any(None in shapes[value][1:] for value in graph.inputs):
+        return shapes
+    known = {}
+    for value, given in zip(graph.inputs, read, strict=True):
+        batch, *sizes = shapes[value]
+        shape = (batch, *(given if None in sizes else sizes))
+        known[value] = keras.KerasTensor(shape, graph.specs[value].dtype)
+    for call in graph.calls:
+        if not call.is_input:
+            known.update(zip(call.outputs, _outputs(call, known), strict=True))
+    return [tuple(known[value].shape) for value in range(len(shapes))]
+
+
+def _outputs(call, known):
+    args, kwargs = call.fill([known[value] for value in call.inputs])
+    if call.body is not None:
+        return [known[call.inputs[0]]]  # a stack keeps the shape
+    try:
+        return tree.flatten(call.operation.compute_output_spec(*args, **kwargs))
+    except Exception as error:
+        shapes = [known[value].shape for value in call.inputs]
+        raise ValueError(
+            f"`{call.name}` cannot say what it gives for inputs of shape {shapes}: "
+            f"{error}"
+        ) from error
