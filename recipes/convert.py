@@ -125,8 +125,13 @@ def _train(settings, model, x):
     optimizer = keras.optimizers.SGD(settings.learning_rate, momentum=0.9)
     model.compile(fixinit.optimizers.with_scalar_learning_rate(optimizer), "mse")
     rng = np.random.default_rng([settings.seed, 1])
-    y = rng.normal(size=(len(x), *model.output_shape[1:])).astype("float32")
-    return [float(model.train_on_batch(x, y)) for _ in range(settings.steps)]
+    y = keras.tree.map_structure(
+        lambda output: rng.normal(size=output.shape).astype("float32"), model(x)
+    )
+    found = (
+        model.train_on_batch(x, y, return_dict=True) for _ in range(settings.steps)
+    )
+    return [float(losses["loss"]) for losses in found]
 
 
 def _arm(results, version):

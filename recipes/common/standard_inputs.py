@@ -7,39 +7,51 @@ import fixinit
 
 
 def standard_inputs(model, num_samples, seed=0):
-    """Random inputs of a model with one input.
+    """Random inputs of a model.
 
     Networks are initialized for standardized data. Those that scale or standardize it
     themselves, as most of `keras.applications` do, get data for which that gives it.
+    Where a model reads integers, they are rows of its embeddings.
 
     Args:
-        model: Functional or Sequential `keras.Model`; the sizes of all axes are known.
+        model: Functional or Sequential `keras.Model`. Axes of unknown size get
+            `fixinit.graph.UNKNOWN_SIZE` elements.
         num_samples: int.
         seed: int.
 
     Returns:
-        Array of float32.
+        Array, or, for several inputs, arrays in the structure of `model.input`.
     """
-    shape = tuple(model.input_shape[1:])
-    if None in shape:
-        raise ValueError(
-            f"The sizes of all axes of the inputs must be known. Received: {shape}."
-        )
-    x = np.random.default_rng(seed).normal(size=(num_samples, *shape))
-    return as_read(model, x)
+    rng, found = np.random.default_rng(seed), []
+    for index, spec in enumerate(model.inputs):
+        shape = (num_samples, *fixinit.graph.with_sizes(spec.shape)[1:])
+        if "int" in spec.dtype:
+            found.append(rng.integers(_rows(model), size=shape).astype(spec.dtype))
+        else:
+            found.append(as_read(model, rng.normal(size=shape), index))
+    return keras.tree.pack_sequence_as(model.input, found)
 
 
-def as_read(model, x):
+def _rows(model):
+    """Those of the model's smallest embedding."""
+    tables = (
+        x for x in model._flatten_layers() if isinstance(x, keras.layers.Embedding)
+    )
+    return min((table.input_dim for table in tables), default=2)
+
+
+def as_read(model, x, index=0):
     """Data for which a model, behind what it does to its data, computes on `x`.
 
     Args:
         model: As for `standard_inputs`.
         x: Array, standardized data.
+        index: int, of the input that gets it.
 
     Returns:
         Array of float32.
     """
-    for layer in reversed(list(_preprocessing(model))):
+    for layer in reversed(list(_preprocessing(model, index))):
         if isinstance(layer, keras.layers.Rescaling):
             x = (x - np.asarray(layer.offset)) / np.asarray(layer.scale)
         else:
@@ -50,10 +62,10 @@ def as_read(model, x):
     return x.astype("float32")
 
 
-def _preprocessing(model):
+def _preprocessing(model, index):
     """The layers that scale the data, in order."""
     graph = fixinit.graph.trace(model)
-    consumers, value = graph.consumers(), graph.inputs[0]
+    consumers, value = graph.consumers(), graph.inputs[index]
     while True:
         readers = consumers.get(value, [])
         kinds = (keras.layers.Rescaling, keras.layers.Normalization)

@@ -4,7 +4,7 @@ import pytest
 
 import fixinit
 from recipes.common.standard_inputs import standard_inputs
-from recipes.convert import EXPERIMENT, claims
+from recipes.convert import EXPERIMENT, claims, measure
 
 
 def small_model(path):
@@ -59,3 +59,22 @@ def test_inputs_are_standard_behind_what_the_model_does_to_them(tmp_path):
     outputs = keras.ops.convert_to_numpy(inner(x))
     assert abs(np.mean(outputs)) < 5 / np.sqrt(outputs.size)
     assert abs(np.var(outputs) - 1) < 5 * np.sqrt(2 / outputs.size)
+
+
+def test_networks_of_several_inputs_and_outputs_and_of_any_size(tmp_path):
+    images = keras.Input((None, None, 3), name="images")
+    words = keras.Input((5,), dtype="int32", name="words")
+    x = keras.layers.Conv2D(8, 3, padding="same")(images)
+    e = keras.layers.Embedding(7, 8)(words)
+    for _ in range(2):
+        x = x + keras.layers.Conv2D(8, 3, padding="same")(
+            keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+        )
+    pooled = keras.layers.GlobalAveragePooling2D()(x)
+    y = keras.layers.Dense(3)(pooled + keras.layers.GlobalAveragePooling1D()(e))
+    path = tmp_path / "several.keras"
+    keras.Model({"images": images, "words": words}, [y, x]).save(path)
+    asked = EXPERIMENT.settings(model=str(path), batch_size=4, steps=2)
+    measured = measure(asked, "converted")
+    assert measured["normalizations"] == 0
+    assert np.all(np.isfinite(measured["losses"]))
