@@ -64,9 +64,8 @@ class Settings(experiment.Settings):
     seeds: tuple[int, ...] = setting(
         (0, 1, 2), "Seeds of the runs.", quick=(0,), at_least=0
     )
-    epochs: int = setting(
-        15, "Epochs of each run; twice as many on digits, which are fewer.", quick=1
-    )
+    epochs: int = setting(15, "Epochs of each run on MNIST-1D.", quick=1)
+    image_epochs: int = setting(60, "Epochs of each run on digits.", quick=1)
     batch_size: int = setting(32, "Samples in a batch.")
     clip_norm: float = setting(1.0, "The most that the norm of a gradient may be.")
     samples: int = setting(4000, "Training samples, at most.", quick=128)
@@ -180,7 +179,8 @@ def _turns(settings, runs, rates, seed):
     for version, run in runs.items():
         run.reset(rates[version], seed)
         data = run.data  # of both
-    epochs, size = settings.epochs * (1 + data.is_image), settings.batch_size
+    epochs = settings.image_epochs if data.is_image else settings.epochs
+    size = settings.batch_size
     for epoch in range(epochs):
         last = epoch + 1 == epochs
         samples = data.x_train, data.y_train

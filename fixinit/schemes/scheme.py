@@ -99,7 +99,12 @@ class Scheme:
         return []
 
     def after_branch(self, site):
-        """Layers at the end of the residual branch whose last weight is `site`."""
+        """Layers at the end of the residual branch whose last weight is `site`.
+
+        Those that start it at zero are a `fixinit.layers.ScalarMultiplier` or a
+        `keras.layers.BatchNormalization`, where `fixinit.convert` can open it: branches
+        that hold others do not start at zero there.
+        """
         return []
 
     def after_projection(self, site):

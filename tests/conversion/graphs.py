@@ -23,6 +23,7 @@ class Unit:
     activation: str
     preactivation: bool
     branches: int
+    shares: bool
     gate: bool
     fused: bool
     nested: bool
@@ -37,6 +38,7 @@ units = st.builds(
     activation=st.sampled_from(["relu", "gelu", "silu", "leaky_relu", "tanh"]),
     preactivation=st.booleans(),
     branches=st.sampled_from([1, 1, 1, 2]),
+    shares=st.booleans(),
     gate=st.sampled_from([False, False, True]),
     fused=st.sampled_from([False, False, True]),
     nested=st.sampled_from([False, False, False, True]),
@@ -63,12 +65,19 @@ def weight(width, rank, activation=None):
 
 
 def block(unit, x, width, rank):
-    parts = [branch(unit, x, width, rank) for _ in range(unit.branches)]
+    start = in_front(unit, x) if unit.shares else x
+    parts = [branch(unit, start, width, rank) for _ in range(unit.branches)]
     if unit.join == "layer":
         return layers.add([*parts, x])
     for part in parts:
         x = x + part if unit.join == "operator" else keras.ops.add(part, x)
     return x
+
+
+def in_front(unit, x):
+    """What the branches of a block may share: normalization, and its activation."""
+    x = NORMS[unit.norm]()(x)
+    return layers.Activation(unit.activation)(x) if unit.preactivation else x
 
 
 def branch(unit, x, width, rank):
@@ -77,7 +86,8 @@ def branch(unit, x, width, rank):
         last = index == unit.depth - 1
         inner = width if last else unit.widen * width
         if unit.preactivation:
-            y = layers.Activation(unit.activation)(NORMS[unit.norm]()(y))
+            if index or not unit.shares:
+                y = in_front(unit, y)
             y = weight(inner, rank)(y)
             continue
         if last:
