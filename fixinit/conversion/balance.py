@@ -52,8 +52,6 @@ def balance(model, plan, rewriter):
                 f"Sizes of kernels that keep signals did not settle in {_PASSES} "
                 f"passes. {_LOOK}"
             )
-        stems = [k.layer for k in plan.kernels if k.weight.role == "stem"]
-        growth, name = sensitivity(model, stems)
     except ValueError as error:
         return [
             "Kernels have He's variances, by the terms that an output sums up and the "
@@ -66,6 +64,8 @@ def balance(model, plan, rewriter):
             "are taken to sum up independent numbers, all else to keep what it reads: "
             f"{some(assumed)}."
         )
+    stems = [k.layer for k in plan.kernels if k.weight.role == "stem"]
+    growth, name = sensitivity(model, stems)
     if growth > _MOST_GROWTH:
         said.append(
             "Signals may vanish or explode: twice as much at the input, in mean "
@@ -135,7 +135,8 @@ class _Sizes(Instrument):
         if kinds.is_fused(call):
             wanted = kernels.wanted_behind(call.operation)
             exact = kernels.is_homogeneous(call.operation)
-        while True:
+        # What saturates gives what it can, whatever pools it.
+        while wanted == 1:
             readers = self.plan.survey.consumers.get(call.outputs[0], [])
             if len(readers) != 1:
                 break

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from keras import tree
 
 from fixinit.conversion import kinds
 from fixinit.conversion.rewrite import (
@@ -52,8 +53,13 @@ class _Folding:
         self.graph, self.keep = graph, keep
         self.edits, self.values, self.affine = Edits(), {}, []
         self._producers, self._consumers = graph.producers(), graph.consumers()
-        self._calls = {}
+        self._calls, self._read = {}, set()  # ids of variables that operations read
         for call in graph.calls:
+            if call.node is not None:
+                read = tree.flatten(
+                    [call.node.arguments.args, call.node.arguments.kwargs]
+                )
+                self._read |= {id(x) for x in read if isinstance(x, keras.Variable)}
             self._calls.setdefault(id(call.operation), []).append(call)
         for call in graph.calls:
             self._add(call)
@@ -132,6 +138,8 @@ class _Folding:
             return None
         if call.operation is not layer:
             return None  # one of its own for every step of time
+        if any(id(variable) in self._read for variable in operation.weights):
+            return None  # tied: something else would change too
         if kinds.constraints(inner) or inner.activity_regularizer is not None:
             return None  # training would undo it, or sees something else
         if layer.trainable and not operation.trainable:

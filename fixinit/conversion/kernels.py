@@ -37,9 +37,19 @@ def fitted(initializer, layer, argument, gain=2.0):
     """
     if not isinstance(initializer, keras.initializers.VarianceScaling):
         return initializer
-    counted = dict(
-        zip(("fan_in", "fan_out"), _keras_fans(layer, argument), strict=True)
+    if isinstance(layer, keras.layers.EinsumDense):
+        # Keras gives them only to what it finds unwrapped.
+        axes = dict(
+            zip(("input_axes", "output_axes"), _einsum_axes(layer), strict=True)
+        )
+        config = {**initializer.get_config(), **axes}
+        initializer = type(initializer).from_config(config)
+    found = fans(
+        tuple(kinds.kernel_of(layer, argument).shape),
+        initializer.input_axes,
+        initializer.output_axes,
     )
+    counted = dict(zip(("fan_in", "fan_out"), found, strict=True))
     real = dict(zip(("fan_in", "fan_out"), real_fans(layer, argument), strict=True))
     for fan in (counted, real):
         fan["fan_avg"] = (fan["fan_in"] + fan["fan_out"]) / 2
@@ -57,8 +67,14 @@ def rescaled(initializer, factor):
     return Rescaled(initializer, math.sqrt(factor))
 
 
-def _keras_fans(layer, argument):
-    return fans(tuple(kinds.kernel_of(layer, argument).shape))
+def _einsum_axes(layer):
+    """The axes of a kernel that are summed up, and those that are new."""
+    inputs, rest = layer.equation.split(",")
+    kernel, outputs = rest.split("->")
+    return (
+        [index for index, axis in enumerate(kernel) if axis not in outputs],
+        [index for index, axis in enumerate(kernel) if axis not in inputs],
+    )
 
 
 def real_fans(layer, argument):
@@ -68,13 +84,7 @@ def real_fans(layer, argument):
     if isinstance(layer, keras.layers.Embedding):
         return 1, 1  # one row is read, nothing added up
     if isinstance(layer, keras.layers.EinsumDense):
-        inputs, rest = layer.equation.split(",")
-        kernel, outputs = rest.split("->")
-        sizes = dict(zip(kernel, shape, strict=True))
-        return (
-            math.prod(size for axis, size in sizes.items() if axis not in outputs),
-            math.prod(size for axis, size in sizes.items() if axis not in inputs),
-        )
+        return fans(shape, *_einsum_axes(layer))
     if argument == "depthwise_initializer":
         # Each output reads one channel.
         return fan_in // shape[-2], fan_out

@@ -77,10 +77,15 @@ class Placing:
 
     def rename(self, taken):
         """Gives other names to layers that have those of layers that stay."""
-        for made in [*self.edits.before.values(), *self.edits.after.values()]:
-            for layer in made:
-                while layer.name in taken:
-                    layer.name += "_"
+        self.edits.taken = taken
+        added = [*self.edits.before.values(), *self.edits.after.values()]
+        for place, (merge, *_) in self.edits.merges.items():
+            operation = getattr(place, "operation", place)
+            if merge.name != operation.name:
+                added.append([merge])
+        for layer in (layer for made in added for layer in made):
+            while layer.name in taken:
+                layer.name += "_"
 
 
 def named_at(graph, call, answer, prefix):

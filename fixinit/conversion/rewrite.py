@@ -4,6 +4,7 @@ import dataclasses
 import tempfile
 
 import keras
+import numpy as np
 from keras import tree
 
 from fixinit.conversion.converted import ConvertedModel
@@ -25,6 +26,7 @@ class Edits:
             are added up first.
         shared: Set of ids of `ResidualBlock`s whose shortcut reads its input through
             what is put in front of the branch.
+        taken: Set of the names of layers that stay.
     """
 
     layers: dict = dataclasses.field(default_factory=dict)
@@ -32,6 +34,7 @@ class Edits:
     after: dict = dataclasses.field(default_factory=dict)
     merges: dict = dataclasses.field(default_factory=dict)
     shared: set = dataclasses.field(default_factory=set)
+    taken: set = dataclasses.field(default_factory=set)
 
 
 def place_of(call):
@@ -123,10 +126,14 @@ class Rewriter:
         """The new model's variable where a call reads one, as tied weights do."""
         if not isinstance(x, keras.Variable):
             return x
-        for layer in self._owners.get(id(x), []):
-            for new in getattr(self.made.get(id(layer)), "weights", ()):
-                if (new.name, new.shape) == (x.name, x.shape):
-                    return new
+        # The innermost layer that holds it says best which of its weights it is.
+        for layer in reversed(self._owners.get(id(x), [])):
+            made = getattr(self.made.get(id(layer)), "weights", ())
+            if len(made) == len(layer.weights):
+                return made[[id(variable) for variable in layer.weights].index(id(x))]
+            alike = [v for v in made if (v.name, v.shape) == (x.name, x.shape)]
+            if len(alike) == 1:
+                return alike[0]
         raise ValueError(
             f"`{reader.name}` reads the variable `{x.path}`, which no layer that the "
             "model calls before holds, so that the converted model would share it with "
@@ -153,9 +160,10 @@ class Rewriter:
     def _merge(self, layer, shortcut, branches, tensors):
         branch = tensors[branches[0]]
         if len(branches) > 1:
-            total = keras.layers.Add(
-                name=f"{layer.name}_branches", dtype=layer.dtype_policy
-            )
+            name = f"{layer.name}_branches"
+            while name in self.edits.taken:
+                name += "_"
+            total = keras.layers.Add(name=name, dtype=layer.dtype_policy)
             branch = total([tensors[i] for i in branches])
         return layer([tensors[shortcut], branch])
 
@@ -253,7 +261,9 @@ def copy_state(rewriter, graph):
 def _copy_own_state(old, new):
     store = {}
     old.save_own_variables(store)
-    new.load_own_variables(store)
+    # Copies: JAX takes the arrays of one model away where it predicts with the other.
+    copies = {key: np.array(keras.ops.convert_to_numpy(x)) for key, x in store.items()}
+    new.load_own_variables(copies)
     if hasattr(old, "save_assets"):
         with tempfile.TemporaryDirectory() as folder:
             old.save_assets(folder)

@@ -3,8 +3,9 @@
 import math
 
 from fixinit.conversion.kernels import assumed_square
+from fixinit.conversion.kinds import reads_signals
 from fixinit.graph import Instrument
-from fixinit.theory import Moments, follow
+from fixinit.theory import Moments, calculus, follow
 
 # What the input's variance is multiplied by to see what follows.
 _MORE = 2.0
@@ -57,5 +58,8 @@ class _Squares(Instrument):
         return inputs
 
     def leave(self, call, outputs, control):
+        if id(call.operation) in self.stems and not reads_signals(call.operation):
+            # Of an embedding it is what comes out that varies.
+            outputs = [calculus.scale(y, self.variance**0.5) for y in outputs]
         self.found[call.name] = outputs[0].mean_square
         return outputs

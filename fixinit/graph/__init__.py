@@ -3,10 +3,9 @@
 from fixinit.graph.blocks import Block, find_blocks, find_gates, is_activation
 from fixinit.graph.calls import Call, Graph, trace
 from fixinit.graph.run import Instrument, run
-from fixinit.graph.sizes import UNKNOWN_SIZE, known_shapes, with_sizes
+from fixinit.graph.sizes import known_shapes, with_sizes
 
 __all__ = [
-    "UNKNOWN_SIZE",
     "Block",
     "Call",
     "Graph",

@@ -118,9 +118,10 @@ def find_gates(graph):
 
     A product of two values that share an ancestor has a gate where one of the ways from
     there ends in a bounded activation, such as a sigmoid: that one. Where both do or
-    none does, it is the way that reads nothing else than that ancestor, as conditions
-    do that scale a stream. Where that is so of both or none, it is the one with more
-    weight layers. What serves something else too is no gate.
+    none does, it is the way without residual blocks: a stream has them, a condition
+    that scales it has none. Where that is so of both or none, it is the one with more
+    weight layers. Residual blocks, and what is in front of them, are no part of a gate,
+    nor is what serves something else too, conditions aside.
 
     Example:
 
@@ -137,29 +138,39 @@ def find_gates(graph):
     Returns:
         Set of `fixinit.graph.Call`s.
     """
-    ways, found, products = _Ways(graph), set(), set()
+    ways, found, shared, products = _Ways(graph), set(), set(), set()
+    blocks = find_blocks(graph)
+    merges = {b.merge: ways.ancestors[b.output] for b in blocks if not b.changes_shape}
     for call in graph.calls:
         # The classes of operations are not public.
         if type(call.operation).__name__ == "Multiply" and len(call.inputs) == 2:
-            fork, pair = ways.from_fork(call)
+            _, pair = ways.from_fork(call)
             if pair is None:
                 continue
+            held = [[merges[c] for c in way if c in merges] for way in pair]
             signs = (
                 [_is_bounded(way) for way in pair],
-                [bool(way) and ways.is_closed(fork, [way]) for way in pair],
+                [not inside for inside in held],
                 [sum(c.has_weights for c in way) for way in pair],
             )
-            for sign in signs:
-                if len(set(sign)) == 2:
-                    found.update(pair[sign.index(max(sign))])
-                    products.add(call)
-                    break
-    # What something else reads too is no part of a gate, nor is what is behind that.
-    for call in sorted(found, key=lambda call: call.outputs[0], reverse=True):
-        readers = [c for value in call.outputs for c in ways.consumers.get(value, [])]
-        if set(readers) - found - products or set(call.outputs) & set(graph.outputs):
-            found.remove(call)
-    return found
+            sign = next((sign for sign in signs if len(set(sign)) == 2), None)
+            if sign is None:
+                continue
+            index = sign.index(max(sign))
+            products.add(call)
+            behind = {
+                c
+                for c in pair[index]
+                if not any(before >> c.outputs[0] & 1 for before in held[index])
+            }
+            (shared if sign is signs[1] else found).update(behind)
+    # What something else reads too is no part of a gate, nor is what is before that.
+    for call in sorted(found - shared, key=lambda call: call.outputs[0], reverse=True):
+        readers = {c for value in call.outputs for c in ways.consumers.get(value, [])}
+        inside = readers <= found | shared | products
+        if not inside or set(call.outputs) & set(graph.outputs):
+            found.discard(call)
+    return found | shared
 
 
 _BOUNDED = ("sigmoid", "hardsigmoid", "softmax", "tanh", "hardtanh")
@@ -234,8 +245,9 @@ class _Ways:
 
     def block(self, merge):
         """The residual block that ends in `merge`, `None` if none does."""
-        fork, ways = self.from_fork(merge)
-        while not (ways is None or fork in merge.inputs or self.is_closed(fork, ways)):
+        nearest, ways = self.from_fork(merge)
+        fork = nearest
+        while not (ways is None or fork in merge.inputs or self._is_closed(fork, ways)):
             # What is shared, as the normalization in front of parallel branches, may
             # stand behind the place where the stream itself parts.
             fork, ways = self._further(fork, merge)
@@ -249,6 +261,8 @@ class _Ways:
         shortcut = _shortcut(merge.inputs, depths, fork)
         shapes = [self.graph.specs[value].shape for value in merge.inputs]
         if shortcut is None or not _are_alike(shapes):
+            return None
+        if fork != nearest and not self._is_stream(merge.inputs[shortcut], fork):
             return None
         branches = tuple(i for i in range(len(depths)) if i != shortcut)
         specs = self.graph.specs
@@ -288,7 +302,15 @@ class _Ways:
         (fork,) = before.inputs
         return fork, tuple(self._between(fork, value) for value in merge.inputs)
 
-    def is_closed(self, fork, ways):
+    def _is_stream(self, value, fork):
+        """Whether a value is `fork`, or that and what parallel branches have added."""
+        if value == fork:
+            return True
+        before = self.producers[value]
+        block = self.block(before) if is_addition(before) else None
+        return block is not None and block.input == fork
+
+    def _is_closed(self, fork, ways):
         """Whether all that is read on some ways depends on where they part."""
         read = {value for way in ways for call in way for value in call.inputs}
         return all(self.ancestors[value] >> fork & 1 for value in read)
@@ -316,8 +338,9 @@ class _Ways:
 
 def _are_alike(shapes):
     """Whether shapes may be the same: where a size is not known, it may be any."""
+    # One of unknown size beside a 1 is broadcast.
     return len({len(shape) for shape in shapes}) == 1 and all(
-        len({size for size in sizes if size is not None}) <= 1
+        len({size for size in sizes if size is not None}) <= 1 and {*sizes} != {1, None}
         for sizes in zip(*shapes, strict=True)
     )
 

@@ -3,8 +3,9 @@
 import keras
 from keras import tree
 
-# What such an axis of an input counts as: enough for a few pooling layers.
-UNKNOWN_SIZE = 64
+# What such axes of an input count as, by how many there are: enough for what comes with
+# that many axes, and not too much to compute with.
+_SIZES = {1: 512, 2: 96, 3: 16}
 
 
 def with_sizes(shape):
@@ -13,12 +14,15 @@ def with_sizes(shape):
     Example:
 
     >>> fixinit.graph.with_sizes((None, None, 3))
-    (None, 64, 3)
+    (None, 96, 96, 3)
 
     Args:
-        shape: Tuple of ints and `None`.
+        shape: Tuple of ints and `None`. One axis of unknown size gets 512 elements, two
+            get 96 each, three and more 16.
     """
-    return (*shape[:1], *(n or UNKNOWN_SIZE for n in shape[1:]))
+    batch, *sizes = shape
+    size = _SIZES.get(sizes.count(None), min(_SIZES.values()))
+    return (batch, *(n or size for n in sizes))
 
 
 def known_shapes(graph, read):

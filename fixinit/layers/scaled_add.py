@@ -67,9 +67,11 @@ class ScaledAdd(keras.layers.Layer):
 
 
 def _may_be_one(first, second):
-    """Whether two shapes are the same where both sizes are known."""
+    """Whether two shapes may be the same: what is not known may be all but 1."""
     pairs = zip(first, second, strict=False)
-    return len(first) == len(second) and all(m == n or None in (m, n) for m, n in pairs)
+    return len(first) == len(second) and all(
+        m == n or (None in (m, n) and 1 not in (m, n)) for m, n in pairs
+    )
 
 
 def _scaled(x, factor):

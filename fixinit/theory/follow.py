@@ -34,8 +34,8 @@ def follow(model, instrument, input_mean=0.0, input_variance=1.0, assume=None):
         assume: Callable for calls whose effect the closed form does not know: from the
             layer or operation and the largest mean square that it reads to the one that
             it gives, in independent values. What is joined is then independent too,
-            where the covariance is not known, and axes of unknown size have
-            `fixinit.graph.UNKNOWN_SIZE` elements. By default all of this is refused.
+            where the covariance is not known, and axes of unknown size have the size of
+            `fixinit.graph.with_sizes`. By default all of this is refused.
 
     Returns:
         List of the names of the calls for which `assume` was asked.

@@ -80,7 +80,7 @@ def random_uniform(initializer, shape):
 
 @register(keras.initializers.VarianceScaling)
 def variance_scaling(initializer, shape):
-    fan_in, fan_out = fans(shape)
+    fan_in, fan_out = fans(shape, initializer.input_axes, initializer.output_axes)
     fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
     return 0.0, initializer.scale / max(1.0, fan[initializer.mode])
 
@@ -102,8 +102,13 @@ def stacked(initializer, shape):
     return weight_moments(initializer.initializer, shape[1:])
 
 
-def fans(shape):
+def fans(shape, input_axes=None, output_axes=None):
     """`(fan_in, fan_out)` as Keras computes them."""
+    if input_axes is not None and output_axes is not None:
+        return tuple(
+            math.prod(shape[axis] for axis in axes)
+            for axes in (input_axes, output_axes)
+        )
     if not shape:
         return 1, 1
     if len(shape) == 1:

@@ -14,8 +14,8 @@ def standard_inputs(model, num_samples, seed=0):
     Where a model reads integers, they are rows of its embeddings.
 
     Args:
-        model: Functional or Sequential `keras.Model`. Axes of unknown size get
-            `fixinit.graph.UNKNOWN_SIZE` elements.
+        model: Functional or Sequential `keras.Model`. Axes of unknown size get that of
+            `fixinit.graph.with_sizes`.
         num_samples: int.
         seed: int.
 

@@ -334,7 +334,7 @@ def test_where_sizes_do_not_fit_he_takes_the_place_of_the_predictor():
     inputs = keras.Input((None, 3))
     x = layers.BatchNormalization()(layers.Conv1D(8, 3)(inputs))
     y = layers.add([x, layers.Conv1D(8, 1)(layers.ReLU()(x))])
-    # Right for inputs of 8 steps, and not of `UNKNOWN_SIZE`.
+    # Right for inputs of 8 steps, and not of those in `graph.with_sizes`.
     model = keras.Model(inputs, layers.Reshape((2, 3, 8))(y))
     with pytest.warns(UserWarning, match="cannot be predicted"):
         free = fixinit.convert(model, "rezero")

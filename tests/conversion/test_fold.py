@@ -249,3 +249,11 @@ def test_statistics_of_data_inside_of_wrappers(wrap):
     np.testing.assert_allclose(folded, model.predict(x), rtol=1e-4, atol=1e-5)
     free = fixinit.convert(model, "rezero")
     np.testing.assert_allclose(free.layers[1](x), model.layers[1](x), rtol=1e-6)
+
+
+def test_weights_that_an_operation_reads_keep_their_statistics_out():
+    inputs = keras.Input((6,))
+    dense = layers.Dense(16, use_bias=False)
+    x = layers.ReLU()(layers.BatchNormalization()(dense(inputs)))
+    model = keras.Model(inputs, ops.einsum("bh,ih->bi", x, dense.kernel))
+    check(model, normal(8, 6), affine=1)

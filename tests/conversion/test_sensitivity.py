@@ -43,9 +43,13 @@ def test_data_is_read_at_its_size():
 @pytest.mark.parametrize(
     ("scheme", "warns"), [("scaled_residual", True), ("fixup", False)]
 )
-def test_products_of_weights_along_the_stream_are_named(scheme, warns):
+@pytest.mark.parametrize("reads", ["numbers", "words"])
+def test_products_of_weights_along_the_stream_are_named(reads, scheme, warns):
     """SwiGLU: what is larger than meant explodes before the network ends."""
     x = inputs = keras.Input((64,))
+    if reads == "words":
+        inputs = keras.Input((5,), dtype="int32")
+        x = layers.Embedding(100, 64)(inputs)
     for _ in range(30):
         y = layers.RMSNormalization()(x)
         x = x + layers.Dense(64)(layers.Dense(128, "silu")(y) * layers.Dense(128)(y))

@@ -19,7 +19,11 @@ def conv(**kwargs):
 
 
 def mean_square(free, inputs):
-    return float(np.mean(np.square(ops.convert_to_numpy(free(inputs)))))
+    return mean_square_of(free(inputs))
+
+
+def mean_square_of(y):
+    return float(np.mean(np.square(ops.convert_to_numpy(y))))
 
 
 @pytest.mark.parametrize("scheme", ["fixup", "scaled_residual", "skip_init", "rezero"])
@@ -29,7 +33,8 @@ def test_conditions_that_scale_a_stream_are_its_gates(scheme):
     e, x = dense(16, activation="silu")(condition), dense()(inputs)
     for _ in range(20):
         h = dense()(layers.ReLU()(layers.LayerNormalization()(x)))
-        h = layers.LayerNormalization()(h) * (1 + dense()(e))
+        scale, shift = ops.split(dense(64)(e), 2, axis=-1)
+        h = layers.LayerNormalization()(h) * (1 + scale) + shift
         x = x + dense()(layers.ReLU()(h))
     free = convert(keras.Model([inputs, condition], x), scheme)
     depths = [b["branches"][0]["depth"] for b in free.conversion["blocks"]]
@@ -104,3 +109,57 @@ def test_sizes_that_only_the_branch_leaves_open_are_no_broadcast(scheme):
     assert free.conversion["num_branches"] == 10
     assert free.output_shape == (None, 6, 32)
     assert 0.2 < mean_square(free, normal(64, 6, 32)) < 5
+
+
+def test_conditions_on_the_stream_are_gates_too():
+    inputs, condition = keras.Input((32,)), keras.Input((4,))
+    x = inputs
+    for _ in range(3):
+        y = layers.LayerNormalization()(x)
+        gate = dense(name=f"gate{_}")(dense()(layers.concatenate([y, condition])))
+        x = x + dense()(layers.ReLU()(dense(name=f"stream{_}")(y) * gate))
+    free = convert(keras.Model([inputs, condition], x))
+    found = roles(free)
+    assert [found.get(f"gate{i}") for i in range(3)] == ["gate"] * 3
+    assert not any(f"stream{i}" in found for i in range(3))
+
+
+@pytest.mark.parametrize("scheme", ["fixup", "scaled_residual", "skip_init"])
+@pytest.mark.parametrize("activation", ["sigmoid", None])
+def test_networks_that_make_masks_are_residual_networks(activation, scheme):
+    inputs = keras.Input((32,))
+    x = dense(kernel_initializer="he_normal")(inputs)
+    for _ in range(20):
+        y = layers.ReLU()(layers.LayerNormalization()(x))
+        x = x + dense(kernel_initializer="he_normal")(y)
+    mask = dense(activation=activation, name="mask")(x)
+    free = convert(keras.Model(inputs, [inputs * mask, x]), scheme)
+    assert free.conversion["num_branches"] == 20
+    assert 0.2 < mean_square_of(free(normal(64, 32))[1]) < 5
+
+
+def test_data_that_is_added_again_is_no_shortcut():
+    inputs = keras.Input((32,))
+    e = layers.Rescaling(1.0)(inputs)
+    x = dense()(dense(activation="relu")(inputs))
+    for _ in range(6):
+        x = x + dense()(layers.ReLU()(dense()(layers.LayerNormalization()(x))))
+        x = x + dense()(e)
+    free = convert(keras.Model(inputs, x))
+    found = free.conversion["blocks"]
+    # The first sum is a block: nothing but the input goes into it.
+    assert [b["shortcut"] for b in found] == ["identity", "changes shape"] + [
+        "identity"
+    ] * 5
+
+
+def test_sums_over_a_whole_image_are_broadcast_at_any_size():
+    for size in (8, None):
+        x = inputs = keras.Input((size, size, 16))
+        for _ in range(2):
+            y = layers.GlobalAveragePooling2D(keepdims=True)(x)
+            x = x + layers.Conv2D(16, 1)(layers.ReLU()(layers.Conv2D(16, 1)(y)))
+        free = convert(
+            keras.Model(inputs, layers.Conv2D(4, 3, 2)(x)), "scaled_residual"
+        )
+        assert not free.conversion["blocks"]

@@ -151,7 +151,7 @@ def test_shapes_for_inputs_of_a_size():
     shapes = graph.known_shapes(traced, [(9, 7, 3)])
     small, batch = (None, 4, 3, 4), None
     assert shapes == [(batch, 9, 7, 3), small, small, small, (batch, 4)]
-    assert graph.with_sizes((None, None, 3)) == (None, graph.UNKNOWN_SIZE, 3)
+    assert graph.with_sizes((None, None, 3)) == (None, 512, 3)
 
 
 def test_shapes_that_do_not_fit():

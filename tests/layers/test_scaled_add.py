@@ -47,5 +47,6 @@ def test_sizes_may_be_unknown():
     assert ScaledAdd()([known, unknown]).shape == (None, 6, 3)
     assert ScaledAdd()([unknown, known]).shape == (None, 6, 3)
     assert ScaledAdd()([unknown, unknown]).shape == (None, None, 3)
-    with pytest.raises(ValueError, match="one shape"):
-        ScaledAdd()([known, keras.Input((None, 4))])
+    for other in (keras.Input((None, 4)), keras.Input((1, 3))):
+        with pytest.raises(ValueError, match="one shape"):
+            ScaledAdd()([unknown, other])
