@@ -28,6 +28,12 @@ def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
+def assert_close(got, expected, rtol=1e-5, atol=1e-5):
+    """Tensors of any backend, of which PyTorch's may have gradients."""
+    arrays = [ops.convert_to_numpy(x) for x in (got, expected)]
+    np.testing.assert_allclose(*arrays, rtol=rtol, atol=atol)
+
+
 def zeros(free):
     """How the branches of a model start at zero."""
     blocks = free.conversion["blocks"]

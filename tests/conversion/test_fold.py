@@ -7,6 +7,7 @@ import fixinit
 from fixinit import models
 from fixinit.conversion.kinds import NORMALIZATIONS
 from fixinit.layers import ChannelAffine
+from tests.conversion.helpers import assert_close
 
 
 def trained(model, seed=0):
@@ -231,7 +232,7 @@ def test_regularized_activities_stay_what_they_are():
     folded = check(model, normal(8, 4), affine=1)
     x = normal(8, 4)
     model(x), folded(x)
-    np.testing.assert_allclose(model.losses, folded.losses, rtol=1e-6)
+    assert_close(folded.losses[0], model.losses[0], rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +249,7 @@ def test_statistics_of_data_inside_of_wrappers(wrap):
     folded = fixinit.convert(model, weights="fold").predict(x)
     np.testing.assert_allclose(folded, model.predict(x), rtol=1e-4, atol=1e-5)
     free = fixinit.convert(model, "rezero")
-    np.testing.assert_allclose(free.layers[1](x), model.layers[1](x), rtol=1e-6)
+    assert_close(free.layers[1](x), model.layers[1](x), rtol=1e-6)
 
 
 def test_weights_that_an_operation_reads_keep_their_statistics_out():

@@ -8,7 +8,15 @@ import pytest
 from keras import layers, ops
 
 import fixinit
-from tests.conversion.helpers import convert, normal, roles, said, still, zeros
+from tests.conversion.helpers import (
+    assert_close,
+    convert,
+    normal,
+    roles,
+    said,
+    still,
+    zeros,
+)
 
 FREE = ("fixup", "scaled_residual", "skip_init", "rezero", "normalized_sum")
 
@@ -98,7 +106,7 @@ def test_activations_that_are_not_registered():
     model = keras.Model(inputs, x + dense()(dense(activation=squared)(x)))
     x = normal(4, 8)
     folded = convert(model, weights="fold")
-    np.testing.assert_allclose(folded(x), model(x), rtol=1e-4, atol=1e-6)
+    assert_close(folded(x), model(x), rtol=1e-4, atol=1e-6)
     held = [getattr(x, "activation", None) for x in convert(model).layers]
     assert held.count(squared) == 2
 
@@ -428,12 +436,12 @@ def test_tied_weights_stay_tied(weights):
     tokens = np.arange(10).reshape(2, 5)
     before = ops.convert_to_numpy(free(tokens))
     table.embeddings.assign(ops.zeros((20, 8)))
-    np.testing.assert_array_equal(free(tokens), before)
+    assert_close(free(tokens), before, rtol=0, atol=0)
     x, y = keras.Model(free.inputs, [free.get_layer("last").output, free.output])(
         tokens
     )
     expected = ops.einsum("btd,vd->btv", x, free.get_layer("table").embeddings)
-    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    assert_close(y, expected)
 
 
 @pytest.mark.parametrize("weights", ["initialize", "fold"])
@@ -449,7 +457,7 @@ def test_tied_weights_of_layers_in_models(weights):
         x = normal(4, 8)
         made = free.get_layer("inner")
         expected = ops.einsum("bh,ih->bi", made(x), made.get_layer(name).kernel)
-        np.testing.assert_allclose(free(x), expected, rtol=1e-5, atol=1e-5)
+        assert_close(free(x), expected)
 
 
 class Doubling(layers.Dense):
