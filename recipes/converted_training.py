@@ -57,9 +57,9 @@ class Settings(experiment.Settings):
         "fixup", "What takes the place of normalization.", check=fixinit.schemes.get
     )
     learning_rates: tuple[float, ...] = setting(
-        (0.02, 0.05, 0.1, 0.2),
+        (0.05, 0.1, 0.2),
         "Rates that both are trained at; the first seed decides.",
-        quick=(0.02,),
+        quick=(0.05,),
     )
     seeds: tuple[int, ...] = setting(
         (0, 1, 2), "Seeds of the runs.", quick=(0,), at_least=0
