@@ -13,7 +13,7 @@ def with_sizes(shape):
 
     Example:
 
-    >>> fixinit.graph.with_sizes((None, None, 3))
+    >>> fixinit.graph.with_sizes((None, None, None, 3))
     (None, 96, 96, 3)
 
     Args:

@@ -101,7 +101,7 @@ def measured(model, scheme, *shape):
 def silu_net(shape, **options):
     axis = 1 if options else -1
     x = inputs = keras.Input(shape)
-    for _ in range(20):
+    for _ in range(5):
         y = layers.BatchNormalization(axis=axis)(x)
         y = layers.Activation("silu")(y)
         x = x + layers.Conv2D(16, 3, padding="same", **options)(y)
