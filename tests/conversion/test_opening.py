@@ -40,6 +40,7 @@ def test_everything_opens_at_any_depth(scheme):
     assert not still(free)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", AT_IDENTITY)
 @pytest.mark.parametrize("own_weights", [True, False])
 def test_small_starts_keep_the_variance(scheme, own_weights):

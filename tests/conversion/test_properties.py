@@ -87,6 +87,7 @@ def check_variance(case, rank, blocks, width):
     return free
 
 
+@pytest.mark.slow
 @settings(max_examples=4, **SEARCH)
 @given(cases, st.integers(0, 1))
 def test_keeps_the_variance(case, rank):

@@ -50,7 +50,7 @@ def test_products_of_weights_along_the_stream_are_named(reads, scheme, warns):
     if reads == "words":
         inputs = keras.Input((5,), dtype="int32")
         x = layers.Embedding(100, 64)(inputs)
-    for _ in range(16):
+    for _ in range(8):
         y = layers.RMSNormalization()(x)
         x = x + layers.Dense(64)(layers.Dense(128, "silu")(y) * layers.Dense(128)(y))
     assert (
