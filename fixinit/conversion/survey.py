@@ -75,7 +75,7 @@ class Survey:
         self.num_branches = num_branches
         self.inside = inside
         self.gates = find_gates(graph)
-        self.blocks = stream_blocks(graph)
+        self.blocks = stream_blocks(graph, self.gates)
         self.consumers, self.producers = graph.consumers(), graph.producers()
         ways = [(block, i) for block in self.blocks for i in block.branches]
         self.branches = [Branch(*way, first_branch + i) for i, way in enumerate(ways)]
@@ -315,9 +315,9 @@ class Survey:
         return names
 
 
-def stream_blocks(graph):
-    """The residual blocks of a graph, without those of gates."""
-    gates = find_gates(graph)
+def stream_blocks(graph, gates=None):
+    """The residual blocks of a graph, without those of its gates."""
+    gates = find_gates(graph) if gates is None else gates
     return [block for block in find_blocks(graph) if block.merge not in gates]
 
 
