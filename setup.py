@@ -15,7 +15,7 @@ EXTRAS = {
     "diagnostics": ["jinja2", "matplotlib"],
     "jax": ["jax"],
     "torch": ["torch"],
-    "test": ["build", "hypothesis", "pytest>=9", "pytest-xdist", "ruff"],
+    "test": ["build", "hypothesis", "mypy", "pytest>=9", "pytest-xdist", "ruff"],
 }
 
 setup(

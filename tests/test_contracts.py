@@ -24,6 +24,7 @@ MEASURED_ONCE = {
 }
 # What each package may import of the others.
 ALLOWED = {
+    "_typing": set(),
     "_validation": set(),
     "backend": set(),
     "initializers": {"_validation", "backend"},
