@@ -51,7 +51,7 @@ class Settings(experiment.Settings):
     batch_size: int = setting(16, "Inputs that are measured and trained on.", quick=4)
 
 
-class LastBlock(fixinit.graph.Instrument):
+class LastBlock(fixinit.graph.Hook):
     """The variance and the mean square that one call of a network gives."""
 
     def __init__(self, place):
@@ -79,11 +79,11 @@ def last_block(model):
 
 def at_last_block(model, place, x):
     """What stands there, with the statistics of the batch where they are used."""
-    instrument = LastBlock(place)
+    hook = LastBlock(place)
     with keras.StatelessScope():
         graph = fixinit.graph.trace(model)
-        fixinit.graph.run(graph, [x], instrument, training=True)
-    return instrument.found
+        fixinit.graph.run(graph, [x], hook, training=True)
+    return hook.found
 
 
 def measure(settings, model):

@@ -90,7 +90,7 @@ def build(settings, network, input_shape, classes):
     )
 
 
-class Activity(graph.Instrument):
+class Activity(graph.Hook):
     """Observes on what share of the inputs every unit is active.
 
     And, as the last number, how alike the inputs look there: the cosine of the angle
@@ -119,10 +119,10 @@ class Activity(graph.Instrument):
 
 def activity(settings, model, x, training):
     """`(rates, cosines, outputs)` of the activations from the first to the last."""
-    instrument = Activity(settings.units)
+    hook = Activity(settings.units)
     with keras.StatelessScope():
         (outputs,), observed = graph.run(
-            graph.trace(model), [ops.convert_to_tensor(x)], instrument, None, training
+            graph.trace(model), [ops.convert_to_tensor(x)], hook, None, training
         )
     *stacked, head = (ops.convert_to_numpy(value) for value in observed.values())
     # The activations of a block in turn, block by block.

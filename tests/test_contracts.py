@@ -13,7 +13,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 STANDARD = set(sys.stdlib_module_names)
 BACKENDS = {"tensorflow", "jax", "torch"}
 # What `fixinit.graph.trace` and `find_blocks`, which have examples, are made of.
-GRAPH_INTERNALS = {"Block", "Call", "Graph", "Instrument", "is_activation", "run"}
+GRAPH_INTERNALS = {"Block", "Call", "Graph", "Hook", "is_activation", "run"}
 # The functions that make a measurement, whose class has the example, once.
 MEASURED_ONCE = {
     "block_statistics",
@@ -76,7 +76,7 @@ def test_only_the_rules_of_theory_know_keras():
     """The mathematics depends on nothing but NumPy and SciPy."""
     for path in (PACKAGE / "theory").rglob("*.py"):
         roots = {name.split(".")[0] for name in imported_modules(path)}
-        asks = path.stem in ("initial", "walk", "follow")
+        asks = path.stem in ("initial", "walk", "propagation")
         with_keras = path.parent.name == "rules" or asks
         assert with_keras or roots <= STANDARD | {"numpy", "scipy", "fixinit"}, path
 

@@ -10,8 +10,8 @@ from fixinit.conversion.assumptions import some
 from fixinit.conversion.opening import start_of
 from fixinit.conversion.rewrite import place_of
 from fixinit.conversion.sensitivity import sensitivity
-from fixinit.graph import Instrument, is_activation
-from fixinit.theory import Moments, calculus, follow
+from fixinit.graph import Hook, is_activation
+from fixinit.theory import Moments, calculus, propagate
 
 _PASSES = 8
 # Of a variance. At 100 blocks it makes a factor e.
@@ -44,7 +44,7 @@ def balance(model, plan, rewriter):
         # in front of them is right when what they give is.
         for index in range(_PASSES):
             sizes = _Sizes(plan, rewriter, is_first=index == 0)
-            assumed = follow(model, sizes, assume=kernels.assumed_square)
+            assumed = propagate(model, sizes, assume=kernels.assumed_square)
             if not sizes.apply():
                 break
         else:
@@ -87,7 +87,7 @@ def _rescale(layer, factor):
         layer.projection.kernel_initializer = initializer
 
 
-class _Sizes(Instrument):
+class _Sizes(Hook):
     """Follows a converted model and finds the factors of its kernels' variances."""
 
     def __init__(self, plan, rewriter, is_first):

@@ -4,8 +4,8 @@ import math
 
 from fixinit.conversion.kernels import assumed_square
 from fixinit.conversion.kinds import reads_signals
-from fixinit.graph import Instrument
-from fixinit.theory import Moments, calculus, follow
+from fixinit.graph import Hook
+from fixinit.theory import Moments, calculus, propagate
 
 # What the input's variance is multiplied by to see what follows.
 _MORE = 2.0
@@ -28,7 +28,7 @@ def sensitivity(model, stems=()):
     stems = {id(layer) for layer in stems}
     few, more = _Squares(stems, 1.0), _Squares(stems, _MORE)
     for squares in (few, more):
-        follow(model, squares, 0.0, squares.variance, assume=assumed_square)
+        propagate(model, squares, 0.0, squares.variance, assume=assumed_square)
     growths = {
         name: _finite(more.found[name]) / square
         for name, square in few.found.items()
@@ -43,7 +43,7 @@ def _finite(square):
     return math.inf if math.isnan(square) else square
 
 
-class _Squares(Instrument):
+class _Squares(Hook):
     """The mean squares behind all calls."""
 
     def __init__(self, stems, variance):

@@ -129,7 +129,7 @@ def block_statistics(model, x, training=False):
     return BlockStatistics(model)(x, training)
 
 
-class _Taps(graph.Instrument):
+class _Taps(graph.Hook):
     """Observes the outputs of some calls, of which it knows the channels' axes."""
 
     def __init__(self, axes):

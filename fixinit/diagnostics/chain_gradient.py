@@ -70,17 +70,17 @@ class ChainGradient:
 
     def _first_input(self, values, x):
         call = self.graph.producers()[self.chain.start]
-        instrument = _Tap(call, self.chain.start)
+        hook = _Tap(call, self.chain.start)
         with stateless(self.model.variables, values):
-            _, found = graph.run(self.graph, x, instrument, None, self.training)
+            _, found = graph.run(self.graph, x, hook, None, self.training)
         return found[call.name]
 
     def _value(self, variables, values, x, y, controls):
         call = self.graph.producers()[self.chain.start]
         index = call.outputs.index(self.chain.start)
-        instrument = _Weigh(self.chain, self._weigh, call, index, variables[0])
+        hook = _Weigh(self.chain, self._weigh, call, index, variables[0])
         with stateless(self.model.variables, values):
-            outputs, _ = graph.run(self.graph, x, instrument, controls, self.training)
+            outputs, _ = graph.run(self.graph, x, hook, controls, self.training)
             if self._twice:
                 outputs = [ops.split(h, 2)[0] for h in outputs]
             return loss_function(self.model, self.loss, outputs, y)
@@ -92,7 +92,7 @@ def backward_only(x, weighed):
     return ops.stop_gradient(x) + (weighed - ops.stop_gradient(weighed))
 
 
-class _Tap(graph.Instrument):
+class _Tap(graph.Hook):
     """Observes one value."""
 
     def __init__(self, call, value):
@@ -105,7 +105,7 @@ class _Tap(graph.Instrument):
         return ops.cast(outputs[self.index], "float32")
 
 
-class _Weigh(graph.Instrument):
+class _Weigh(graph.Hook):
     """Puts `start` in the place of a value, and weighs what merges pass back."""
 
     def __init__(self, chain, weigh, call, index, start):

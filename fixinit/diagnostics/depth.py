@@ -143,9 +143,9 @@ class EffectiveDepth:
         return covariance / output, branch / output
 
     def _observe(self, values, x):
-        instrument = _Moments(self._graph, self._chain)
+        hook = _Moments(self._graph, self._chain)
         with stateless(self._model.variables, values):
-            _, found = graph.run(self._graph, x, instrument, None, self._training)
+            _, found = graph.run(self._graph, x, hook, None, self._training)
         return found
 
     def _gradient_shares(self, x, y):
@@ -180,7 +180,7 @@ def output_shares(share):
     return np.append(1.0, share) * handed_on
 
 
-class _Moments(graph.Instrument):
+class _Moments(graph.Hook):
     """Observes covariance and variances of what blocks add and put out."""
 
     def __init__(self, model_graph, chain):

@@ -241,7 +241,7 @@ def _check_blocks(argument, blocks, names):
     return blocks
 
 
-class _Keep(graph.Instrument):
+class _Keep(graph.Hook):
     """Keeps branches where the control is 1, and drops them where it is 0."""
 
     def __init__(self, chain):

@@ -56,7 +56,7 @@ class Measure:
             ops.zeros((*depth, len(BACKWARD)), "float32")
             for depth in self._probed.values()
         ]
-        self._instrument = _Statistics(self.graph, set(self._probed))
+        self._hook = _Statistics(self.graph, set(self._probed))
         self._evaluate = {
             has_targets: backend.value_and_gradients(
                 functools.partial(self._value, has_targets), has_aux=True
@@ -104,13 +104,13 @@ class Measure:
         controls = dict(zip(self._probed, variables[split:], strict=True))
         with stateless(own, [*variables[:split], *non_trainable]):
             outputs, forward = graph.run(
-                self.graph, x, self._instrument, controls, self.training
+                self.graph, x, self._hook, controls, self.training
             )
             loss = loss_function(model, self._loss, outputs, y if has_targets else None)
         return loss, forward
 
 
-class _Statistics(graph.Instrument):
+class _Statistics(graph.Hook):
     """Observes activations, and the gradients that come back to them."""
 
     def __init__(self, model_graph, names):

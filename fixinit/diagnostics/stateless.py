@@ -15,7 +15,7 @@ def stateless(variables, values):
 
     Not even the random state of the backend. Losses that layers add, such as those of
     activity regularizers, are in `model.losses`: of a layer that is called twice, the
-    last one's, and none of those inside of a `Stack` that an instrument looks into.
+    last one's, and none of those inside of a `Stack` that a hook looks into.
 
     Args:
         variables: List of `keras.Variable`s, all that the model has.

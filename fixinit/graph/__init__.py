@@ -2,14 +2,14 @@
 
 from fixinit.graph.blocks import Block, find_blocks, find_gates, is_activation
 from fixinit.graph.calls import Call, Graph, trace
-from fixinit.graph.run import Instrument, run
+from fixinit.graph.run import Hook, run
 from fixinit.graph.sizes import known_shapes, with_sizes
 
 __all__ = [
     "Block",
     "Call",
     "Graph",
-    "Instrument",
+    "Hook",
     "find_blocks",
     "find_gates",
     "is_activation",

@@ -1,10 +1,10 @@
-"""Runs the calls of a graph, with an instrument that looks and intervenes."""
+"""Runs the calls of a graph, with a hook that looks and intervenes."""
 
 import keras
 from keras import ops, tree
 
 
-class Instrument:
+class Hook:
     """What happens around every call of a run; the defaults let everything pass.
 
     Inside of a `fixinit.layers.Stack` the methods are called once, while the loop over
@@ -34,7 +34,7 @@ class Instrument:
         """A float32 tensor that the run collects."""
 
 
-def run(graph, inputs, instrument, controls=None, training=False):
+def run(graph, inputs, hook, controls=None, training=False):
     """Runs a graph.
 
     To leave the model's state as it is, call this in a `keras.StatelessScope`.
@@ -42,8 +42,8 @@ def run(graph, inputs, instrument, controls=None, training=False):
     Args:
         graph: `fixinit.graph.Graph`.
         inputs: List of tensors.
-        instrument: `Instrument`.
-        controls: Dict from the names of calls to tensors that `instrument` gets; for
+        hook: `Hook`.
+        controls: Dict from the names of calls to tensors that `hook` gets; for
             calls inside of a stack, stacked along a first axis.
         training: bool. Whether layers run in training mode. As in a call of the
             model, this is stronger than what single calls in it were given.
@@ -58,18 +58,18 @@ def run(graph, inputs, instrument, controls=None, training=False):
     values, observations = {}, {}
     for call in graph.calls:
         control = controls.get(call.name)
-        read = instrument.enter(call, [values[i] for i in call.inputs], control)
+        read = hook.enter(call, [values[i] for i in call.inputs], control)
         if call.is_input:
             given = [fed[call.outputs[0]]]
         elif call.body is None:
             given = _call(call, read, training)
         else:
-            given, inner = _run_stack(call, read, instrument, controls, training)
+            given, inner = _run_stack(call, read, hook, controls, training)
             observations.update(inner)
-        given = instrument.leave(call, given, control)
+        given = hook.leave(call, given, control)
         values.update(zip(call.outputs, given, strict=True))
-        if instrument.observation_shape(call) is not None:
-            observations[call.name] = instrument.observe(call, read, given)
+        if hook.observation_shape(call) is not None:
+            observations[call.name] = hook.observe(call, read, given)
     return [values[i] for i in graph.outputs], observations
 
 
@@ -80,19 +80,19 @@ def _call(call, inputs, training):
     return tree.flatten(call.operation(*args, **kwargs))
 
 
-def _run_stack(call, inputs, instrument, controls, training):
+def _run_stack(call, inputs, hook, controls, training):
     """One loop over the blocks; returns `(outputs, observations)`."""
     inner = [c.name for c, _ in call.body.walk()]
     controlled = [name for name in inner if name in controls]
     shapes = {
-        c.name: (*depth, *instrument.observation_shape(c))
+        c.name: (*depth, *hook.observation_shape(c))
         for c, depth in call.body.walk()
-        if instrument.observation_shape(c) is not None
+        if hook.observation_shape(c) is not None
     }
 
     def body(x, rows):
         row = dict(zip(controlled, rows, strict=True))
-        outputs, observed = run(call.body, [x], instrument, row, training)
+        outputs, observed = run(call.body, [x], hook, row, training)
         return outputs[0], [ops.cast(observed[name], "float32") for name in shapes]
 
     outputs, observed = call.operation.scan_blocks(

@@ -6,13 +6,13 @@ from fixinit.theory import (
 )
 from fixinit.theory.activations import activation
 from fixinit.theory.criticality import critical_factor
-from fixinit.theory.follow import activation_gain, activation_square, follow
 from fixinit.theory.functions import Function
 from fixinit.theory.initial import weight_moments
 from fixinit.theory.mean_field import MeanField, critical_scale, edge_of_chaos
 from fixinit.theory.moments import Moments
 from fixinit.theory.piecewise import PiecewiseLinear
 from fixinit.theory.prediction import LayerPrediction, Prediction
+from fixinit.theory.propagation import activation_gain, activation_square, propagate
 from fixinit.theory.registry import Setting, register
 from fixinit.theory.walk import predict
 
@@ -31,7 +31,7 @@ __all__ = [
     "critical_factor",
     "critical_scale",
     "edge_of_chaos",
-    "follow",
+    "propagate",
     "predict",
     "register",
     "weight_moments",

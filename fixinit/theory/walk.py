@@ -111,7 +111,7 @@ def input_moments(shape, statistics):
 class Walk:
     """Goes through a graph, call by call, and keeps what is to be reported.
 
-    An instrument sees the calls of the model, not those of the blocks in stacks.
+    A hook sees the calls of the model, not those of the blocks in stacks.
     """
 
     def __init__(
@@ -119,13 +119,13 @@ class Walk:
         training=False,
         batch_size=None,
         kernel_factor=1.0,
-        instrument=None,
+        hook=None,
         assume=None,
     ):
         self.training, self.batch_size = training, batch_size
         self.kernel_factor = kernel_factor
         self.assume = assume
-        self.instrument = instrument or graph.Instrument()
+        self.hook = hook or graph.Hook()
         self.rows = []
         self.assumed = []  # the names of calls that `assume` was asked for
         self.drawn = {}  # from layers to the sources of what they have drawn
@@ -140,7 +140,7 @@ class Walk:
             replaced: Dict from ids of layers to layers in their place.
         """
         values = dict(zip(traced.inputs, inputs, strict=True))
-        instrument = graph.Instrument() if suffix else self.instrument
+        hook = graph.Hook() if suffix else self.hook
         read = [x.shape + (x.total_channels,) for x in inputs]
         shapes = graph.known_shapes(traced, read)
         for call in traced.calls:
@@ -150,8 +150,8 @@ class Walk:
                 y = self._stack(call, values[call.inputs[0]], suffix)
             else:
                 operation = (replaced or {}).get(id(call.operation), call.operation)
-                y = self._call(shapes, call, operation, values, instrument)
-            (y,) = instrument.leave(call, [y], None)
+                y = self._call(shapes, call, operation, values, hook)
+            (y,) = hook.leave(call, [y], None)
             values[call.outputs[0]] = y
             if not (suffix and call.is_input):
                 self._report(call.name + suffix, call.operation, y)
@@ -173,13 +173,13 @@ class Walk:
 
         self.rows.append(row)
 
-    def _call(self, shapes, call, operation, values, instrument):
+    def _call(self, shapes, call, operation, values, hook):
         # Like Keras, which overrides what a layer was called with.
         shape = shapes[call.outputs[0]][1:]
         setting = Setting(
             call.name, self.training, self.batch_size, shape, self.kernel_factor
         )
-        read = instrument.enter(call, [values[i] for i in call.inputs], None)
+        read = hook.enter(call, [values[i] for i in call.inputs], None)
         try:
             y = self._applied(call, operation, setting, read)
         except ValueError:

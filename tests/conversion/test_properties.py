@@ -62,13 +62,13 @@ cases = st.tuples(graphs.plans, st.sampled_from(FREE)).filter(keeps_signals)
 def in_closed_form(model):
     """The mean square of what a model puts out, for inputs of mean square 1."""
 
-    class Last(graph.Instrument):
+    class Last(graph.Hook):
         def leave(self, call, outputs, control):
             self.mean_square = outputs[0].mean_square
             return outputs
 
     last = Last()
-    theory.follow(model, last, assume=assumed_square)
+    theory.propagate(model, last, assume=assumed_square)
     return last.mean_square
 
 

@@ -9,7 +9,7 @@ from fixinit import backend, graph
 X = np.random.default_rng(0).normal(size=(6, 8)).astype("float32")
 
 
-class Scale(graph.Instrument):
+class Scale(graph.Hook):
     """Scales what the chosen calls put out by their controls; observes mean squares."""
 
     def leave(self, call, outputs, control):

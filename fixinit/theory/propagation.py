@@ -1,4 +1,4 @@
-"""Moments that go through a model, with an instrument that looks and intervenes."""
+"""Moments that go through a model, with a hook that looks and intervenes."""
 
 import keras
 import numpy as np
@@ -10,24 +10,24 @@ from fixinit.theory.registry import Setting
 from fixinit.theory.rules.activations import activate
 
 
-def follow(model, instrument, input_mean=0.0, input_variance=1.0, assume=None):
+def propagate(model, hook, input_mean=0.0, input_variance=1.0, assume=None):
     """Predicts the moments of every call, as `predict` does, and lets them be changed.
 
     Example:
 
-    >>> class Print(fixinit.graph.Instrument):
+    >>> class Print(fixinit.graph.Hook):
     ...     def leave(self, call, outputs, control):
     ...         print(call.name, outputs[0].mean_square)
     ...         return outputs
     >>> model = keras.Sequential([keras.Input((8,), name="x"), keras.layers.ReLU()])
-    >>> fixinit.theory.follow(model, Print())
+    >>> fixinit.theory.propagate(model, Print())
     x 1.0
     re_lu 0.5
     []
 
     Args:
         model: As `fixinit.theory.predict` takes it.
-        instrument: `fixinit.graph.Instrument`. What `enter` and `leave` get and return
+        hook: `fixinit.graph.Hook`. What `enter` and `leave` get and return
             are `fixinit.theory.Moments` in the place of tensors, without a control.
             The blocks of stacks pass unseen.
         input_mean, input_variance: As in `predict`.
@@ -50,7 +50,7 @@ def follow(model, instrument, input_mean=0.0, input_variance=1.0, assume=None):
         shapes = [graph.with_sizes(shape) for shape in shapes]
     inputs = [walk.input_moments(shape, statistics) for shape in shapes]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        walked = walk.Walk(instrument=instrument, assume=assume)
+        walked = walk.Walk(hook=hook, assume=assume)
         walked.run(traced, inputs)
     return walked.assumed
 

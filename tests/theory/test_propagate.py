@@ -2,11 +2,11 @@ import keras
 import pytest
 from keras import layers, ops
 
-from fixinit.graph import Instrument
-from fixinit.theory import activation_square, calculus, follow
+from fixinit.graph import Hook
+from fixinit.theory import activation_square, calculus, propagate
 
 
-class Sizes(Instrument):
+class Sizes(Hook):
     """The mean squares of what calls give, those of `doubled` twice as large."""
 
     def __init__(self, doubled=None):
@@ -27,7 +27,7 @@ def test_what_is_changed_goes_on():
     inputs = keras.Input((8,), name="x")
     model = keras.Model(inputs, layers.ReLU(name="relu")(inputs))
     sizes = Sizes(doubled="x")
-    assert follow(model, sizes) == []
+    assert propagate(model, sizes) == []
     assert sizes.found == pytest.approx({"x": 2.0, "relu": 1.0})
 
 
@@ -38,9 +38,9 @@ def test_layers_without_a_rule_keep_the_largest_size_that_they_read():
     states = layers.LSTM(5, return_state=True, name="lstm")(attended)
     model = keras.Model(inputs, layers.ReLU(name="relu")(states[2]))
     with pytest.raises(ValueError, match="MultiHeadAttention `attention`"):
-        follow(model, Sizes())
+        propagate(model, Sizes())
     sizes = Sizes()
-    assert follow(model, sizes, assume=keeps) == ["attention", "lstm"]
+    assert propagate(model, sizes, assume=keeps) == ["attention", "lstm"]
     assert sizes.found["attention"] == pytest.approx(1)
     assert sizes.found["relu"] == pytest.approx(0.5)
 
@@ -49,14 +49,14 @@ def test_inputs_of_one_number():
     inputs = keras.Input((), dtype="int32")
     model = keras.Model(inputs, layers.Embedding(9, 4, name="table")(inputs))
     sizes = Sizes()
-    follow(model, sizes)
+    propagate(model, sizes)
     assert sizes.found["table"] == pytest.approx(0.1**2 / 12)
 
 
 def test_the_axis_of_the_batch_that_is_moved_counts_as_one():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, ops.stack([inputs, -inputs], axis=0))
-    assert "stack" in follow(model, Sizes(), assume=keeps)[-1]
+    assert "stack" in propagate(model, Sizes(), assume=keeps)[-1]
 
 
 def test_axes_of_unknown_size():
@@ -64,12 +64,12 @@ def test_axes_of_unknown_size():
     x = layers.MaxPooling1D(name="pool")(layers.ReLU(name="relu")(inputs))
     model = keras.Model(inputs, x)
     with pytest.raises(ValueError, match="must be known"):
-        follow(model, Sizes())
+        propagate(model, Sizes())
     sizes, fixed = Sizes(), Sizes()
-    assert follow(model, sizes, assume=keeps) == []
+    assert propagate(model, sizes, assume=keeps) == []
     inputs = keras.Input((10, 8))
     x = layers.MaxPooling1D(name="pool")(layers.ReLU(name="relu")(inputs))
-    follow(keras.Model(inputs, x), fixed)
+    propagate(keras.Model(inputs, x), fixed)
     assert sizes.found["relu"] == pytest.approx(fixed.found["relu"])
     assert sizes.found["pool"] == pytest.approx(fixed.found["pool"])
 
