@@ -3,9 +3,10 @@ import math
 
 import pytest
 
-from recipes.common import files, publish, results
+from recipes.common import files, results
 from recipes.common.results import Results
-from recipes.common.run_directory import RunDirectory
+from recipes.compare_stability import publish
+from recipes.train.run_directory import RunDirectory
 
 ARM = {
     "id": "train-fixup-depth4-lr0.1-seed0",

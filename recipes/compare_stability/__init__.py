@@ -1,0 +1,1 @@
+"""Comparison of schemes over depths and learning rates, and its report."""

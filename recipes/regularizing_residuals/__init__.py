@@ -1,0 +1,1 @@
+"""Regularizers of residual networks, side by side."""

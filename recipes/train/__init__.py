@@ -1,0 +1,1 @@
+"""Training of one network, as for a paper: `python -m recipes.train`."""

@@ -1,0 +1,85 @@
+"""Trains one network, with or without normalization, as one would for a paper.
+
+    python -m recipes.train --dataset=cifar10 --model=cifar_resnet --depth=110
+
+The defaults are the published recipe for CIFAR-10: ResNet-110, batches of 128, SGD
+with momentum 0.9, a learning rate of 0.1 that a cosine takes to zero in 200 epochs,
+weight decay 1e-4, random crops and flips, mixup with alpha 1.
+
+    python -m recipes.train --dataset=digits --depth=20 --epochs=30
+
+takes a few minutes on two CPU cores.
+
+The output directory receives settings.json, history.csv (a row per epoch), logs for
+TensorBoard, the newest checkpoint and, at the end, model.keras and results.json. A run
+that was killed goes on from its last finished epoch when the same command is given
+again, and ends with the same weights.
+
+References:
+
+* [He et al., 2016](https://arxiv.org/abs/1512.03385), section 4.2.
+* [Zhang, Dauphin and Ma, 2019](https://arxiv.org/abs/1901.09321), section 4.
+* [Zhang et al., 2018](https://arxiv.org/abs/1710.09412) (mixup).
+"""
+
+import re
+import sys
+
+from absl import app, flags
+
+from recipes.common import command_line
+from recipes.train.callbacks import TrainingDiverged
+from recipes.train.run import run
+from recipes.train.settings import Settings
+
+
+def define_flags(flag_values=flags.FLAGS):
+    command_line.define(Settings, flag_values)
+    flags.DEFINE_string(
+        "output_dir",
+        None,
+        "Where checkpoints, logs and results go. A run that was interrupted goes on "
+        "from its last finished epoch when it is started again with the same flags. "
+        "Default: results/train/ and a name made of data set, model, scheme and seed.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_bool(
+        "restart",
+        False,
+        "Delete what earlier runs left in --output_dir and start from the beginning.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "Directory that holds the CIFAR archive or the folder extracted from it. By "
+        "default Keras downloads the data or takes it from its cache.",
+        flag_values=flag_values,
+    )
+
+
+def main(argv):
+    values = flags.FLAGS
+    try:
+        results = run(
+            command_line.parse(Settings, argv, values),
+            values.output_dir,
+            values.data_dir,
+            values.restart,
+        )
+    except (ValueError, TypeError, OSError, ImportError, TrainingDiverged) as error:
+        # One line, without the frames that led to it.
+        message = re.sub(r"\s+", " ", str(error))
+        print(f"error: {message}", file=sys.stderr)
+        return 1
+    metrics = results["metrics"]
+    print(
+        f"Test accuracy {100 * metrics['test_accuracy']:.2f} % after "
+        f"{metrics['epoch']} epochs, {results['seconds']:.0f} seconds of training."
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)

@@ -1,0 +1,142 @@
+"""One training run: data, network, schedule and callbacks, from the settings."""
+
+import dataclasses
+import importlib.util
+import pathlib
+import sys
+
+import keras
+import numpy as np
+
+from recipes.common import datasets
+from recipes.common.augmentation import TrainingBatches
+from recipes.common.environment import environment
+from recipes.common.training.schedule import warmup_and_cosine
+from recipes.train import devices
+from recipes.train import model as networks
+from recipes.train.callbacks import KeepEpochs, StopAtNonFiniteLoss
+from recipes.train.run_directory import TENSORBOARD, RunDirectory
+
+
+def run(settings, output_dir=None, data_dir=None, restart=False):
+    """Trains the network that `settings` ask for, or what is left to train of it.
+
+    Args:
+        settings: `recipes.train.settings.Settings`.
+        output_dir: Optional path of the output directory.
+        data_dir: Optional path of the directory that holds the data.
+        restart: bool. Do not go on with an earlier run.
+
+    Returns:
+        What `results.json` holds.
+
+    Raises:
+        ValueError, TypeError, OSError, ImportError: Before training, if the settings
+            ask for what cannot be done, or the output directory holds another run.
+        TrainingDiverged: If the loss is not a number any more.
+    """
+    keras.utils.set_random_seed(settings.seed)
+    policy = settings.mixed_precision
+    keras.config.set_dtype_policy("float32" if policy == "none" else policy)
+    devices.leave_gpus_to_backend()
+
+    dataset = datasets.load(settings.dataset, data_dir)
+    settings = settings.resolved(dataset)
+    batches = training_batches(settings, dataset)
+    schedule = warmup_and_cosine(settings, batches.steps)
+    # TensorFlow has a type of its own for shapes.
+    input_shape = tuple(batches.x.shape[1:])
+    scope, num_devices = devices.data_parallel()
+    devices.check(settings, num_devices)
+    with scope:
+        model = networks.build_model(settings, input_shape, dataset.num_classes)
+        jit_compile = devices.jit_compile(settings.jit_compile, num_devices)
+        networks.compile_model(model, settings, schedule, jit_compile)
+
+        directory = RunDirectory(output_dir or default_output_dir(settings))
+        if restart:
+            directory.clear()
+        directory.check_settings(
+            dataclasses.asdict(settings) | {"backend": keras.backend.backend()}
+        )
+        finished = directory.finished_epochs()
+        if finished:
+            directory.load_checkpoint(model)
+    rows = directory.read_history(finished)
+    print(f"{model.name}: {model.count_params():,} parameters, {directory.path}")
+
+    if finished < settings.epochs:
+        model.fit(
+            batches.epochs(finished, settings.epochs),
+            steps_per_epoch=batches.steps,
+            initial_epoch=finished,
+            epochs=settings.epochs,
+            validation_data=test_samples(settings, dataset, num_devices),
+            validation_batch_size=settings.batch_size,
+            callbacks=[
+                StopAtNonFiniteLoss(),
+                *tensorboard(directory.path / TENSORBOARD),
+                KeepEpochs(directory, schedule, batches.steps, rows),
+            ],
+            shuffle=False,  # The batches are.
+            verbose="auto" if sys.stdout.isatty() else 2,
+        )
+    directory.save_model(model)
+    results = {
+        "settings": dataclasses.asdict(settings),
+        "environment": environment(),
+        "num_devices": num_devices,
+        "num_parameters": model.count_params(),
+        "seconds": round(sum(row["seconds"] for row in rows), 1),
+        "metrics": rows[-1],
+    }
+    directory.write_results(results)
+    return results
+
+
+def training_batches(settings, dataset):
+    """The augmented training set."""
+    return TrainingBatches(
+        networks.adapted(dataset.x_train, settings.model),
+        one_hot(dataset.y_train, dataset.num_classes),
+        settings.batch_size,
+        settings.steps_per_epoch,
+        crop="crop" in settings.augment,
+        flip="flip" in settings.augment,
+        mixup_alpha=settings.mixup_alpha,
+        seed=settings.seed,
+    )
+
+
+def test_samples(settings, dataset, num_devices):
+    """The test set; on several devices with weights, 0 for samples that fill it up."""
+    x = networks.adapted(dataset.x_test, settings.model)
+    y = one_hot(dataset.y_test, dataset.num_classes)
+    if num_devices == 1:
+        return x, y
+    # JAX distributes only batches that its devices can share equally.
+    missing = -len(x) % num_devices
+    weights = np.repeat(np.float32([1, 0]), [len(x), missing])
+    rows = np.arange(len(x) + missing) % len(x)
+    return x[rows], y[rows], weights
+
+
+def tensorboard(log_dir):
+    """The callback that writes logs for TensorBoard, if that is installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        print("No logs for TensorBoard: it is not installed (pip install tensorboard).")
+        return []
+    return [keras.callbacks.TensorBoard(log_dir, write_graph=False)]
+
+
+def one_hot(labels, num_classes):
+    return np.eye(num_classes, dtype="float32")[labels]
+
+
+def default_output_dir(settings):
+    """results/train/ and a name that tells runs apart at a glance."""
+    dataset = settings.dataset
+    if dataset.startswith("npz:"):
+        dataset = pathlib.Path(dataset.removeprefix("npz:")).stem
+    name = f"{dataset}_{settings.model}{settings.depth}_{settings.scheme}"
+    return pathlib.Path("results/train", f"{name}_seed{settings.seed}")
