@@ -28,7 +28,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["fixinit", "fixinit.*"]),
-    package_data={"fixinit": ["py.typed", "diagnostics/templates/*.html"]},
+    package_data={"fixinit": ["py.typed", "diagnostics/report/templates/*.html"]},
     install_requires=[
         # MultiOptimizer and OptimizerMap came with Keras 3.15.
         "keras>=3.15",

@@ -21,7 +21,7 @@ import keras
 import numpy as np
 
 import fixinit
-from fixinit.diagnostics.gradients import loss_and_gradients
+from fixinit.diagnostics.report import loss_and_gradients
 from recipes.common import datasets, experiment, families, style
 from recipes.common.arms import select
 from recipes.common.experiment import Claim

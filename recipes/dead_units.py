@@ -11,7 +11,7 @@ from keras import ops
 
 import fixinit
 from fixinit import graph
-from fixinit.diagnostics.gradients import loss_and_gradients
+from fixinit.diagnostics.report import loss_and_gradients
 from recipes.common import arms as read
 from recipes.common import datasets, experiment, plots, style
 from recipes.common.experiment import Claim

@@ -12,8 +12,7 @@ from keras import ops
 
 import fixinit
 from fixinit.diagnostics import loss_surface
-from fixinit.diagnostics.surface import filter_normalized_direction
-from fixinit.diagnostics.weight_function import WeightFunction
+from fixinit.diagnostics.geometry import WeightFunction, filter_normalized_direction
 from recipes.common import arms as read
 from recipes.common import datasets, experiment, style
 from recipes.common.experiment import Claim

@@ -24,7 +24,7 @@ from matplotlib.lines import Line2D
 
 import fixinit
 from fixinit import diagnostics
-from fixinit.diagnostics.chain_gradient import ChainGradient, backward_only
+from fixinit.diagnostics.paths import ChainGradient, backward_only
 from recipes.common import datasets, experiment, families, initial, style
 from recipes.common.arms import select
 from recipes.common.experiment import Claim

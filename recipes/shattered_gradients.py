@@ -10,8 +10,7 @@ import numpy as np
 from keras import ops
 
 import fixinit
-from fixinit.diagnostics.correlation import GradientCorrelation
-from fixinit.diagnostics.model_function import ModelFunction
+from fixinit.diagnostics.geometry import GradientCorrelation, ModelFunction
 from recipes.common import arms as read
 from recipes.common import experiment, style
 from recipes.common.experiment import Claim

@@ -1,28 +1,55 @@
-"""Measures what happens inside a network."""
+"""Measurements of what happens inside a network.
 
-from fixinit.diagnostics.blocks import BlockStatistics, block_statistics
-from fixinit.diagnostics.correlation import gradient_correlation
-from fixinit.diagnostics.depth import EffectiveDepth, effective_depth
-from fixinit.diagnostics.diagnose import diagnose
-from fixinit.diagnostics.diagnosis import Diagnosis
-from fixinit.diagnostics.gradients import GradientNorms, gradient_norms
-from fixinit.diagnostics.growth import Growth, fit_growth
-from fixinit.diagnostics.jacobian import jacobian_spectrum
-from fixinit.diagnostics.lesions import Lesion, lesion
-from fixinit.diagnostics.monitor import Monitor
-from fixinit.diagnostics.paths import PathGradients, path_gradients
-from fixinit.diagnostics.surface import loss_surface
-from fixinit.diagnostics.totals import PathTotals, path_totals
-from fixinit.diagnostics.update import function_update, function_update_by_depth
-from fixinit.diagnostics.verdict import Verdict
+`report` looks at one model by block and by layer, at once or while it trains; `paths`
+takes residual networks apart along their branches; `geometry` measures derivatives, and
+the loss as a function of the weights.
+"""
+
+from fixinit.diagnostics.geometry import (
+    FunctionUpdates,
+    GradientCorrelation,
+    JacobianSpectrum,
+    LossSurface,
+    function_update,
+    function_update_by_depth,
+    gradient_correlation,
+    jacobian_spectrum,
+    loss_surface,
+)
+from fixinit.diagnostics.paths import (
+    EffectiveDepth,
+    Lesion,
+    PathGradients,
+    PathTotals,
+    effective_depth,
+    lesion,
+    path_gradients,
+    path_totals,
+)
+from fixinit.diagnostics.report import (
+    BlockStatistics,
+    Diagnosis,
+    GradientNorms,
+    Growth,
+    Monitor,
+    Verdict,
+    block_statistics,
+    diagnose,
+    fit_growth,
+    gradient_norms,
+)
 
 __all__ = [
     "BlockStatistics",
     "Diagnosis",
     "EffectiveDepth",
+    "FunctionUpdates",
+    "GradientCorrelation",
     "GradientNorms",
     "Growth",
+    "JacobianSpectrum",
     "Lesion",
+    "LossSurface",
     "Monitor",
     "PathGradients",
     "PathTotals",

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from fixinit import diagnostics, layers
-from fixinit.diagnostics.gradients import global_norm, loss_and_gradients
+from fixinit.diagnostics.report import global_norm, loss_and_gradients
 
 _PROBE_SIZE = 250
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from fixinit.diagnostics.gradients import loss_and_gradients
+from fixinit.diagnostics.report import loss_and_gradients
 from fixinit.models import CifarResNet
 from fixinit.optimizers import with_scalar_learning_rate
 

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from fixinit.diagnostics.surface import LossSurface
+from fixinit.diagnostics.geometry import LossSurface
 from recipes import loss_surface
 from recipes.loss_surface import EXPERIMENT, Settings
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fixinit.diagnostics import block_statistics
-from fixinit.diagnostics.gradients import loss_and_gradients
+from fixinit.diagnostics.report import loss_and_gradients
 from fixinit.models import ResNet
 from third_party import fixup_pytorch
 from third_party.fixup_pytorch import export_state_dict, import_state_dict

@@ -1,0 +1,197 @@
+"""What a measurement of gradients differentiates, and the data that it takes."""
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from fixinit import graph
+from fixinit.diagnostics._shared.default_loss import check_target, default_loss
+from fixinit.diagnostics._shared.stateless import output_names, structured
+
+
+def loss_function(model, loss, outputs, y):
+    """The scalar whose gradients are measured.
+
+    Args:
+        model: `keras.Model`.
+        loss: Keras loss, its name, or a callable `(y_true, y_pred)`, for each of the
+            outputs; their sum is taken. `None` takes the loss that the model is
+            compiled with; if it is not compiled, see `default_loss`.
+        outputs: List of tensors, the model's outputs.
+        y: Targets in the structure of the outputs, or `None`: the gradient is then
+            that of a weighted sum of the outputs, with fixed weights of both signs.
+    """
+    outputs = [ops.cast(h, "float32") for h in outputs]
+    if y is None:
+        return sum(_weighted_sum(h, seed) for seed, h in enumerate(outputs))
+    if loss is None and _is_compiled(model):
+        return model.compute_loss(y=y, y_pred=structured(model, outputs))
+    targets = _one_per_output(model, y)
+    if loss is None:
+        triples = zip(targets, outputs, model.outputs, strict=True)
+        return sum(default_loss(t, h, spec) for t, h, spec in triples)
+    loss = keras.losses.get(loss)
+    pairs = zip(targets, outputs, strict=True)
+    return sum(ops.mean(loss(t, h)) for t, h in pairs)
+
+
+def check_batch(model, x, y, loss=None):
+    """The batch as `(list of arrays, targets)`, one array per input of the model.
+
+    Args:
+        model: Functional or Sequential `keras.Model`.
+        x: Array, or a list or dict of them for several inputs.
+        y: Targets, in the structure of the outputs, or `None`.
+        loss: As `loss_function` takes it.
+
+    Raises:
+        TypeError: If something is no array, ragged, or of another dtype than the model
+            takes.
+        ValueError: If it does not fit the model or its default loss, or is not finite.
+    """
+    names = [tensor.name for tensor in model.inputs]
+    if isinstance(x, dict) and set(names) <= x.keys():
+        arrays = [x[name] for name in names]
+    elif len(names) == 1:
+        arrays = tree.flatten(_batch("Argument `x`", x, len(model.inputs[0].shape)))
+    else:
+        arrays = tree.flatten(x)
+    if len(arrays) != len(names):
+        raise ValueError(
+            f"Model `{model.name}` has {len(names)} inputs, {names}. Received "
+            f"{len(arrays)} arrays for `x`. Give a list of {len(names)}, or a dict."
+        )
+    arrays = [_checked(model, i, array) for i, array in enumerate(arrays)]
+    return arrays, None if y is None else _checked_targets(model, y, arrays, loss)
+
+
+def _checked_targets(model, y, x, loss):
+    if len(model.outputs) == 1:
+        y = _batch("Argument `y`", y, 1)
+    y = tree.map_structure(lambda array: _array("Argument `y`", array), y)
+    for array in tree.flatten(y):
+        if array.shape[:1] != (len(x[0]),):
+            raise ValueError(
+                f"`x` and `y` must hold as many samples as each other. Received first "
+                f"axes of {len(x[0])} and {array.shape[:1]}."
+            )
+        _check_finite("Argument `y`", array)
+    if loss is None and not _is_compiled(model):
+        for pair in zip(_one_per_output(model, y), model.outputs, strict=True):
+            check_target(*pair)
+    return y
+
+
+def _is_compiled(model):
+    return model.compiled and getattr(model, "loss", None) is not None
+
+
+def _one_per_output(model, y):
+    """The targets as a list."""
+    names = output_names(model)
+    if isinstance(y, dict) and set(names) == y.keys():
+        targets = [y[name] for name in names]
+    else:
+        targets = tree.flatten(y)
+    if len(targets) != len(model.outputs):
+        raise ValueError(
+            f"Argument `y` must hold targets for the {len(model.outputs)} outputs of "
+            f"`{model.name}`. Received {len(targets)} arrays."
+        )
+    return targets
+
+
+def _batch(what, value, min_rank):
+    """A batch that is written as a list of samples, as one array.
+
+    Other values stay as they are, and so does a list of one array of this rank.
+    """
+    if not isinstance(value, (list, tuple)):
+        return value
+    if len(value) == 1 and len(getattr(value[0], "shape", ())) >= min_rank:
+        return value
+    return _array(what, value)
+
+
+def _array(what, value):
+    # TensorFlow's ragged and PyTorch's nested tensors, which would be padded.
+    if hasattr(value, "ragged_rank") or getattr(value, "is_nested", False):
+        raise _ragged(what)
+    if ops.is_tensor(value):
+        return ops.convert_to_numpy(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise _ragged(what) from None
+    if array.dtype == object:
+        if array.ndim:
+            raise _ragged(what)
+        raise TypeError(
+            f"{what} must be an array, the samples of one batch. Received: {value!r}. "
+            "Take a batch out of a data set: `x, y = next(iter(dataset))`."
+        )
+    return array
+
+
+def _ragged(what):
+    return TypeError(
+        f"{what} must be one array. Received samples of different shapes or a ragged "
+        "tensor. Pad them to one shape."
+    )
+
+
+def _check_finite(what, array):
+    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+        row = np.argwhere(~np.isfinite(array))[0][0]
+        raise ValueError(
+            f"{what} must be finite. Received NaN or infinity in sample {row}. Look at "
+            "how the data was read and scaled."
+        )
+
+
+def _checked(model, index, array):
+    tensor = model.inputs[index]
+    what = f"Input `{tensor.name}`"
+    array = _array(what, array)
+    floats = "float" in keras.backend.standardize_dtype(tensor.dtype)
+    is_float = np.issubdtype(array.dtype, np.floating)
+    if floats and not is_float and not _takes_indices(model, index):
+        raise TypeError(
+            f"{what} must be floating-point, as the model was trained on or is meant "
+            f"for. Received: dtype {array.dtype}. Convert and scale it first, for "
+            "images `x = x.astype('float32') / 255`. If it holds indices, say so in "
+            "the model: `keras.Input(shape, dtype='int32')`."
+        )
+    shape = tensor.shape
+    fits = len(array.shape) == len(shape) and all(
+        n is None or n == m for n, m in zip(shape[1:], array.shape[1:], strict=True)
+    )
+    if not fits or not len(array):
+        raise ValueError(
+            f"{what} takes batches of shape {tuple(shape)}. Received: {array.shape}"
+        )
+    _check_finite(what, array)
+    return array.astype(tensor.dtype)
+
+
+def _takes_indices(model, index):
+    """Whether an input goes straight to an embedding, so that integers are meant.
+
+    Keras's default dtype for inputs is floating-point nevertheless.
+    """
+    traced = graph.trace(model)
+    value = traced.inputs[index]
+    readers = [c for c in traced.calls if value in c.inputs and not c.is_input]
+    return any(
+        isinstance(layer, (keras.layers.Embedding, keras.layers.CategoryEncoding))
+        for reader in readers
+        if isinstance(reader.operation, keras.layers.Layer)
+        for layer in reader.operation._flatten_layers()
+    )
+
+
+def _weighted_sum(h, seed):
+    """A sum over the batch with weights of +1 and -1."""
+    rng = np.random.default_rng(seed)
+    signs = rng.choice(np.float32([-1, 1]), size=tuple(h.shape))
+    return ops.sum(h * ops.convert_to_tensor(signs)) / h.shape[0]

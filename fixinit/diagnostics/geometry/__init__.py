@@ -1,0 +1,34 @@
+"""Geometry of a model's function and of its loss: Jacobians, correlations, planes."""
+
+from fixinit.diagnostics.geometry.correlation import (
+    GradientCorrelation,
+    gradient_correlation,
+)
+from fixinit.diagnostics.geometry.jacobian import JacobianSpectrum, jacobian_spectrum
+from fixinit.diagnostics.geometry.model_function import ModelFunction
+from fixinit.diagnostics.geometry.surface import (
+    LossSurface,
+    filter_normalized_direction,
+    loss_surface,
+)
+from fixinit.diagnostics.geometry.update import (
+    FunctionUpdates,
+    function_update,
+    function_update_by_depth,
+)
+from fixinit.diagnostics.geometry.weight_function import WeightFunction
+
+__all__ = [
+    "FunctionUpdates",
+    "GradientCorrelation",
+    "JacobianSpectrum",
+    "LossSurface",
+    "ModelFunction",
+    "WeightFunction",
+    "filter_normalized_direction",
+    "function_update",
+    "function_update_by_depth",
+    "gradient_correlation",
+    "jacobian_spectrum",
+    "loss_surface",
+]

@@ -1,0 +1,73 @@
+"""A model on a fixed batch as a function of its trainable weights alone."""
+
+import numpy as np
+from keras import ops, tree
+
+from fixinit import backend, graph
+from fixinit.diagnostics._shared.finite import check_weights
+from fixinit.diagnostics._shared.stateless import (
+    outputs_of,
+    stateless,
+    structured_inputs,
+)
+from fixinit.diagnostics._shared.targets import check_batch, loss_function
+
+
+class WeightFunction:
+    """Loss, gradients and outputs of a model for any values of its weights.
+
+    Args:
+        model: Functional or Sequential `keras.Model`, built. It stays as it is.
+        x: Batch of inputs.
+        y: Their targets.
+        loss: Keras loss, its name, a callable or `None`: see `targets.loss_function`.
+        training: bool. Whether layers run in training mode.
+
+    Raises:
+        TypeError: If the model has no graph, or inputs of another kind than it takes.
+        ValueError: If the model is not built, or the batch or a weight not finite.
+    """
+
+    def __init__(self, model, x, y, loss=None, training=False):
+        graph.trace(model)  # Refuses what is no functional model, and says why.
+        check_weights(model)
+        self._model, self._loss, self._training = model, loss, bool(training)
+        x, y = check_batch(model, x, y, loss)
+        self._x = [ops.convert_to_tensor(h) for h in x]
+        self._y = tree.map_structure(ops.convert_to_tensor, y)
+        self._outputs = backend.compiled(self._call)
+        self._loss_value = backend.compiled(self._value)
+        self._evaluate = backend.value_and_gradients(self._value)
+
+    def outputs(self, weights):
+        """All outputs for the batch, one long array."""
+        with backend.kept_random_state():
+            outputs = self._outputs(weights, self._state(), self._x)
+        outputs = [ops.convert_to_numpy(h).astype("float64") for h in outputs]
+        return np.concatenate([h.reshape(-1) for h in outputs])
+
+    def loss(self, weights):
+        """The loss, a float."""
+        with backend.kept_random_state():
+            value = self._loss_value(weights, self._state(), self._x, self._y)
+        return float(ops.convert_to_numpy(value))
+
+    def loss_and_gradients(self, weights):
+        """`(loss, gradients)`: a float, and a list of tensors like `weights`."""
+        with backend.kept_random_state():
+            value, gradients = self._evaluate(weights, self._state(), self._x, self._y)
+        return float(ops.convert_to_numpy(value)), gradients
+
+    def _state(self):
+        return [v.value for v in self._model.non_trainable_variables]
+
+    def _call(self, weights, state, x):
+        return outputs_of(self._model, x, weights, state, self._training)
+
+    def _value(self, weights, state, x, y):
+        model = self._model
+        variables = [*model.trainable_variables, *model.non_trainable_variables]
+        # The loss may hold regularizers, of weights and of activations.
+        with stateless(variables, [*weights, *state]):
+            outputs = model(structured_inputs(model, x), training=self._training)
+            return loss_function(model, self._loss, tree.flatten(outputs), y)

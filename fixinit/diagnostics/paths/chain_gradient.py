@@ -1,0 +1,132 @@
+"""The gradient that arrives at the first block, as the merges let it through."""
+
+import numpy as np
+from keras import ops, tree
+
+from fixinit import backend, graph
+from fixinit.diagnostics._shared.stateless import stateless
+from fixinit.diagnostics._shared.targets import loss_function
+from fixinit.diagnostics.paths.chain import model_chain
+
+
+class ChainGradient:
+    """The loss gradient at the first block's input, for any weights of the branches.
+
+    The forward pass is the model's own. In the backward pass, every merge passes
+    gradients on as `weigh` says. Made and compiled once per model, it can be called
+    again as weights change.
+
+    Args:
+        model: Functional or Sequential `keras.Model` with residual blocks.
+        loss: As `path_gradients` takes it.
+        weigh: Callable `(tensors, shortcut, control) -> tensors`: what a merge reads,
+            the index of the shortcut, and its control. It returns the same values,
+            through which the gradients that are meant to flow (see `backward_only`).
+        training: bool. Whether layers run in training mode.
+        twice: bool. Whether the batch is run as two halves of one that is twice as
+            large. The loss is that of the first half, so that all the gradient of the
+            second is what `weigh` has brought there.
+
+    Attributes:
+        chain: The `Chain` of the model's blocks.
+    """
+
+    def __init__(self, model, loss, weigh, training=False, twice=False):
+        self.model, self.loss, self.training = model, loss, training
+        self._twice = twice
+        self.graph, self.chain = model_chain(model)
+        self._weigh = weigh
+        self._start = backend.compiled(self._first_input)
+        self._value_and_gradient = backend.value_and_gradients(self._value)
+
+    def on(self, x, y=None):
+        """Runs the forward pass up to the first block.
+
+        Args:
+            x: The batch: list of arrays, one per input of the model.
+            y: Targets, or `None`.
+
+        Returns:
+            Callable from the controls, an array whose first axis is that of the
+            blocks, to the gradient: an array of shape `(batch, ...)`, in which every
+            sample has the gradient of its own loss.
+        """
+        size = len(x[0])
+        if self._twice:
+            x = [np.concatenate([array, array]) for array in x]
+        x = [ops.convert_to_tensor(array) for array in x]
+        y = y if y is None else tree.map_structure(ops.convert_to_tensor, y)
+        values = [variable.value for variable in self.model.variables]
+        start = self._start(values, x)
+
+        def gradient(weights):
+            controls = self.chain.controls(weights)
+            controls = tree.map_structure(ops.convert_to_tensor, controls)
+            _, (found,) = self._value_and_gradient([start], values, x, y, controls)
+            # The loss is a mean over the batch.
+            return size * ops.convert_to_numpy(found)
+
+        return gradient
+
+    def _first_input(self, values, x):
+        call = self.graph.producers()[self.chain.start]
+        hook = _Tap(call, self.chain.start)
+        with stateless(self.model.variables, values):
+            _, found = graph.run(self.graph, x, hook, None, self.training)
+        return found[call.name]
+
+    def _value(self, variables, values, x, y, controls):
+        call = self.graph.producers()[self.chain.start]
+        index = call.outputs.index(self.chain.start)
+        hook = _Weigh(self.chain, self._weigh, call, index, variables[0])
+        with stateless(self.model.variables, values):
+            outputs, _ = graph.run(self.graph, x, hook, controls, self.training)
+            if self._twice:
+                outputs = [ops.split(h, 2)[0] for h in outputs]
+            return loss_function(self.model, self.loss, outputs, y)
+
+
+def backward_only(x, weighed):
+    """`x`, through which the gradient of `weighed` flows."""
+    # The order of the terms matters: the second is exactly 0.
+    return ops.stop_gradient(x) + (weighed - ops.stop_gradient(weighed))
+
+
+class _Tap(graph.Hook):
+    """Observes one value."""
+
+    def __init__(self, call, value):
+        self.name, self.index = call.name, call.outputs.index(value)
+
+    def observation_shape(self, call):
+        return () if call.name == self.name else None
+
+    def observe(self, call, inputs, outputs):
+        return ops.cast(outputs[self.index], "float32")
+
+
+class _Weigh(graph.Hook):
+    """Puts `start` in the place of a value, and weighs what merges pass back."""
+
+    def __init__(self, chain, weigh, call, index, start):
+        self.chain, self.weigh = chain, weigh
+        self.name, self.index, self.start = call.name, index, start
+
+    def enter(self, call, inputs, control):
+        if control is None:
+            return inputs
+        block, _ = self.chain.merges[call.name]
+        return self.weigh(inputs, block.shortcut, control)
+
+    def leave(self, call, outputs, control):
+        if call.name != self.name:
+            return outputs
+        outputs = list(outputs)
+        dtype = outputs[self.index].dtype
+        outputs[self.index] = ops.cast(self.start, dtype)
+        return outputs
+
+
+def spread_rows(weights, x):
+    """A weight per sample in a shape that broadcasts to that of `x`."""
+    return ops.cast(ops.reshape(weights, (-1, *[1] * (len(x.shape) - 1))), x.dtype)

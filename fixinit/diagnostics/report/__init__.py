@@ -1,0 +1,29 @@
+"""Reports on a model: activations, gradients and updates by block, and a verdict."""
+
+from fixinit.diagnostics.report.blocks import BlockStatistics, block_statistics
+from fixinit.diagnostics.report.diagnose import diagnose
+from fixinit.diagnostics.report.diagnosis import Diagnosis
+from fixinit.diagnostics.report.gradients import (
+    GradientNorms,
+    global_norm,
+    gradient_norms,
+    loss_and_gradients,
+)
+from fixinit.diagnostics.report.growth import Growth, fit_growth
+from fixinit.diagnostics.report.monitor import Monitor
+from fixinit.diagnostics.report.verdict import Verdict
+
+__all__ = [
+    "BlockStatistics",
+    "Diagnosis",
+    "GradientNorms",
+    "Growth",
+    "Monitor",
+    "Verdict",
+    "block_statistics",
+    "diagnose",
+    "fit_growth",
+    "global_norm",
+    "gradient_norms",
+    "loss_and_gradients",
+]

@@ -1,0 +1,112 @@
+"""Measures a model from end to end, and says what is wrong with it."""
+
+import warnings
+
+from fixinit.diagnostics._shared.finite import weights_not_finite
+from fixinit.diagnostics._shared.targets import check_batch
+from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
+from fixinit.diagnostics.report.diagnosis import Diagnosis
+from fixinit.diagnostics.report.measure import Measure
+from fixinit.diagnostics.report.rows import block_rows, layer_rows, weight_path
+from fixinit.diagnostics.report.weights import weight_statistics
+
+
+def diagnose(model, x, y=None, loss=None, optimizer=None, training=True):
+    """Looks into a model: activations and gradients by layer and by residual block.
+
+    One forward and one backward pass measure everything; `fixinit.layers.Stack`s are
+    not unrolled. The model, its optimizer and its random state stay as they are.
+
+    For an activation h of shape `(batch, ..., channels)`: the mean square is
+    mean(h^2); the variance is that over batch and space, averaged over channels; a
+    channel is never (always) active if h <= 0 (h > 0) for all samples and positions;
+    the correlation is the mean over pairs of samples of the cosine between them. Of
+    gradients, dh is that of the loss with respect to h.
+
+    Example:
+
+    >>> model = fixinit.models.ResidualMLP(
+    ...     num_blocks=16, units=64, scheme="unnormalized", seed=0
+    ... )
+    >>> x = np.random.default_rng(0).normal(size=(64, 40)).astype("float32")
+    >>> diagnosis = fixinit.diagnostics.diagnose(model, x)
+    >>> diagnosis.growth.kind, 1.8 < diagnosis.growth.rate < 2.2
+    ('exponential', True)
+
+    Args:
+        model: Functional or Sequential `keras.Model`, built; of any layers. Residual
+            blocks are found by `fixinit.graph.find_blocks`.
+        x: Array of inputs, or a list or dict of them for several inputs.
+        y: Targets, in the structure of the outputs. `None` takes the gradient of a
+            sum of the outputs with fixed weights of +1 and -1 instead of a loss.
+        loss: Keras loss, its name, or a callable `(y_true, y_pred)`, for each of the
+            outputs. By default the one that the model is compiled with; if it is not
+            compiled, cross-entropy for integer targets (classes or one-hot), mean
+            squared error for others.
+        optimizer: Keras optimizer for the update-to-weight ratios, norm(step) /
+            norm(weight), that of the compiled model by default. It is not changed: a
+            copy made from its `get_config()` takes the step.
+        training: bool. Whether layers run in training mode: BatchNormalization with
+            the batch's own statistics, dropout on.
+
+    Returns:
+        `Diagnosis`.
+
+    Raises:
+        TypeError: If the model has no graph, if `x` is ragged or of integers where
+            the model takes floating-point numbers, or if `optimizer` cannot be copied.
+            That of a compiled model is then left out, with a warning.
+        ValueError: If the model is not built, if `x` and `y` do not fit it or hold
+            NaN, or if no default loss follows from the targets, as from integers for
+            one unit without a sigmoid.
+    """
+    measure = Measure(model, loss, training)
+    x, y = check_batch(model, x, y, loss)
+    if optimizer is not None:
+        trial = TrialOptimizer(model, optimizer)
+    else:
+        trial = _own_trial(model)
+    return diagnosis_of(measure, x, y, trial)
+
+
+def _own_trial(model):
+    """A `TrialOptimizer` of a compiled model, `None` if there can be none."""
+    if not model.compiled or model.optimizer is None:
+        return None
+    try:
+        return TrialOptimizer(model, model.optimizer)
+    except TypeError as error:
+        # Nobody has asked for it.
+        warnings.warn(f"Update-to-weight ratios are left out. {error}", stacklevel=3)
+        return None
+
+
+def diagnosis_of(measure, x, y, trial=None, weights=True):
+    """The diagnosis that a `Measure` gives for a checked batch.
+
+    Args:
+        measure: `Measure` of the model.
+        x, y: What `check_batch` gives.
+        trial: `TrialOptimizer` of the model, which makes a step for the
+            update-to-weight ratios, or `None`.
+        weights: bool. `False` leaves out what is measured of the weights one by one,
+            which takes longer than all the rest where a network is small.
+    """
+    model, traced = measure.model, measure.graph
+    loss, forward, backward, gradients = measure(x, y)
+    statistics = {}
+    if weights:
+        statistics = weight_statistics(traced, model, gradients, trial)
+    layers = layer_rows(traced, forward, backward, statistics)
+    first, blocks = block_rows(traced, forward, backward, layers)
+    return Diagnosis(
+        name=model.name,
+        layers=layers,
+        blocks=blocks,
+        input=first,
+        weight_path=[] if blocks else weight_path(traced, layers),
+        loss=loss if y is not None else None,
+        batch_size=len(x[0]),
+        training=measure.training,
+        bad_weights=list(weights_not_finite(model)) if weights else [],
+    )

@@ -1,0 +1,98 @@
+"""How large the gradient of the loss is in every trainable variable."""
+
+import numpy as np
+from keras import ops, tree
+
+from fixinit import backend
+from fixinit.diagnostics._shared.stateless import outputs_of, structured
+from fixinit.diagnostics._shared.targets import check_batch
+
+
+class GradientNorms:
+    """Measures the norm of the loss gradient in every trainable variable.
+
+    Made and compiled once per model, it can be called again and again as weights
+    change.
+
+    Example:
+
+    >>> model = fixinit.models.ResidualMLP(num_blocks=3, units=16, seed=0)
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> measure = fixinit.diagnostics.GradientNorms(model, loss)
+    >>> value, norms = measure(np.ones((8, 40), "float32"), np.zeros(8, "int32"))
+    >>> bool(abs(value - np.log(10)) < 1e-5)  # Fixup's head starts at zero
+    True
+
+    Args:
+        model: Functional or Sequential `keras.Model`, built.
+        loss: Keras loss of `(y_true, y_pred)`.
+    """
+
+    def __init__(self, model, loss):
+        self.model = model
+        self.paths = [v.path for v in model.trainable_variables]
+        self._evaluate = loss_and_gradients(model, loss)
+
+    def __call__(self, x, y, training=False):
+        """Measures on one batch.
+
+        Args:
+            x: Array, a batch of inputs, or a list or dict of arrays.
+            y: Array, their targets.
+            training: bool. Whether the model runs in training mode. Its state
+                stays as it is.
+
+        Returns:
+            `(loss, norms)`: a float, and a dict from the path of every trainable
+            variable to the Euclidean norm of its gradient.
+        """
+        value, gradients = self._evaluate(x, y, training)
+        # In NumPy: hundreds of small tensors cost the backends more to launch than to
+        # compute.
+        norms = [float(np.linalg.norm(ops.convert_to_numpy(g))) for g in gradients]
+        return float(ops.convert_to_numpy(value)), dict(
+            zip(self.paths, norms, strict=True)
+        )
+
+
+def gradient_norms(model, loss, x, y, training=False):
+    """`GradientNorms(model, loss)(x, y, training)`, for a single measurement."""
+    return GradientNorms(model, loss)(x, y, training)
+
+
+def loss_and_gradients(model, loss):
+    """Compiles `(x, y, training) -> (loss, gradients)` for a built model.
+
+    The gradients are in the order of `model.trainable_variables`. Nothing that
+    the model holds changes.
+    """
+    compiled = {}
+
+    def evaluate(x, y, training=False):
+        x, y = check_batch(model, x, y, loss)
+        if training not in compiled:
+
+            def value(trainable, non_trainable, x, y):
+                outputs = outputs_of(model, x, trainable, non_trainable, training)
+                return loss(y, structured(model, outputs))
+
+            compiled[training] = backend.value_and_gradients(value)
+        return compiled[training](
+            [v.value for v in model.trainable_variables],
+            [v.value for v in model.non_trainable_variables],
+            [ops.convert_to_tensor(h) for h in x],
+            tree.map_structure(ops.convert_to_tensor, y),
+        )
+
+    return evaluate
+
+
+def global_norm(norms):
+    """The norm of the whole gradient, from the norms of its parts.
+
+    Args:
+        norms: Iterable of floats.
+    """
+    # Norms of a diverged network may overflow when squared.
+    with np.errstate(over="ignore"):
+        return float(np.linalg.norm(np.fromiter(norms, "float64")))

@@ -1,0 +1,232 @@
+"""Everything that one forward and one backward pass tell about a network."""
+
+import functools
+
+import keras
+import numpy as np
+from keras import ops
+
+from fixinit import backend, graph
+from fixinit.diagnostics._shared.stateless import stateless
+from fixinit.diagnostics._shared.targets import loss_function
+
+# What is observed of an activation. Moments are those of the activation divided by
+# its largest magnitude, "peak", so that squares neither overflow nor vanish.
+FORWARD = (
+    "peak",
+    "mean_square",
+    "variance",
+    "never_active",
+    "always_active",
+    "correlation",
+    "shortcut",
+    "branch",
+)
+# What is observed of the gradient with respect to an activation.
+BACKWARD = ("peak", "mean_square")
+
+
+class Measure:
+    """Measures all activations and gradients of a model on a batch.
+
+    Made once per model, it can be called again as weights change.
+
+    Args:
+        model: Functional or Sequential `keras.Model`.
+        loss: As `diagnose` takes it.
+        training: bool. Whether layers run in training mode.
+
+    Attributes:
+        graph: The model's `fixinit.graph.Graph`.
+    """
+
+    def __init__(self, model, loss=None, training=True):
+        self.model = model
+        self.graph = graph.trace(model)
+        self.training = training
+        self._loss = loss
+        self._probed = {
+            call.name: depth
+            for inner, depth in self.graph.graphs()
+            for call in inner.calls
+            if call.body is None and _is_float(inner.specs[call.outputs[0]])
+        }
+        # Their gradients are what is measured on the way back.
+        self._slots = [
+            ops.zeros((*depth, len(BACKWARD)), "float32")
+            for depth in self._probed.values()
+        ]
+        self._hook = _Statistics(self.graph, set(self._probed))
+        self._evaluate = {
+            has_targets: backend.value_and_gradients(
+                functools.partial(self._value, has_targets), has_aux=True
+            )
+            for has_targets in (False, True)
+        }
+
+    def __call__(self, x, y=None):
+        """Measures on one batch.
+
+        Args:
+            x: List of arrays, one per input of the model.
+            y: Targets, or `None`.
+
+        Returns:
+            `(loss, forward, backward, gradients)`: the loss, a float; dicts from the
+            names of calls to arrays whose last axis holds what `FORWARD` and
+            `BACKWARD` name, behind the axes of stacks around the call; and the
+            gradients, one tensor for each of the model's trainable variables.
+        """
+        trainable = [v.value for v in self.model.trainable_variables]
+        x = [ops.convert_to_tensor(array) for array in x]
+        targets = y
+        if y is not None:
+            targets = keras.tree.map_structure(ops.convert_to_tensor, y)
+        (loss, forward), gradients = self._evaluate[y is not None](
+            [*trainable, *self._slots],
+            [v.value for v in self.model.non_trainable_variables],
+            x,
+            targets,
+        )
+        split = len(trainable)
+        backward = dict(zip(self._probed, gradients[split:], strict=True))
+        return (
+            float(ops.convert_to_numpy(loss)),
+            {name: _numpy(values) for name, values in forward.items()},
+            {name: _numpy(values) for name, values in backward.items()},
+            gradients[:split],
+        )
+
+    def _value(self, has_targets, variables, non_trainable, x, y):
+        model = self.model
+        own = [*model.trainable_variables, *model.non_trainable_variables]
+        split = len(model.trainable_variables)
+        controls = dict(zip(self._probed, variables[split:], strict=True))
+        with stateless(own, [*variables[:split], *non_trainable]):
+            outputs, forward = graph.run(
+                self.graph, x, self._hook, controls, self.training
+            )
+            loss = loss_function(model, self._loss, outputs, y if has_targets else None)
+        return loss, forward
+
+
+class _Statistics(graph.Hook):
+    """Observes activations, and the gradients that come back to them."""
+
+    def __init__(self, model_graph, names):
+        self.names = names
+        self.axes, self.blocks = {}, {}
+        for inner, _ in model_graph.graphs():
+            for call in inner.calls:
+                self.axes[call.name] = inner.channel_axes[call.outputs[0]]
+            for block in graph.find_blocks(inner):
+                self.blocks[block.merge.name] = block
+
+    def leave(self, call, outputs, control):
+        if control is None:
+            return outputs
+        return [_probe(outputs[0], control), *outputs[1:]]
+
+    def observation_shape(self, call):
+        return (len(FORWARD),) if call.name in self.names else None
+
+    def observe(self, call, inputs, outputs):
+        h = ops.stop_gradient(outputs[0])
+        axis = self.axes[call.name] % max(1, len(h.shape))
+        observed = _compiled_moments(axis, is_nonlinear(call))(h)
+        if call.name in self.blocks:
+            terms = _terms(self.blocks[call.name], inputs, observed[0])
+        else:
+            terms = ops.full((2,), np.nan, "float32")
+        return ops.concatenate([observed, terms])
+
+
+def is_nonlinear(call):
+    """Whether units of what a call gives can be told active from inactive."""
+    activation = getattr(call.operation, "activation", None)
+    if activation is None:
+        return graph.is_activation(call)
+    return activation not in (keras.activations.linear, keras.activations.softmax)
+
+
+@functools.cache
+def _compiled_moments(channel_axis, rectifies):
+    """The function that observes an activation: traced once for all of one shape."""
+    return backend.compiled(functools.partial(_moments, channel_axis, rectifies))
+
+
+def _terms(block, inputs, peak):
+    """Mean squares of what a block adds up: the shortcut, and all branches."""
+    scale = ops.where(peak > 0, peak, ops.ones_like(peak))
+    inputs = [ops.cast(ops.stop_gradient(h), "float32") / scale for h in inputs]
+    return ops.stack([ops.mean(ops.square(h)) for h in block.addends(inputs)])
+
+
+def _moments(channel_axis, rectifies, h):
+    """See `FORWARD`, up to the correlation."""
+    peak, h = _by_peak(ops.cast(h, "float32"))
+    if len(h.shape) < 2:
+        # A number for every sample, or one for all of them, is one channel.
+        h, channel_axis = ops.reshape(h, (-1, 1)), 1
+    axes = tuple(i for i in range(len(h.shape)) if i != channel_axis)
+    never = always = ops.full((), np.nan, "float32")
+    if rectifies:
+        active = ops.cast(h > 0, "float32")
+        never = ops.mean(1 - ops.max(active, axis=axes))
+        always = ops.mean(ops.min(active, axis=axes))
+    variance = ops.mean(ops.var(h, axis=axes))
+    mean_square = ops.mean(ops.square(h))
+    return ops.stack([peak, mean_square, variance, never, always, _correlation(h)])
+
+
+def _correlation(h):
+    """Mean cosine between the representations of two different inputs.
+
+    Zeros have no direction: inputs that are represented by them are left out.
+    """
+    rows = ops.reshape(h, (h.shape[0], -1))
+    norms = ops.sqrt(ops.sum(ops.square(rows), axis=1, keepdims=True))
+    count = ops.sum(ops.cast(norms > 0, "float32"))
+    rows = rows / ops.where(norms > 0, norms, ops.ones_like(norms))
+    # The squared norm of the sum of unit vectors adds up all pairs.
+    total = ops.sum(ops.square(ops.sum(rows, axis=0)))
+    pairs = count * (count - 1)
+    # 0 / 0 where there is no pair.
+    return ops.where(pairs > 0, total - count, ops.zeros_like(total)) / pairs
+
+
+def _by_peak(h):
+    """The largest magnitude, and `h` divided by it."""
+    peak = ops.max(ops.abs(h))
+    return peak, h / ops.where(peak > 0, peak, ops.ones_like(peak))
+
+
+@functools.cache
+def _compiled_gradient_moments():
+    """The function that observes a gradient."""
+
+    def moments(g):
+        peak, g = _by_peak(ops.cast(g, "float32"))
+        return ops.stack([peak, ops.mean(ops.square(g))])
+
+    return backend.compiled(moments)
+
+
+@ops.custom_gradient
+def _probe(x, slot):
+    """The identity; the "gradient" of `slot` is what `BACKWARD` says of that of `x`."""
+
+    def gradient(*args, upstream=None):
+        if upstream is None:
+            (upstream,) = args
+        return upstream, _compiled_gradient_moments()(upstream)
+
+    return x, gradient
+
+
+def _is_float(spec):
+    return spec.dtype in ("float16", "bfloat16", "float32", "float64")
+
+
+def _numpy(values):
+    return ops.convert_to_numpy(values).astype("float64")
