@@ -1,4 +1,4 @@
-"""What every test and doctest finds: quiet backends, a clean Keras, the names."""
+"""Selects the tests of a backend; sets up Keras and the names of doctests."""
 
 import os
 
@@ -10,16 +10,46 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault(f"{library}_THREADS", "1")
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
-import fixinit  # noqa: E402
+# Keras is imported where it is used: the process that only hands out the tests to
+# others (pytest-xdist) starts without it.
+
+# The packages that compute with tensors, whose tests and examples run on every backend.
+# The others are mathematics, graphs, text and files: there, only what is marked
+# `every_backend` runs on JAX and PyTorch as well.
+TENSOR_PACKAGES = {
+    "backend",
+    "initializers",
+    "layers",
+    "models",
+    "optimizers",
+    "schemes",
+    "third_party",
+}
+
+
+def pytest_collection_modifyitems(config, items):
+    """Without paths, runs on JAX and PyTorch what can differ from TensorFlow there."""
+    import keras
+
+    paths_given = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+    if keras.backend.backend() == "tensorflow" or paths_given:
+        return
+    config.hook.pytest_deselected(items=[x for x in items if not _can_differ(x)])
+    items[:] = [item for item in items if _can_differ(item)]
+
+
+def _can_differ(item):
+    package = item.path.relative_to(item.config.rootpath).parts[1]
+    return package in TENSOR_PACKAGES or item.get_closest_marker("every_backend")
 
 
 @pytest.fixture(autouse=True)
 def clean_keras():
     """Names, seeds and policies of one test do not reach the next."""
+    import keras
+
     keras.utils.clear_session(free_memory=False)
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(0)
@@ -29,4 +59,18 @@ def clean_keras():
 
 @pytest.fixture(autouse=True)
 def doctest_names(doctest_namespace):
+    import keras
+    import numpy as np
+
+    import fixinit
+
     doctest_namespace.update(fixinit=fixinit, keras=keras, np=np)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Neighbours share a worker, and with it what a module builds once."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    if config.getvalue("dist") == "load":
+        return WorkStealingScheduling(config, log)

@@ -117,6 +117,7 @@ def test_sizes_need_not_be_known(scheme):
     assert not unknown.conversion["assumptions"]
 
 
+@pytest.mark.every_backend
 def test_channels_may_come_first():
     """By the terms that outputs sum up: the closed form has no rule for these."""
     model = silu_net((16, 12, 12), data_format="channels_first")

@@ -58,6 +58,7 @@ def same_function(first, second, seed=0):
     return scale > 0 and np.abs(outputs[0] - outputs[1]).max() <= 1e-6 * scale
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("preactivation", [False, True])
 def test_gives_the_networks_of_the_library(scheme, preactivation):
@@ -87,6 +88,7 @@ def test_gives_fixup_as_it_is_published(block, shortcut, preactivation):
     assert shapes[0] == shapes[1]
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("scheme", ["fixup", "scaled_residual", "skip_init"])
 def test_gives_stacks_for_stacks(scheme):
     options = {"num_blocks": 5, "units": 8, "stacked": True}
@@ -140,6 +142,7 @@ def test_draws_kernels_as_fixup_does():
     assert all(not np.allclose(a, b) for a, b in itertools.combinations(drawn, 2))
 
 
+@pytest.mark.every_backend
 def test_same_seed_same_weights():
     first, again, other = (fixinit.convert(network(), seed=s) for s in (1, 1, 2))
     pairs = zip(first.get_weights(), again.get_weights(), strict=True)
@@ -148,6 +151,7 @@ def test_same_seed_same_weights():
     assert not all(np.array_equal(a, b) for a, b in pairs)
 
 
+@pytest.mark.every_backend
 def test_leaves_the_model_as_it_is():
     model = network()
     before, weights = model.get_config(), model.get_weights()
@@ -364,6 +368,7 @@ def test_deeper_than_keras_allows(tmp_path):
     np.testing.assert_array_equal(free.predict(data), loaded.predict(data))
 
 
+@pytest.mark.every_backend
 def test_mixed_precision_stays():
     x = inputs = keras.Input((8,))
     for _ in range(2):

@@ -40,6 +40,7 @@ def normal(*shape):
     return np.random.default_rng(1).normal(size=shape).astype("float32")
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("preactivation", [False, True])
 def test_networks_of_the_library(preactivation):
     model = models.CifarResNet(
@@ -49,6 +50,7 @@ def test_networks_of_the_library(preactivation):
     check(model, normal(2, 8, 8, 3), affine=4 if preactivation else 0)
 
 
+@pytest.mark.every_backend
 def test_stacks():
     model = models.ResidualMLP(6, units=8, scheme="batch_norm", stacked=True)
     folded = check(model, normal(2, 40))

@@ -78,6 +78,7 @@ def test_channels_are_where_the_data_format_says():
     assert [traced.channel_axes[c.outputs[0]] for c in traced.calls] == [-1, 1, 1]
 
 
+@pytest.mark.every_backend
 def test_tracing_leaves_the_model_as_it_is():
     model = fixinit.models.ResidualMLP(2, 8, input_shape=(4,))
     before = [len(layer._inbound_nodes) for layer in model._flatten_layers()]

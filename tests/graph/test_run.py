@@ -36,6 +36,7 @@ def mlp(scheme="batch_norm", stacked=False, **kwargs):
     )
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("stacked", [False, True])
 @pytest.mark.parametrize("scheme", fixinit.schemes.names())
@@ -70,6 +71,7 @@ def test_training_is_what_the_model_is_called_with(nested, own):
         )
 
 
+@pytest.mark.every_backend
 def test_state_stays_as_it_is():
     model = mlp(dropout_rate=0.5)
     before = [ops.convert_to_numpy(v) for v in model.variables]
@@ -97,6 +99,7 @@ def test_observations_and_controls_of_a_stack_are_stacked():
     )
 
 
+@pytest.mark.every_backend
 def test_gradients_reach_the_controls_of_every_block():
     stacked = mlp("scaled_residual", stacked=True)
     traced = graph.trace(stacked)

@@ -299,6 +299,7 @@ def test_noise(noise, training):
     check(make, (SIZE, SIZE, 16), 0.04, training=training, seeds=8)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize(
     "activation",
     [
@@ -538,6 +539,7 @@ def test_a_long_axis_is_like_its_parts():
     assert longer.variance == pytest.approx(long.variance / 10, rel=2e-2)
 
 
+@pytest.mark.every_backend
 def test_nothing_changes_in_the_model():
     model = fixinit.models.ResidualMLP(3, units=8, scheme="batch_norm", seed=0)
     before = [keras.ops.convert_to_numpy(w) for w in model.weights]

@@ -134,6 +134,7 @@ def check(found, expected, standard_errors, outside):
     assert np.mean(off) <= outside, (mean / expected - 1, error / expected)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("name", ["unnormalized", "scaled_residual", "fixup"])
 def test_networks_agree_with_both(name):
     width, blocks = 128, 6

@@ -54,6 +54,7 @@ def test_batches_may_be_lists(convert):
     assert diagnose(model, convert(X), convert(Y)).loss == expected
 
 
+@pytest.mark.every_backend
 def test_labels_may_be_a_list():
     model = linear()
     labels = [0, 1, 0, 1, 1, 0, 0, 1]
@@ -126,6 +127,7 @@ def test_integers_for_other_layers_are_refused_with_both_reasons():
         diagnose(linear(), np.ones((8, 5), "int64"))
 
 
+@pytest.mark.every_backend
 def test_regularizers_are_part_of_the_loss_and_of_its_gradient():
     dense = keras.layers.Dense(
         2, kernel_regularizer="l2", activity_regularizer=keras.regularizers.L2(0.5)

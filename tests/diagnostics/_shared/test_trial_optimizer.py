@@ -47,6 +47,7 @@ def test_scaled_losses_make_no_difference():
         assert_same(steps(model, optimizer), plain)
 
 
+@pytest.mark.every_backend
 def test_updates_in_mixed_precision_are_those_of_training():
     model = mlp(dtype="mixed_float16")
     sgd = keras.optimizers.SGD(0.1, momentum=0.9)
@@ -66,6 +67,7 @@ def test_updates_in_mixed_precision_are_those_of_training():
         assert moved == pytest.approx(np.sqrt(np.mean(change**2)), rel=0.05)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize(
     "optimizer",
     [

@@ -16,6 +16,7 @@ def sine():
     return keras.Model(inputs, ops.sin(3.0 * inputs))
 
 
+@pytest.mark.every_backend
 def test_gradients_and_their_autocorrelation_are_the_closed_form():
     correlation = gradient_correlation(sine(), LINE)
     slope = 3 * np.cos(3 * LINE.astype("float64"))
@@ -105,6 +106,7 @@ def test_stacks_have_the_gradients_of_separate_blocks():
     np.testing.assert_allclose(*gradients, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("training", [False, True])
 def test_measuring_changes_nothing(untouched, noisy_model, training):
     x = np.random.default_rng(0).normal(size=(8, 5)).astype("float32")

@@ -13,6 +13,7 @@ def linear(*units, initializer="glorot_uniform"):
     return keras.Sequential([keras.Input((8,)), *layers])
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("units", [3, 8, 12])
 def test_linear_model_has_the_singular_values_of_its_kernel(units):
     model = linear(units)
@@ -115,6 +116,7 @@ def test_inputs_and_outputs_of_a_sample_are_one_long_vector():
     np.testing.assert_allclose(spectrum.singular_values, expected, rtol=1e-4)
 
 
+@pytest.mark.every_backend
 def test_half_precision_and_convolutions_are_measured():
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = keras.Sequential(
@@ -128,6 +130,7 @@ def test_half_precision_and_convolutions_are_measured():
     np.testing.assert_allclose(ends.largest, complete.largest, rtol=0.02)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("training", [False, True])
 def test_measuring_changes_nothing(untouched, noisy_model, training):
     x = X[:, :5]
@@ -158,6 +161,7 @@ def test_what_cannot_be_measured_is_refused_with_a_way_out():
         jacobian_spectrum(model, X)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("complete_up_to", [0, 512])
 def test_overflow_is_an_error_and_float64_the_way_out(complete_up_to):
     keras.config.set_floatx("float64")

@@ -16,6 +16,7 @@ def linear():
     return keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
 
 
+@pytest.mark.every_backend
 def test_surface_of_a_linear_model_is_the_closed_form():
     model = linear()
     surface = loss_surface(model, X, Y, num_points=5, extent=0.5)
@@ -111,6 +112,7 @@ def test_loss_of_the_compiled_model_and_overflow():
     assert np.isinf(surface.losses[0, 0]) and np.isfinite(surface.center)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("training", [False, True])
 def test_measuring_changes_nothing(untouched, noisy_model, training):
     x, y = X[:8], RNG.normal(size=(8, 3)).astype("float32")

@@ -17,6 +17,7 @@ def linear():
     return keras.Sequential([keras.Input((5,)), keras.layers.Dense(2, use_bias=False)])
 
 
+@pytest.mark.every_backend
 def test_a_step_of_sgd_on_a_linear_model_is_the_closed_form():
     model = linear()
     kernel = ops.convert_to_numpy(model.layers[0].kernel)
@@ -26,6 +27,7 @@ def test_a_step_of_sgd_on_a_linear_model_is_the_closed_form():
     np.testing.assert_allclose(updates, [expected], rtol=1e-4)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize(
     "make",
     [

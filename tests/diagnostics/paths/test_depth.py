@@ -75,6 +75,7 @@ def test_shares_of_the_output_add_up():
     assert output_shares(share).sum() == pytest.approx(1)
 
 
+@pytest.mark.every_backend
 def test_blocks_that_change_the_shape_in_either_data_format():
     model = fixinit.models.ResNet1D(
         (1, 1), (4, 8), scheme="fixup", input_shape=(16, 1), seed=0
@@ -94,6 +95,7 @@ def test_blocks_that_change_the_shape_in_either_data_format():
     assert abs(found["share"][0]) < 1e-4
 
 
+@pytest.mark.every_backend
 def test_nothing_changes(untouched):
     model = mlp("batch_norm", 2, 8, dropout_rate=0.5, stacked=True)
     model.compile("sgd", "mse")

@@ -76,6 +76,7 @@ def test_single_paths_are_products_of_their_branches(stacked):
     )
 
 
+@pytest.mark.every_backend
 def test_stacked_and_separate_blocks_give_the_same():
     found = [
         path_gradients(linear(4, stacked)[0], X, Y, "mse", num_samples=50)
@@ -126,6 +127,7 @@ def test_gradients_of_the_forward_pass_as_usual():
     assert found["norm"][2] == 0 and found["share"][2] == 0
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("stacked", [False, True])
 def test_nothing_changes(untouched, stacked):
     model = fixinit.models.ResidualMLP(
@@ -169,6 +171,7 @@ def test_several_inputs_and_outputs_and_integers():
         assert (found["norm"] > 0).all()
 
 
+@pytest.mark.every_backend
 def test_float16_is_measured():
     keras.config.set_dtype_policy("mixed_float16")
     model = fixinit.models.ResidualMLP(

@@ -54,6 +54,7 @@ def test_what_is_dropped_may_be_infinite():
     np.testing.assert_allclose(Lesion(model)(X, drop=[1]), X + 13, rtol=1e-5)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("stacked", [False, True])
 def test_a_new_order_is_that_of_a_model_built_so(stacked):
     order = [2, 0, 3, 1]
@@ -138,6 +139,7 @@ def test_blocks_of_different_shapes_do_not_change_places():
         injure(np.ones((2, 8, 1), "float32"), order=[0, 2, 1, 3])
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("stacked", [False, True])
 def test_nothing_changes_and_new_weights_are_seen(untouched, stacked):
     model = mlp("batch_norm", dropout_rate=0.5, stacked=stacked)

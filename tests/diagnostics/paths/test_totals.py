@@ -68,6 +68,7 @@ def test_branches_without_weight_carry_nothing():
     np.testing.assert_allclose(found["share"], [1, 0, 0, 0], atol=1e-6)
 
 
+@pytest.mark.every_backend
 def test_nothing_changes_and_new_weights_are_seen(untouched):
     model = mlp(2, "batch_norm", dropout_rate=0.5, stacked=True)
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))

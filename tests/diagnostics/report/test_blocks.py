@@ -27,6 +27,7 @@ def test_measures_what_the_blocks_put_out():
     assert BlockStatistics(model).names == ["input", *blocks]
 
 
+@pytest.mark.every_backend
 def test_channels_are_where_the_data_format_says():
     x = np.random.default_rng(1).normal(size=(4, 3, 8, 8)).astype("float32")
     x += 3.0 * np.arange(3, dtype="float32")[:, None, None]
@@ -59,6 +60,7 @@ def test_a_stack_that_is_called_twice_is_measured_twice():
     assert "stack:2[1]/merge" in layers and len(set(layers)) == len(layers)
 
 
+@pytest.mark.every_backend
 def test_training_mode_normalizes_with_the_batch_and_changes_nothing():
     model = fixinit.models.ResidualMLP(
         4, 64, scheme="batch_norm", input_shape=(8,), seed=0
@@ -81,6 +83,7 @@ def test_reports_overflow_as_infinity():
     assert np.isinf(measured["mean_square"][-1])
 
 
+@pytest.mark.every_backend
 def test_half_precision_is_measured_in_float32():
     keras.config.set_dtype_policy("mixed_float16")
     model = fixinit.models.ResidualMLP(2, 16, input_shape=(8,), seed=0)

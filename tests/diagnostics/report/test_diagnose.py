@@ -50,6 +50,7 @@ def test_measures_activations():
     assert math.isnan(layer(diagnosis, "dense")["never_active"])
 
 
+@pytest.mark.every_backend
 def test_measures_gradients_of_activations_and_weights():
     inputs = keras.Input((8,))
     h = keras.layers.Dense(6, activation="tanh", name="first")(inputs)
@@ -254,6 +255,7 @@ def test_batch_norm_in_training_mode_and_in_test_mode():
     assert diagnose(model, 10 * X, training=False).verdict.kind == "exploding"
 
 
+@pytest.mark.every_backend
 def test_nothing_of_the_model_changes():
     model = mlp("batch_norm", 3, dropout_rate=0.3)
     optimizer = keras.optimizers.Adam(0.1)
@@ -274,6 +276,7 @@ def test_nothing_of_the_model_changes():
     np.testing.assert_array_equal(drawn, numpy(keras.random.normal((3,))))
 
 
+@pytest.mark.every_backend
 def test_dropout_is_on_in_training_mode():
     layers = [keras.Input((8,)), keras.layers.Dropout(0.5, name="dropout")]
     model = keras.Sequential([*layers, keras.layers.Dense(3)])
@@ -286,6 +289,7 @@ def test_dropout_is_on_in_training_mode():
     assert ratio[0] == pytest.approx(1) and 1.5 < ratio[1] < 2.5
 
 
+@pytest.mark.every_backend
 def test_noise_without_a_seed_does_not_move_the_random_state():
     layers = [keras.Input((8,)), keras.layers.Dropout(0.5), keras.layers.Dense(3)]
     model = keras.Sequential(layers)

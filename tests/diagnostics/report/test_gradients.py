@@ -43,6 +43,7 @@ def test_variables_without_influence_have_norm_zero():
     assert norms["head/kernel"] > 0
 
 
+@pytest.mark.every_backend
 def test_measuring_changes_nothing_and_sees_new_weights():
     model = fixinit.models.ResidualMLP(
         2, 8, scheme="batch_norm", input_shape=(5,), classes=2, seed=0

@@ -30,6 +30,7 @@ def fit(model, monitor, epochs=2):
     return model.fit(X, Y, callbacks=[monitor], **options)
 
 
+@pytest.mark.every_backend
 def test_records_before_training_and_every_so_many_steps(tmp_path):
     path = tmp_path / "logs" / "blocks.csv"
     monitor = Monitor(X[:32], Y[:32], every=5, csv_path=path)
@@ -54,6 +55,7 @@ def test_measures_the_weights_of_the_moment():
     assert monitor.history[-1][1].loss < 0.95 * monitor.history[0][1].loss
 
 
+@pytest.mark.every_backend
 def test_training_is_what_it_is_without():
     losses = []
     for callbacks in ([], [Monitor(X[:16], Y[:16], every=1)]):
@@ -73,6 +75,7 @@ def test_stops_before_the_loss_is_nan_and_names_the_block():
     assert len(history.history["loss"]) < 50
 
 
+@pytest.mark.every_backend
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="single steps only")
 def test_counts_the_steps_of_one_execution():
     model = compiled(0.01)
@@ -192,6 +195,7 @@ def test_plain_networks_are_watched_by_layer():
     assert [row["name"] for row in monitor.history[1][1].layers][-1] == "head"
 
 
+@pytest.mark.every_backend
 def test_writes_for_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -221,6 +225,7 @@ def test_refuses_bad_arguments(arguments, message):
         Monitor(X, Y, **arguments)
 
 
+@pytest.mark.every_backend
 def test_state_of_the_model_is_not_touched():
     model = compiled(0.0)
     before = [np.array(ops.convert_to_numpy(v)) for v in model.weights]

@@ -53,6 +53,7 @@ def test_record_counts_steps_over_epochs():
     assert divergence({"diverged_step": 0.0}, 100, epoch=1, steps_before=0) is None
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("steps_per_execution", [1, 4])
 def test_fit_sees_every_step_of_an_execution(steps_per_execution):
     if steps_per_execution > 1 and keras.backend.backend() == "torch":

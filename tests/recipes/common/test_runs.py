@@ -25,6 +25,7 @@ def runs():
     return Runs(build, data, batch_size=16, seed=0)
 
 
+@pytest.mark.every_backend
 def test_a_run_does_not_depend_on_those_before(runs):
     first, diverged = runs.run(0.05, seed=0, epochs=4)
     runs.run(0.5, seed=1, epochs=1)
@@ -34,6 +35,7 @@ def test_a_run_does_not_depend_on_those_before(runs):
     assert losses[-1] < losses[0] < 1.5 * math.log(3)
 
 
+@pytest.mark.every_backend
 def test_divergence_ends_a_run_and_not_the_next(runs):
     epochs, diverged = runs.run(1e9, seed=0, epochs=3)
     assert len(epochs) < 3 and "not finite" in diverged["reason"]

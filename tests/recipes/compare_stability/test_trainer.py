@@ -50,6 +50,7 @@ def test_arm_holds_what_the_schema_asks_for(trained):
     assert 0 < initial["branch_gradient_norms"][0] < initial["gradient_norm"]
 
 
+@pytest.mark.every_backend
 def test_result_does_not_depend_on_the_arms_before(trained):
     first, again = trained
     assert _without_cost(first) == _without_cost(again)
@@ -68,6 +69,7 @@ def test_map_arm_is_not_measured():
     assert arm["epochs"][0]["gradient_norm"] is None
 
 
+@pytest.mark.every_backend
 def test_diverged_arm_is_stopped_and_the_next_one_is_not_harmed():
     trainer = _trainer("unnormalized", divergence_loss=50.0)
     arm = trainer.train("a", "train", 1e6, seed=0, epochs=5)

@@ -23,6 +23,7 @@ def inputs(size=32):
     return np.random.default_rng(0).normal(2, 3, size=(size, 4)).astype("float32")
 
 
+@pytest.mark.every_backend
 def test_ghost_of_the_whole_batch_is_batch_normalization():
     x, options = inputs(), {"momentum": 0.9, "epsilon": 1e-5}
     ghost = GhostBatchNormalization(32, **options)

@@ -33,6 +33,7 @@ def by_name(model):
     return {v.path: keras.ops.convert_to_numpy(v) for v in model.trainable_variables}
 
 
+@pytest.mark.every_backend
 def test_weight_decay_enters_the_momentum_as_in_pytorch():
     model = compiled(network(), weight_decay=0.1)
     before = by_name(model)
@@ -83,6 +84,7 @@ def test_learning_rate_rises_linearly_then_falls_as_a_cosine_to_zero():
     np.testing.assert_allclose(rates[10:], cosine, atol=1e-7)
 
 
+@pytest.mark.every_backend
 def test_accumulated_gradients_are_those_of_the_whole_batch():
     x = np.random.default_rng(0).standard_normal((8, 3)).astype("float32")
     y = np.eye(2, dtype="float32")[np.arange(8) % 2]
