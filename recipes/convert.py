@@ -116,8 +116,8 @@ def measure(settings, version):
 
 
 def _normalizations(model):
-    kinds = fixinit.conversion.kinds.NORMALIZATIONS
-    return [x for x in model._flatten_layers() if isinstance(x, kinds)]
+    facts_of = fixinit.layers.facts_of
+    return [x for x in model._flatten_layers() if facts_of(x).normalizes]
 
 
 def _train(settings, model, x):

@@ -13,7 +13,7 @@ import numpy as np
 
 import fixinit
 from fixinit.conversion import delete_normalization
-from fixinit.conversion.kinds import NORMALIZATIONS
+from fixinit.layers import facts_of
 from recipes.common import applications, experiment, plots, style
 from recipes.common.arms import number
 from recipes.common.experiment import Claim
@@ -105,7 +105,7 @@ def measure(settings, model):
             # What was assumed is in the record, and of no concern here.
             warnings.simplefilter("ignore", UserWarning)
             free = fixinit.convert(network, scheme, seed=settings.seed)
-        left = [y for y in free._flatten_layers() if isinstance(y, NORMALIZATIONS)]
+        left = [y for y in free._flatten_layers() if facts_of(y).normalizes]
         measured["normalizations"][scheme] = len(left)
         blocks = free.conversion["blocks"]
         measured["num_branches"] = sum(len(block["branches"]) for block in blocks)

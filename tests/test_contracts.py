@@ -27,11 +27,12 @@ MEASURED_ONCE = {
 }
 # What each package may import of the others.
 ALLOWED = {
+    "_keras": set(),
     "_typing": set(),
     "_validation": set(),
     "backend": set(),
     "initializers": {"_validation", "backend"},
-    "layers": {"_validation", "backend", "initializers"},
+    "layers": {"_keras", "_validation", "backend", "initializers"},
     "schemes": {"_validation", "initializers", "layers"},
     "models": {"_validation", "layers", "schemes"},
     "optimizers": {"_validation"},

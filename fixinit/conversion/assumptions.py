@@ -4,11 +4,7 @@ import keras
 
 from fixinit.conversion import kinds
 from fixinit.graph.blocks import is_addition
-
-# Operations that measure how far values spread: their classes are not public.
-_MEASURES = ("Var", "Std", "Sqrt", "Rsqrt", "Norm")
-# What joins two values, and is no addition.
-_JOINS = ("Average", "Subtract", "Maximum", "Minimum")
+from fixinit.layers import facts_of
 
 
 def assumptions(plan):
@@ -53,7 +49,7 @@ def _joins(survey):
     for call in survey.graph.calls:
         if call.has_weights:
             weights |= 1 << call.outputs[0]
-        if type(call.operation).__name__ in _JOINS and len(call.inputs) == 2:
+        if facts_of(call.operation).joins and len(call.inputs) == 2:
             first, second = call.inputs
             for value, other in ((first, second), (second, first)):
                 if ancestors[other] >> value & 1:
@@ -138,9 +134,7 @@ def _starts(plan):
 
 
 def _is_scale(plan, operation):
-    merges = type(operation).__name__ == "CustomScaleLayer"
-    is_scale = merges or kinds.is_branch_scale(operation)
-    return is_scale and not plan.keep(operation)
+    return facts_of(operation).scales_branch and not plan.keep(operation)
 
 
 def _weights(plan):
@@ -174,10 +168,7 @@ def _normalization(plan):
             f"{some(ends)}. Pass keep={ends} if it is meant."
         )
     measures = [
-        call.name
-        for call, _ in plan.graph.walk()
-        if type(call.operation).__name__ in _MEASURES
-        and not isinstance(call.operation, keras.layers.Layer)
+        call.name for call, _ in plan.graph.walk() if facts_of(call.operation).measures
     ]
     if measures:
         yield (

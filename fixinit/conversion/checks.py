@@ -8,9 +8,6 @@ from fixinit._validation import check_choice
 from fixinit.conversion import kinds
 from fixinit.graph.calls import no_graph
 
-# What the converter does not reach inside of other layers.
-_HIDDEN = (*kinds.NORMALIZATIONS, keras.layers.SpectralNormalization)
-
 
 def check_graph(graph, keep):
     """Refuses layers that may hold anything, and normalization out of reach."""
@@ -78,7 +75,13 @@ def _hidden(call):
         return []
     # A `SpectralNormalization` itself is taken off.
     inside = kinds.unwrapped(layer)._flatten_layers()
-    return [x.name for x in inside if isinstance(x, _HIDDEN)]
+    return [x.name for x in inside if _is_out_of_reach(x)]
+
+
+def _is_out_of_reach(layer):
+    """Whether the converter takes a layer out, but not from inside of another."""
+    wraps = isinstance(layer, keras.layers.SpectralNormalization)
+    return wraps or kinds.descends_from_normalization(layer)
 
 
 def keeper(keep, graph):

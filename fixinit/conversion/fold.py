@@ -5,6 +5,7 @@ import numpy as np
 from keras import tree
 
 from fixinit.conversion import kinds
+from fixinit.conversion.kernels import TRANSPOSED
 from fixinit.conversion.rewrite import (
     Edits,
     Rewriter,
@@ -236,6 +237,6 @@ def _spread(scale, layer, shape):
     arguments = kinds.kernel_arguments(layer)
     if arguments == ("depthwise_initializer",):
         return scale.reshape(shape[-2:])
-    if type(layer).__name__.endswith("Transpose"):
+    if isinstance(layer, TRANSPOSED):
         return scale[:, None]
     return scale

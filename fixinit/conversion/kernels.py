@@ -9,7 +9,7 @@ from fixinit.conversion import kinds
 from fixinit.initializers import Rescaled
 from fixinit.theory.initial import fans
 
-_TRANSPOSED = (
+TRANSPOSED = (
     keras.layers.Conv1DTranspose,
     keras.layers.Conv2DTranspose,
     keras.layers.Conv3DTranspose,
@@ -88,7 +88,7 @@ def real_fans(layer, argument):
     if argument == "depthwise_initializer":
         # Each output reads one channel.
         return fan_in // shape[-2], fan_out
-    if isinstance(layer, _TRANSPOSED):
+    if isinstance(layer, TRANSPOSED):
         # The last two axes are the outputs and the inputs, which lie apart.
         return fan_out / math.prod(layer.strides), fan_in
     return fan_in, fan_out / getattr(layer, "groups", 1)

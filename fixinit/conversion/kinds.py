@@ -1,133 +1,62 @@
-"""What kind of layer a layer is, to the converter."""
+"""What a layer is to the converter, by its declared facts."""
+
+from typing import Any
 
 import keras
 
-from fixinit import layers
-
-# Without `Normalization`, which standardizes data by statistics that it was given.
-NORMALIZATIONS = (
-    keras.layers.BatchNormalization,
-    keras.layers.LayerNormalization,
-    keras.layers.GroupNormalization,
-    keras.layers.RMSNormalization,
-    keras.layers.UnitNormalization,
-)
-# Operations of `keras.ops` that normalize. Their classes are not public.
-_OPERATIONS = ("BatchNorm", "LayerNorm", "RMSNorm", "Normalize", "Moments")
-# Weight layers, and their arguments that draw kernels, the main one last.
-_KERNELS = (
-    (
-        (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D),
-        ("depthwise_initializer", "pointwise_initializer"),
-    ),
-    (
-        (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D),
-        ("depthwise_initializer",),
-    ),
-    (
-        (
-            keras.layers.Dense,
-            keras.layers.EinsumDense,
-            keras.layers.Conv1D,
-            keras.layers.Conv2D,
-            keras.layers.Conv3D,
-            keras.layers.Conv1DTranspose,
-            keras.layers.Conv2DTranspose,
-            keras.layers.Conv3DTranspose,
-            layers.ProjectionShortcut,
-        ),
-        ("kernel_initializer",),
-    ),
-    ((keras.layers.Embedding,), ("embeddings_initializer",)),
-)
-# Linear in what they read: the names of layers and operations.
-_LINEAR = (
-    *("Add", "Subtract", "ScaledAdd", "CustomScaleLayer", "Concatenate", "Average"),
-    *("Reshape", "Flatten", "Permute", "Transpose", "Squeeze", "ExpandDims"),
-    *("Cropping1D", "Cropping2D", "Cropping3D", "Pad", "Identity", "Cast"),
-    *(
-        "UpSampling1D",
-        "UpSampling2D",
-        "UpSampling3D",
-        "RepeatVector",
-        "StochasticDepth",
-    ),
-    *("GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D"),
-)
-# Linear where they read one tensor, and a number.
-_FACTORS = ("Multiply", "TrueDivide", "Divide", "Rescaling")
-_PADDING = (
-    keras.layers.ZeroPadding1D,
-    keras.layers.ZeroPadding2D,
-    keras.layers.ZeroPadding3D,
-)
-# What signals pass one by one, or a few of them together.
-_PASSES = (
-    *_PADDING,
-    keras.layers.MaxPooling1D,
-    keras.layers.MaxPooling2D,
-    keras.layers.MaxPooling3D,
-    keras.layers.AveragePooling1D,
-    keras.layers.AveragePooling2D,
-    keras.layers.AveragePooling3D,
-    keras.layers.Dropout,
-    keras.layers.SpatialDropout1D,
-    keras.layers.SpatialDropout2D,
-    keras.layers.SpatialDropout3D,
-)
+from fixinit.graph import Call
+from fixinit.layers.facts import Facts, facts_of, inherited_facts
 
 
-def is_normalization(layer):
+def is_normalization(layer: Any) -> bool:
     """Whether a layer normalizes, or does nothing but apply one that does."""
     if isinstance(layer, keras.layers.TimeDistributed):
         layer = layer.layer
-    return any(
-        isinstance(layer, kind) and type(layer).call is kind.call
-        for kind in NORMALIZATIONS
-    )
+    return isinstance(layer, keras.layers.Layer) and facts_of(layer).normalizes
 
 
-def is_normalizing_operation(operation):
+def descends_from_normalization(layer: Any) -> bool:
+    """Whether a layer normalizes, and possibly does more than that."""
+    return inherited_facts(layer).normalizes
+
+
+def is_normalizing_operation(operation: Any) -> bool:
     """Whether an operation of `keras.ops` normalizes, or measures to do so."""
-    kind = type(operation).__name__
-    return kind in _OPERATIONS and not isinstance(operation, keras.layers.Layer)
+    is_layer = isinstance(operation, keras.layers.Layer)
+    return not is_layer and facts_of(operation).normalizes
 
 
-def is_branch_scale(layer):
-    """Whether a layer is what an earlier scheme put there: its work is taken over."""
-    # `LayerScale` is that of keras.applications.ConvNeXt, which is not public.
-    ours = (layers.ScalarBias, layers.ScalarMultiplier)
-    kind = type(layer)
-    keras_own = kind.__module__.startswith("keras.") and kind.__name__ == "LayerScale"
-    return isinstance(layer, ours) or keras_own
+def is_branch_scale(layer: Any) -> bool:
+    """Whether a layer scales or shifts a branch, and a scheme takes its place."""
+    facts = facts_of(layer)
+    return facts.scales_branch and not facts.adds
 
 
-def is_padding(layer):
+def is_padding(layer: Any) -> bool:
     """Whether a layer pads with zeros."""
-    return isinstance(layer, _PADDING)
+    return facts_of(layer).pads
 
 
-def passes(layer):
+def passes(layer: Any) -> bool:
     """Whether a layer pads, pools a few neighbours or drops."""
-    return isinstance(layer, _PASSES)
+    return facts_of(layer).passes
 
 
-def is_linear(call, gates):
+def is_linear(call: Call, gates: set[Call]) -> bool:
     """Whether what a call gives is linear in what it reads, gates aside."""
-    operation, name = call.operation, type(call.operation).__name__
-    if _adds_constant(call):
+    facts = facts_of(call.operation)
+    if _adds_constant(call, facts):
         return False
-    if passes(operation) or is_branch_scale(operation) or name in _LINEAR:
+    if facts.linear or facts.passes or facts.scales_branch:
         return True
-    if is_normalization(operation):
-        return False
-    return is_factor(call) or (name in _FACTORS and _is_gated(call, gates))
+    is_product = facts.multiplies or facts.divides
+    return is_factor(call) or (is_product and _is_gated(call, gates))
 
 
-def is_factor(call):
+def is_factor(call: Call) -> bool:
     """Whether a call multiplies by a constant, or divides by one."""
-    name = type(call.operation).__name__
-    if name not in _FACTORS or len(call.inputs) > 1:
+    facts = facts_of(call.operation)
+    if not (facts.multiplies or facts.divides) or len(call.inputs) > 1:
         return False
     if call.node is None:
         return True
@@ -136,13 +65,14 @@ def is_factor(call):
         return False  # `h * h`
     first = next(iter(arguments.args), None)
     # Not `1 / h`.
-    return name in ("Multiply", "Rescaling") or first is arguments.keras_tensors[0]
+    return facts.multiplies or first is arguments.keras_tensors[0]
 
 
-def _adds_constant(call):
+def _adds_constant(call: Call, facts: Facts) -> bool:
     """Whether a call adds a constant to a tensor, as `h + 1` does."""
-    operators = type(call.operation).__name__ in ("Add", "Subtract")
-    return operators and call.node is not None and len(call.node.input_tensors) == 1
+    if call.node is None or not (facts.adds or facts.joins):
+        return False
+    return len(call.node.input_tensors) == 1
 
 
 def _is_gated(call, gates):
@@ -156,33 +86,21 @@ def unwrapped(layer):
     return layer
 
 
-def kernel_arguments(layer):
+def kernel_arguments(layer: Any) -> tuple[str, ...]:
     """The arguments of a weight layer that draw its kernels, the main one last.
 
     Empty for layers whose kernels the converter leaves to themselves. Those of a
-    subclass that computes in its own way, as with standardized weights, are among them.
+    subclass that computes something else, as with standardized weights, are among them
+    unless it declares its facts.
     """
-    layer = unwrapped(layer)
-    for kinds, arguments in _KERNELS:
-        kind = next((kind for kind in kinds if isinstance(layer, kind)), None)
-        if kind is not None and _computes_as(type(layer), kind):
-            return arguments
-    return ()
+    return facts_of(unwrapped(layer)).kernels
 
 
-def _computes_as(subclass, kind):
-    """Whether a class of layers computes what a class that it inherits from does."""
-    names = ("call", "build", "convolution_op", "kernel", "embeddings")
-    return all(
-        getattr(subclass, name, None) is getattr(kind, name, None) for name in names
-    )
-
-
-def is_unknown(operation):
-    """Whether a layer without kernels is of a class that only its author knows."""
+def is_unknown(operation: Any) -> bool:
+    """Whether nothing is declared about a layer of a class of the user's own."""
     known = type(operation).__module__.partition(".")[0] in ("keras", "fixinit")
     is_layer = isinstance(operation, keras.layers.Layer)
-    return is_layer and not known and not kernel_arguments(operation)
+    return is_layer and not known and facts_of(operation) == Facts()
 
 
 def kernel_of(layer, argument):

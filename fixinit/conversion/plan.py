@@ -319,6 +319,5 @@ def _is_sum(merge):
 
 def _is_plain(call):
     """Whether a merge adds without factors."""
-    operation = call.operation
-    ours = isinstance(operation, layers.ScaledAdd)
-    return _is_sum(operation) if ours else type(operation).__name__ == "Add"
+    facts = layers.facts_of(call.operation)
+    return facts.adds and all(factor == 1 for factor in facts.factors or ())

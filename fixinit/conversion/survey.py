@@ -6,21 +6,9 @@ import dataclasses
 from fixinit.conversion import kinds
 from fixinit.conversion.branch import Branch
 from fixinit.graph import find_blocks, find_gates, is_activation
-from fixinit.graph.blocks import activation_name, is_addition
+from fixinit.graph.blocks import is_addition, output_facts
+from fixinit.layers import facts_of
 from fixinit.schemes import Site
-
-# What may stand behind class scores and estimates, and not behind features.
-_HEAD_ACTIVATIONS = (
-    *("linear", "softmax", "log_softmax", "sigmoid", "hard_sigmoid", "log_sigmoid"),
-    *("tanh", "hard_tanh", "softplus", "exponential"),
-)
-_BEHIND_HEAD = (
-    *("Reshape", "Flatten", "Dropout", "Squeeze", "Identity", "Cast", "Clip"),
-    *("GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D"),
-    "Rescaling",
-)
-# They compare channels: a shift of all of them would do nothing.
-_OVER_CHANNELS = ("softmax", "logsoftmax", "glu", "sparsemax", "sparseplus")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,10 +162,9 @@ class Survey:
         """Whether a call may stand between the last weight layer and an output."""
         if call.is_input or call in self._places or call.has_weights:
             return False
-        known = type(call.operation).__name__ in _BEHIND_HEAD
-        ends = is_activation(call) and _may_end(call)
+        follows = facts_of(call.operation).follows_head
         normalizes = kinds.is_normalization(call.operation)
-        return known or ends or normalizes or kinds.is_factor(call)
+        return follows or normalizes or kinds.is_factor(call)
 
     def _is_read_once(self, call, output):
         """Whether nothing but what leads to one output of the model reads a call."""
@@ -280,7 +267,9 @@ class Survey:
             on_shortcut = branch is None and block is not None
             if not is_activation(call) or call in self.gates or on_shortcut:
                 continue
-            if call.outputs[0] in ends or activation_name(call) in _OVER_CHANNELS:
+            # A shift of all channels would do nothing to what compares them.
+            compares = output_facts(call.operation).compares_channels
+            if call.outputs[0] in ends or compares:
                 continue
             found[call] = self.trunk_site()
             if branch is not None:
@@ -327,10 +316,7 @@ def _has_blocks(call):
 
 
 def _may_end(call):
-    """Whether what a call puts out may be class scores or estimates."""
+    """Whether what a weight layer puts out may be class scores or estimates."""
     operation = kinds.unwrapped(call.operation)
-    activation = getattr(operation, "activation", None)
-    if activation is not None:
-        return getattr(activation, "__name__", None) in _HEAD_ACTIVATIONS
-    names = [name.replace("_", "") for name in _HEAD_ACTIVATIONS]
-    return call.has_weights or type(operation).__name__.lower() in names
+    held = getattr(operation, "activation", None)
+    return held is None or facts_of(held).follows_head

@@ -2,20 +2,7 @@
 
 import dataclasses
 
-import keras
-
-from fixinit.layers import ScaledAdd
-
-# Activations that are calls of layers or operations, by the name of the class.
-_ACTIVATION_LAYERS = (
-    keras.layers.Activation,
-    keras.layers.ReLU,
-    keras.layers.LeakyReLU,
-    keras.layers.PReLU,
-    keras.layers.ELU,
-)
-# The names of the operations' classes, in lower case, are those of the functions.
-_FUNCTIONS = frozenset(name.replace("_", "") for name in dir(keras.activations))
+from fixinit.layers import Facts, facts_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,7 +49,7 @@ class Block:
             `(shortcut, branches)`: two tensors, each times its factor where the merge
             has factors, as a `fixinit.layers.ScaledAdd` has.
         """
-        scales = _scales(self.merge.operation)
+        scales = facts_of(self.merge.operation).factors
         if scales is not None:
             inputs = [scale * h for scale, h in zip(scales, inputs, strict=True)]
         return inputs[self.shortcut], sum(inputs[i] for i in self.branches)
@@ -142,8 +129,7 @@ def find_gates(graph):
     blocks = find_blocks(graph)
     merges = {b.merge: ways.ancestors[b.output] for b in blocks if not b.changes_shape}
     for call in graph.calls:
-        # The classes of operations are not public.
-        if type(call.operation).__name__ == "Multiply" and len(call.inputs) == 2:
+        if facts_of(call.operation).multiplies and len(call.inputs) == 2:
             _, pair = ways.from_fork(call)
             if pair is None:
                 continue
@@ -173,65 +159,30 @@ def find_gates(graph):
     return found | shared
 
 
-_BOUNDED = ("sigmoid", "hardsigmoid", "softmax", "tanh", "hardtanh")
-# What may stand behind that, and leaves the numbers as they are.
-_RESHAPES = (
-    *("GetItem", "Reshape", "Squeeze", "ExpandDims", "BroadcastTo", "Transpose"),
-    *("Permute", "Repeat", "RepeatVector", "Flatten", "Resize", "Resizing", "Dropout"),
-    *("UpSampling1D", "UpSampling2D", "UpSampling3D", "Split", "Cast"),
-)
-
-
 def _is_bounded(way):
     """Whether a way ends in a bounded activation."""
-    last = next(
-        (c for c in way[::-1] if type(c.operation).__name__ not in _RESHAPES), None
-    )
-    return last is not None and activation_name(last) in _BOUNDED
+    last = next((c for c in way[::-1] if not facts_of(c.operation).rearranges), None)
+    return last is not None and output_facts(last.operation).bounded
 
 
-def activation_name(call):
-    """The activation that a call is or holds, as in `"hardsigmoid"`.
-
-    Without one, it is the name of the class.
-    """
-    activation = getattr(call.operation, "activation", None)
-    name = getattr(activation, "__name__", type(call.operation).__name__)
-    return name.replace("_", "").lower()
+def output_facts(operation) -> Facts:
+    """The facts of the activation that an operation holds, otherwise its own."""
+    held = getattr(operation, "activation", None)
+    return facts_of(operation if held is None else held)
 
 
 def is_addition(call):
     """Whether a call adds two or more values."""
-    operation = call.operation
-    # The classes of operations are not public.
-    is_operation = type(operation).__name__ == "Add" and not isinstance(
-        operation, keras.layers.Layer
-    )
-    # A subclass may do something else.
-    is_layer = type(operation) is keras.layers.Add
-    adds = is_operation or is_layer or _scales(operation) is not None
-    is_merge = call.owner is not None and operation is call.owner.merge
+    is_merge = call.owner is not None and call.operation is call.owner.merge
     # Of what it reads twice, it adds two.
     reads = len(call.inputs) if call.node is None else len(call.node.input_tensors)
-    return reads == len(call.inputs) > 1 and (adds or is_merge)
-
-
-def _scales(operation):
-    """The factors of what a scaled addition reads, `None` if it is none."""
-    if isinstance(operation, ScaledAdd):
-        return operation.shortcut_scale, operation.branch_scale
-    # Of keras.applications.InceptionResNetV2. The class is not public.
-    if type(operation).__name__ == "CustomScaleLayer":
-        return 1.0, operation.scale
-    return None
+    adds = facts_of(call.operation).adds or is_merge
+    return adds and reads == len(call.inputs) > 1
 
 
 def is_activation(call):
     """Whether a call is that of an element-wise activation and nothing else."""
-    name = type(call.operation).__name__.lower()
-    return len(call.inputs) == 1 and (
-        isinstance(call.operation, _ACTIVATION_LAYERS) or name in _FUNCTIONS
-    )
+    return len(call.inputs) == 1 and facts_of(call.operation).activates
 
 
 class _Ways:

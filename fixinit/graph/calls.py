@@ -6,15 +6,7 @@ from collections.abc import Callable
 import keras
 from keras import tree
 
-from fixinit.layers import ResidualBlock, Stack
-
-# Their weights may have the shape of a sample.
-_ELEMENT_WISE = (
-    keras.layers.PReLU,
-    keras.layers.Normalization,
-    keras.layers.LayerNormalization,
-    keras.layers.RMSNormalization,
-)
+from fixinit.layers import ResidualBlock, Stack, facts_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,7 +59,9 @@ class Call:
         element by element.
         """
         weights = getattr(self.operation, "weights", ())
-        if isinstance(self.operation, _ELEMENT_WISE):
+        facts = facts_of(self.operation)
+        acts = facts.normalizes or facts.activates or facts.scales_branch
+        if facts.elementwise or acts:
             return False
         return any(len(weight.shape) > 1 for weight in weights)
 

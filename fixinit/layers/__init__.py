@@ -1,7 +1,9 @@
 """Keras layers for residual networks that need no normalization."""
 
+from fixinit.layers._keras_facts import register_keras
 from fixinit.layers.channel_affine import ChannelAffine
 from fixinit.layers.crelu import CReLU
+from fixinit.layers.facts import Facts, facts_of, register_facts
 from fixinit.layers.residual_block import ResidualBlock
 from fixinit.layers.scalars import ScalarBias, ScalarMultiplier
 from fixinit.layers.scaled_add import ScaledAdd
@@ -14,6 +16,7 @@ from fixinit.layers.stochastic_depth import StochasticDepth, survival_probabilit
 __all__ = [
     "CReLU",
     "ChannelAffine",
+    "Facts",
     "ProjectionShortcut",
     "ResidualBlock",
     "ScalarBias",
@@ -24,5 +27,9 @@ __all__ = [
     "Stack",
     "StochasticDepth",
     "ZeroPaddingShortcut",
+    "facts_of",
+    "register_facts",
     "survival_probability",
 ]
+
+register_keras()

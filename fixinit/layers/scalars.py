@@ -1,6 +1,7 @@
 import keras
 
 from fixinit import backend
+from fixinit.layers.facts import Facts
 
 
 class _Scalar(keras.layers.Layer):
@@ -67,6 +68,7 @@ class ScalarBias(_Scalar):
 
     # The name tells `fixinit.optimizers` which variables are scalars.
     weight_name = "scalar_bias"
+    fixinit_facts = Facts(scales_branch=True)
 
     def __init__(self, initializer="zeros", **kwargs):
         super().__init__(initializer, **kwargs)
@@ -108,6 +110,7 @@ class ScalarMultiplier(_Scalar):
     """
 
     weight_name = "scalar_multiplier"
+    fixinit_facts = Facts(scales_branch=True, linear=True, start="initializer")
 
     def __init__(self, initializer="ones", **kwargs):
         super().__init__(initializer, **kwargs)

@@ -2,6 +2,8 @@ import functools
 
 import keras
 
+from fixinit.layers.facts import Facts
+
 
 @keras.saving.register_keras_serializable("fixinit")
 class ScaledAdd(keras.layers.Layer):
@@ -42,6 +44,10 @@ class ScaledAdd(keras.layers.Layer):
                 "its shortcut needs a ZeroPaddingShortcut or a ProjectionShortcut."
             )
         self.built = True
+
+    def fixinit_facts(self) -> Facts:
+        factors = (self.shortcut_scale, self.branch_scale)
+        return Facts(adds=True, linear=True, factors=factors)
 
     def call(self, inputs):
         shortcut, branch = inputs

@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from fixinit._validation import check_positive_int
+from fixinit.layers.facts import Facts
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -100,6 +101,8 @@ class ProjectionShortcut(keras.layers.Layer):
 
     - [He et al., 2016](https://arxiv.org/abs/1512.03385), section 3.3.
     """
+
+    fixinit_facts = Facts(kernels=("kernel_initializer",))
 
     def __init__(
         self,

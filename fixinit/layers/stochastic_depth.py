@@ -3,6 +3,7 @@ from keras import ops
 
 from fixinit._validation import check_branch, check_choice, check_number
 from fixinit.layers import noise
+from fixinit.layers.facts import Facts
 from fixinit.layers.scalars import check_float
 
 LEVELS = ("batch", "sample")
@@ -90,6 +91,8 @@ class StochasticDepth(keras.layers.Layer):
 
     - [Huang et al., 2016](https://arxiv.org/abs/1603.09382), section 3.
     """
+
+    fixinit_facts = Facts(linear=True)
 
     def __init__(
         self,

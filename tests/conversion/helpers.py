@@ -8,6 +8,15 @@ from keras import ops
 
 import fixinit
 
+# What no converted network holds.
+NORMALIZATIONS = (
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.RMSNormalization,
+    keras.layers.UnitNormalization,
+)
+
 
 def convert(model, scheme="fixup", **options):
     """`fixinit.convert` with a seed and without warnings."""

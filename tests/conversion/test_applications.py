@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import fixinit
-from fixinit.conversion.kinds import NORMALIZATIONS
 from recipes.common import applications
 from recipes.common.standard_inputs import standard_inputs
+from tests.conversion.helpers import NORMALIZATIONS
 
 SMALLEST = (
     "ResNet50",

@@ -10,7 +10,7 @@ from keras import layers, ops
 import fixinit
 from fixinit import models
 from fixinit.conversion import explain
-from fixinit.conversion.kinds import NORMALIZATIONS
+from tests.conversion.helpers import NORMALIZATIONS
 
 SCHEMES = fixinit.schemes.names()
 IMAGE = (8, 8, 3)

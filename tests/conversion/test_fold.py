@@ -5,9 +5,8 @@ from keras import layers, ops
 
 import fixinit
 from fixinit import models
-from fixinit.conversion.kinds import NORMALIZATIONS
 from fixinit.layers import ChannelAffine
-from tests.conversion.helpers import assert_close
+from tests.conversion.helpers import NORMALIZATIONS, assert_close
 
 
 def trained(model, seed=0):

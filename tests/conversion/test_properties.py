@@ -9,9 +9,8 @@ from keras import ops
 
 from fixinit import graph, theory
 from fixinit.conversion.kernels import assumed_square
-from fixinit.conversion.kinds import NORMALIZATIONS
 from tests.conversion import graphs
-from tests.conversion.helpers import convert, normal, still
+from tests.conversion.helpers import NORMALIZATIONS, convert, normal, still
 
 # Without `unnormalized`, which doubles the variance, and `batch_norm`.
 FREE = ("fixup", "scaled_residual", "skip_init", "rezero", "normalized_sum")

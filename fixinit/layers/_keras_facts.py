@@ -1,0 +1,157 @@
+"""The facts of Keras's own layers, operations and activation functions."""
+
+import dataclasses
+
+import keras
+from keras import layers
+
+from fixinit._keras import CustomScaleLayer, LayerScale, operation
+from fixinit.layers.facts import Facts, facts_of, register_facts
+
+
+def _register(facts, *targets):
+    """Registers classes, functions, and operations by the names of their classes."""
+    for target in targets:
+        register_facts(operation(target) if isinstance(target, str) else target, facts)
+
+
+def _register_arithmetic():
+    _register(Facts(adds=True, linear=True), layers.Add, "Add")
+    _register(Facts(joins=True, linear=True), layers.Subtract, "Subtract")
+    _register(Facts(joins=True, linear=True), layers.Average)
+    _register(Facts(joins=True), layers.Maximum, layers.Minimum, "Maximum", "Minimum")
+    _register(Facts(multiplies=True), layers.Multiply, "Multiply")
+    _register(Facts(multiplies=True, follows_head=True), layers.Rescaling)
+    _register(Facts(divides=True), "TrueDivide", "Divide")
+    _register(Facts(linear=True), layers.Concatenate, "Concatenate", "Average", "Pad")
+    _register(Facts(measures=True), "Var", "Std", "Sqrt", "Rsqrt", "Norm")
+    _register(Facts(follows_head=True), "Clip")
+    _register(Facts(linear=True, follows_head=True), layers.Identity)
+    _register(Facts(elementwise=True), layers.Normalization)
+
+
+def _register_shapes():
+    moves = Facts(rearranges=True)
+    _register(moves, "GetItem", "BroadcastTo", "Repeat", "Resize", "Split")
+    _register(moves, layers.Resizing)
+    linear = dataclasses.replace(moves, linear=True)
+    _register(linear, layers.Permute, layers.RepeatVector, "Transpose", "ExpandDims")
+    _register(linear, layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D)
+    ends = dataclasses.replace(linear, follows_head=True)
+    _register(ends, layers.Reshape, layers.Flatten, "Reshape", "Squeeze", "Cast")
+    crops = Facts(linear=True)
+    _register(crops, layers.Cropping1D, layers.Cropping2D, layers.Cropping3D)
+
+
+def _register_pooling():
+    ends = Facts(linear=True, follows_head=True)
+    pads = Facts(linear=True, passes=True, pads=True)
+    passes = Facts(linear=True, passes=True)
+    for rank in ("1D", "2D", "3D"):
+        _register(ends, getattr(layers, f"GlobalAveragePooling{rank}"))
+        _register(pads, getattr(layers, f"ZeroPadding{rank}"))
+        for name in ("MaxPooling", "AveragePooling", "SpatialDropout"):
+            _register(passes, getattr(layers, name + rank))
+    _register(
+        dataclasses.replace(passes, rearranges=True, follows_head=True), layers.Dropout
+    )
+
+
+def _register_normalizations():
+    normalizes = Facts(normalizes=True)
+    _register(
+        normalizes,
+        layers.LayerNormalization,
+        layers.GroupNormalization,
+        layers.RMSNormalization,
+        layers.UnitNormalization,
+        *("BatchNorm", "LayerNorm", "RMSNorm", "Normalize", "Moments"),
+    )
+    _register(
+        Facts(normalizes=True, start="gamma_initializer"), layers.BatchNormalization
+    )
+
+
+def _register_scales():
+    _register(Facts(scales_branch=True, linear=True), LayerScale)
+    _register(
+        lambda layer: Facts(
+            adds=True, linear=True, scales_branch=True, factors=(1.0, layer.scale)
+        ),
+        CustomScaleLayer,
+    )
+
+
+def _register_weights():
+    _register(
+        Facts(kernels=("kernel_initializer",)),
+        *(layers.Dense, layers.EinsumDense),
+        *(layers.Conv1D, layers.Conv2D, layers.Conv3D),
+        *(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose),
+    )
+    _register(
+        Facts(kernels=("depthwise_initializer",)),
+        *(layers.DepthwiseConv1D, layers.DepthwiseConv2D),
+    )
+    _register(
+        Facts(kernels=("depthwise_initializer", "pointwise_initializer")),
+        *(layers.SeparableConv1D, layers.SeparableConv2D),
+    )
+    _register(Facts(kernels=("embeddings_initializer",)), layers.Embedding)
+
+
+# By the names of the functions in `keras.activations`.
+_BOUNDED = {"sigmoid", "hard_sigmoid", "softmax", "tanh", "hard_tanh"}
+_COMPARES_CHANNELS = {"softmax", "log_softmax", "glu", "sparsemax", "sparse_plus"}
+# Link functions: what stands behind class scores and estimates.
+_LINKS = {
+    *("linear", "softmax", "log_softmax", "sigmoid", "hard_sigmoid", "log_sigmoid"),
+    *("tanh", "hard_tanh", "softplus", "exponential"),
+}
+# The layers, and the classes of operations, that are one activation.
+_CLASSES = {
+    "relu": (layers.ReLU, "Relu", "ReLU"),
+    "leaky_relu": (layers.LeakyReLU, layers.PReLU, "LeakyRelu"),
+    "elu": (layers.ELU, "Elu"),
+    "softmax": (layers.Softmax, "Softmax"),
+    **{
+        name: ("".join(part.capitalize() for part in name.split("_")),)
+        for name in (
+            *("relu6", "sigmoid", "sparse_sigmoid", "softplus", "softsign", "tanh"),
+            *("soft_shrink", "sparse_plus", "silu", "squareplus", "log_sigmoid"),
+            *("hard_sigmoid", "hard_silu", "selu", "gelu", "celu", "glu", "mish"),
+            *("tanh_shrink", "hard_tanh", "hard_shrink", "threshold", "log_softmax"),
+            "sparsemax",
+        )
+    },
+    "linear": (),
+    "exponential": (),
+}
+
+
+def _register_activations():
+    for name, classes in _CLASSES.items():
+        facts = Facts(
+            activates=True,
+            bounded=name in _BOUNDED,
+            compares_channels=name in _COMPARES_CHANNELS,
+            follows_head=name in _LINKS,
+        )
+        _register(facts, getattr(keras.activations, name), *classes)
+        if hasattr(keras.ops, name):
+            register_facts(getattr(keras.ops, name), facts)
+    _register(
+        lambda layer: dataclasses.replace(facts_of(layer.activation), activates=True),
+        layers.Activation,
+    )
+
+
+def register_keras() -> None:
+    """Registers what is known of Keras."""
+    _register_arithmetic()
+    _register_shapes()
+    _register_pooling()
+    _register_normalizations()
+    _register_scales()
+    _register_weights()
+    _register_activations()
