@@ -5,6 +5,7 @@ import importlib
 import inspect
 import pathlib
 import pkgutil
+import re
 import sys
 
 import pytest
@@ -45,7 +46,7 @@ ALLOWED = {
         "schemes",
         "theory",
     },
-    "diagnostics": {"_validation", "backend", "graph", "layers"},
+    "diagnostics": {"_validation", "backend", "graph", "layers", "schemes"},
     "theory": {"_validation", "graph", "initializers", "layers"},
 }
 
@@ -91,6 +92,17 @@ def test_models_ask_and_never_name_a_scheme():
         tree = ast.walk(ast.parse(path.read_text()))
         attributes = {n.attr for n in tree if isinstance(n, ast.Attribute)}
         assert not attributes & names, path
+
+
+def test_diagnostics_name_no_scheme():
+    """They ask `fixinit.schemes.remedies`; docstrings may show an example."""
+    names = set(fixinit.schemes.names())
+    for path in (PACKAGE / "diagnostics").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                is_prose = ">>>" in node.value
+                words = set(re.findall(r"\w+", node.value))
+                assert is_prose or not words & names, (path, node.lineno)
 
 
 @pytest.mark.parametrize(

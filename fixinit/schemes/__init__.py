@@ -3,6 +3,7 @@
 import keras
 
 from fixinit._validation import check_choice
+from fixinit.schemes._findings import remedies
 from fixinit.schemes.batch_norm import BatchNorm
 from fixinit.schemes.fixup import Fixup
 from fixinit.schemes.normalized_sum import NormalizedSum
@@ -24,6 +25,7 @@ __all__ = [
     "Unnormalized",
     "get",
     "names",
+    "remedies",
     "serialize",
 ]
 

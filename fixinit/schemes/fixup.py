@@ -49,6 +49,7 @@ class Fixup(Scheme):
     distribution: str = "untruncated_normal"
 
     name = "fixup"
+    remedies = ("exploding", "exploding_gradients", "collapsed")
     starts_at_identity = True
     shifts_projection = True
     # Rule 3's scalars take the place of bias vectors.

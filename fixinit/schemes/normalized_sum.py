@@ -38,6 +38,7 @@ class NormalizedSum(Scheme):
     branch_scale: float = math.sqrt(1 / 2)
 
     name = "normalized_sum"
+    remedies = ("exploding", "exploding_gradients")
 
     def __post_init__(self):
         check_number(

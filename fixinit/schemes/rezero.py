@@ -26,6 +26,7 @@ class ReZero(Scheme):
     """
 
     name = "rezero"
+    remedies = ("exploding", "exploding_gradients", "collapsed")
     starts_at_identity = True
 
     def after_branch(self, site):

@@ -42,6 +42,7 @@ class ScaledResidual(Scheme):
     mode: str = "fixed"
 
     name = "scaled_residual"
+    remedies = ("exploding", "exploding_gradients", "collapsed")
 
     def __post_init__(self):
         initializers.residual_scale(self.scale, num_branches=1)

@@ -1,12 +1,14 @@
 """The contract between networks, which ask, and schemes, which answer."""
 
 import dataclasses
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
 from fixinit import layers
 from fixinit._validation import check_choice, check_positive_int
+from fixinit.schemes._findings import FINDINGS
 
 ROLES = ("branch", "stem", "projection", "trunk", "head")
 
@@ -81,6 +83,15 @@ class Scheme:
     shifts_projection = False
     # Weight layers carry a bias vector. The classification layer always does.
     use_bias = True
+    # The findings that the method is published to repair (`fixinit.schemes.remedies`
+    # lists them), for which
+    # `fixinit.diagnostics` names it.
+    remedies: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for finding in cls.remedies:
+            check_choice("remedies", finding, FINDINGS)
 
     def kernel_initializer(self, site):
         """The initializer of the weight layer at `site`."""

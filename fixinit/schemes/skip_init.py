@@ -35,6 +35,7 @@ class SkipInit(Scheme):
     initial_multiplier: float = 0.0
 
     name = "skip_init"
+    remedies = ("exploding", "exploding_gradients")
 
     def __post_init__(self):
         check_number(

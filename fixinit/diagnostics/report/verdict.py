@@ -3,10 +3,18 @@
 import dataclasses
 import math
 
+from fixinit import schemes
+
 # Inputs whose representations agree to this cosine can hardly be told apart.
 COLLAPSED = 0.99
 # Share of channels that no sample of the batch activates.
 DEAD = 0.5
+
+_HE_EVERYWHERE = (
+    'keras.layers.Dense(units, kernel_initializer="he_normal")  '
+    '# for relu; "lecun_normal" for tanh'
+)
+_HE_IN_BRANCHES = 'kernel_initializer="he_normal" in the weight layers of the branches'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +40,16 @@ class Verdict:
         text: String. One to three sentences with the numbers.
         remedy: String. A line of code, or empty.
         where: String. The name of the layer or block where it begins, or empty.
+        schemes: Tuple of strings: the registered schemes that are published to
+            repair it, the first of which `remedy` names. See
+            `fixinit.schemes.remedies`.
     """
 
     kind: str
     text: str
     remedy: str = ""
     where: str = ""
+    schemes: tuple[str, ...] = ()
 
     def __str__(self):
         remedy = f" Try: {self.remedy}" if self.remedy else ""
@@ -69,8 +81,8 @@ def _not_finite(diagnosis):
             return Verdict(
                 "not_finite",
                 f"Activations are not finite from layer {row['name']} on.",
-                _other_start(diagnosis),
-                row["name"],
+                where=row["name"],
+                **_repair(diagnosis, "exploding"),
             )
     for row in reversed(diagnosis.layers):
         if not math.isfinite(row["gradient_mean_square"]):
@@ -78,8 +90,8 @@ def _not_finite(diagnosis):
                 "not_finite",
                 f"Activations are finite, gradients are not, from layer {row['name']} "
                 "back to the input.",
-                _other_start(diagnosis),
-                row["name"],
+                where=row["name"],
+                **_repair(diagnosis, "exploding_gradients"),
             )
     return None
 
@@ -104,12 +116,13 @@ def _forward(diagnosis):
         return None
     explodes = growth.rate > 1
     verb = "grows" if explodes else "shrinks"
+    finding = "exploding" if explodes else "vanishing"
     return Verdict(
-        "exploding" if explodes else "vanishing",
+        finding,
         f"The mean square {verb} exponentially, {_factor(growth)} per "
         f"{_step(diagnosis)}: {_leaves(growth, explodes, _step(diagnosis))}.",
-        _other_start(diagnosis) if explodes else _he(diagnosis),
-        (diagnosis.blocks or diagnosis.weight_path)[0]["name"],
+        where=(diagnosis.blocks or diagnosis.weight_path)[0]["name"],
+        **_repair(diagnosis, finding),
     )
 
 
@@ -119,12 +132,13 @@ def _backward(diagnosis):
         return None
     explodes = growth.rate > 1
     verb = "grow" if explodes else "shrink"
+    finding = f"{'exploding' if explodes else 'vanishing'}_gradients"
     return Verdict(
-        f"{'exploding' if explodes else 'vanishing'}_gradients",
+        finding,
         f"Gradients {verb} exponentially on the way back, {_factor(growth)} per "
         f"{_step(diagnosis)} in the mean square: {_total(diagnosis, growth)}.",
-        _other_start(diagnosis) if explodes else _he(diagnosis),
-        (diagnosis.blocks or diagnosis.weight_path)[-1]["name"],
+        where=(diagnosis.blocks or diagnosis.weight_path)[-1]["name"],
+        **_repair(diagnosis, finding),
     )
 
 
@@ -153,8 +167,8 @@ def _collapsed(diagnosis):
         f"Different inputs look alike from layer {collapsed[0]['name']} on: the mean "
         f"cosine between them is {collapsed[0]['correlation']:.3f}, and {first:.2f} at "
         "the input.",
-        _other_start(diagnosis),
-        collapsed[0]["name"],
+        where=collapsed[0]["name"],
+        **_repair(diagnosis, "collapsed"),
     )
 
 
@@ -242,16 +256,12 @@ def _leaves(growth, explodes, step):
     return ", ".join(reversed(parts))
 
 
-def _other_start(diagnosis):
+def _repair(diagnosis, finding):
+    """The fields of a `Verdict` that say how a finding is repaired."""
     if not diagnosis.blocks:
-        return (
-            'keras.layers.Dense(units, kernel_initializer="he_normal")  '
-            '# for relu; "lecun_normal" for tanh'
-        )
-    return 'fixinit.convert(model, "fixup")'
-
-
-def _he(diagnosis):
-    if not diagnosis.blocks:
-        return _other_start(diagnosis)
-    return 'kernel_initializer="he_normal" in the weight layers of the branches'
+        return {"remedy": _HE_EVERYWHERE}
+    published = schemes.remedies(finding)
+    if not published:
+        return {"remedy": _HE_IN_BRANCHES}
+    remedy = f'fixinit.convert(model, "{published[0]}")'
+    return {"remedy": remedy, "schemes": tuple(published)}

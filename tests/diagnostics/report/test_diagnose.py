@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -8,6 +9,7 @@ from keras import ops
 
 import fixinit
 from fixinit.diagnostics import diagnose
+from fixinit.diagnostics.report.verdict import judge
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 8)).astype("float32")
@@ -147,6 +149,44 @@ def test_remedies_are_code_that_runs():
     remedy = diagnose(model, X).verdict.remedy
     free = eval(remedy, {"fixinit": fixinit, "model": model})
     assert diagnose(free, X).verdict.kind == "healthy"
+
+
+@dataclasses.dataclass(frozen=True)
+class Quiet(fixinit.schemes.Scheme):
+    """A method that nobody knows."""
+
+    name = "quiet"
+    remedies = ("exploding", "vanishing")
+
+
+def test_a_scheme_that_nobody_knows_is_named_as_a_remedy(monkeypatch):
+    exploding = diagnose(mlp(stacked=True), X)
+    blocks = [
+        row | {"mean_square": 0.25 ** (i + 1), "gradient_mean_square": 1.0}
+        for i, row in enumerate(exploding.blocks)
+    ]
+    first = exploding.input | {"mean_square": 1.0, "gradient_mean_square": 1.0}
+    vanishing = dataclasses.replace(exploding, blocks=blocks, input=first)
+    assert "convert" not in judge(vanishing).remedy
+    known = fixinit.schemes.names(), fixinit.schemes.get
+    monkeypatch.setattr(fixinit.schemes, "names", lambda: [*known[0], "quiet"])
+    monkeypatch.setattr(
+        fixinit.schemes,
+        "get",
+        lambda name: Quiet() if name == "quiet" else known[1](name),
+    )
+    verdict = judge(exploding)
+    assert verdict.schemes[0] == "fixup" and verdict.schemes[-1] == "quiet"
+    verdict = judge(vanishing)
+    assert (verdict.kind, verdict.schemes) == ("vanishing", ("quiet",))
+    assert verdict.remedy == 'fixinit.convert(model, "quiet")'
+
+
+def test_a_scheme_refuses_findings_that_do_not_exist():
+    with pytest.raises(ValueError, match="Did you mean 'exploding'"):
+        type("Typo", (fixinit.schemes.Scheme,), {"remedies": ("explodes",)})
+    with pytest.raises(ValueError, match="Argument `finding`.*'dead'"):
+        fixinit.schemes.remedies("dead")
 
 
 def plain(num_layers, activation, std, units=32):
