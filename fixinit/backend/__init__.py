@@ -4,17 +4,18 @@ from fixinit.backend.compilation import compiled, is_eager
 from fixinit.backend.gradients import value_and_gradients
 from fixinit.backend.noise import kept_random_state
 from fixinit.backend.products import vector_products
+from fixinit.backend.scalar_arithmetic import add_scalar, multiply_by_scalar
 from fixinit.backend.scan import scan
-from fixinit.backend.spreading import spread
 from fixinit.backend.summaries import SummaryWriter
 
 __all__ = [
     "SummaryWriter",
+    "add_scalar",
     "compiled",
     "is_eager",
     "kept_random_state",
+    "multiply_by_scalar",
     "scan",
-    "spread",
     "value_and_gradients",
     "vector_products",
 ]

@@ -19,9 +19,9 @@ _CONSTANT = frozenset(["Const", "TensorListReserve"])
 # and read back.
 _CHEAP = _CONSTANT | frozenset(
     "AddV2 BiasAdd BroadcastGradientArgs BroadcastTo Cast ConcatV2 DynamicStitch "
-    "ExpandDims Fill FloorDiv FloorMod Greater GreaterEqual Identity Less LessEqual "
-    "Maximum Minimum Mul Neg OnesLike Pack Prod Range RealDiv Relu Reshape Select "
-    "SelectV2 Shape ShapeN Size Square Squeeze StopGradient StridedSlice Sub "
+    "ExpandDims Fill FloorDiv FloorMod Greater GreaterEqual Identity IdentityN Less "
+    "LessEqual Maximum Minimum Mul Neg OnesLike Pack Prod Range RealDiv Relu Reshape "
+    "Select SelectV2 Shape ShapeN Size Square Squeeze StopGradient StridedSlice Sub "
     "TensorListFromTensor ZerosLike".split()
 )
 

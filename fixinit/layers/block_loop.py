@@ -104,7 +104,14 @@ class BlockLoop:
                 x,
                 mask,
                 xs[:num_values],
-                dict(zip(constants, xs[num_values:num_fixed], strict=True)),
+                # Numbers, of which TensorFlow would otherwise sum a gradient.
+                dict(
+                    zip(
+                        constants,
+                        map(ops.stop_gradient, xs[num_values:num_fixed]),
+                        strict=True,
+                    )
+                ),
                 # Without any x, the loop has an index as its only one.
                 xs[num_fixed : num_fixed + len(rows)],
             )

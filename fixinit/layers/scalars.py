@@ -16,7 +16,11 @@ class _Scalar(keras.layers.Layer):
 
     def build(self, input_shape):
         self.scalar = self.add_weight(
-            name=self.weight_name, shape=(), initializer=self.initializer
+            name=self.weight_name,
+            shape=(),
+            initializer=self.initializer,
+            # Cast to half precision, its gradient would be, too.
+            autocast=False,
         )
         self.built = True
 
@@ -75,7 +79,7 @@ class ScalarBias(_Scalar):
 
     def call(self, inputs):
         check_float(self.name, inputs)
-        return inputs + backend.spread(self.scalar, inputs)
+        return backend.add_scalar(inputs, self.scalar.value)
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -117,4 +121,4 @@ class ScalarMultiplier(_Scalar):
 
     def call(self, inputs):
         check_float(self.name, inputs)
-        return inputs * backend.spread(self.scalar, inputs)
+        return backend.multiply_by_scalar(inputs, self.scalar.value)
