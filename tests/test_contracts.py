@@ -78,13 +78,56 @@ def test_nothing_imports_upward(path):
     assert imported & set(ALLOWED) - {place, "_typing"} <= ALLOWED[place]
 
 
-def test_only_the_rules_of_theory_know_keras():
-    """The mathematics depends on nothing but NumPy and SciPy."""
+# What each part of theory may import of the others.
+THEORY = {
+    "errors": set(),
+    "gaussian": set(),
+    "calculus": {"errors", "gaussian"},
+    "registry": {"errors"},
+    "rules": {"calculus", "errors", "gaussian", "registry"},
+    "propagation": {"calculus", "errors", "registry"},
+    "gain": {"calculus", "propagation", "registry", "rules"},
+    "prediction": {"calculus", "propagation"},
+    "criticality": {"prediction"},
+}
+# Where theory meets Keras. The mathematics depends on nothing but NumPy and SciPy.
+THEORY_OF_KERAS = {"rules", "propagation", "prediction", "criticality"}
+
+
+@pytest.mark.parametrize("part", THEORY)
+def test_the_parts_of_theory_point_one_way(part):
+    folder = PACKAGE / "theory"
+    paths = [*(folder / part).rglob("*.py"), *folder.glob(f"{part}.py")]
+    assert paths
+    modules = {name for path in paths for name in imported_modules(path)}
+    found = {m.split(".")[2] for m in modules if m.startswith("fixinit.theory.")}
+    assert found & set(THEORY) - {part} <= THEORY[part]
+    if part not in THEORY_OF_KERAS:
+        roots = {name.split(".")[0] for name in modules}
+        assert roots <= STANDARD | {"numpy", "scipy", "fixinit"}
+
+
+def test_theory_has_no_other_parts():
+    paths = (PACKAGE / "theory").iterdir()
+    names = {path.stem for path in paths if not path.name.startswith("__")}
+    assert names == set(THEORY)
+
+
+def test_no_two_files_of_theory_have_one_name():
+    names = [path.stem for path in (PACKAGE / "theory").rglob("*.py")]
+    names = [name for name in names if name != "__init__"]
+    assert len(names) == len(set(names))
+
+
+def test_theory_names_no_scheme():
+    schemes = {scheme.__name__ for scheme in fixinit.schemes.Scheme.__subclasses__()}
+    schemes |= set(fixinit.schemes.names())
     for path in (PACKAGE / "theory").rglob("*.py"):
-        roots = {name.split(".")[0] for name in imported_modules(path)}
-        asks = path.stem in ("initial", "walk", "propagation")
-        with_keras = path.parent.name == "rules" or asks
-        assert with_keras or roots <= STANDARD | {"numpy", "scipy", "fixinit"}, path
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        names = {n.attr for n in nodes if isinstance(n, ast.Attribute)}
+        names |= {n.id for n in nodes if isinstance(n, ast.Name)}
+        names |= {n.value for n in nodes if isinstance(n, ast.Constant)}
+        assert not names & schemes, path
 
 
 def test_models_ask_and_never_name_a_scheme():

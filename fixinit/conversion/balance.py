@@ -11,7 +11,7 @@ from fixinit.conversion.opening import start_of
 from fixinit.conversion.rewrite import place_of
 from fixinit.conversion.sensitivity import sensitivity
 from fixinit.graph import Hook, is_activation
-from fixinit.theory import Moments, calculus, propagate
+from fixinit.theory import Moments, NoRuleError, calculus, propagate
 
 _PASSES = 8
 # Of a variance. At 100 blocks it makes a factor e.
@@ -52,7 +52,7 @@ def balance(model, plan, rewriter):
                 f"Sizes of kernels that keep signals did not settle in {_PASSES} "
                 f"passes. {_LOOK}"
             )
-    except ValueError as error:
+    except NoRuleError as error:
         return [
             "Kernels have He's variances, by the terms that an output sums up and the "
             "activation behind it, for the sizes of signals cannot be predicted: "
@@ -173,13 +173,13 @@ class _Sizes(Hook):
         return inputs
 
     def leave(self, call, outputs, control):
-        (y,), place = outputs, place_of(call)
+        place = place_of(call)
         if place not in self._gains:
             self._gains[place] = 1.0
             for target, scaled, exact in self._targets(place):
-                self._scale(place, y.mean_square, target, scaled, exact)
+                self._scale(place, outputs[0].mean_square, target, scaled, exact)
         # A model that is called again has what its first call gave it.
-        return [calculus.scale(y, math.sqrt(self._gains[place]))]
+        return [calculus.scale(y, math.sqrt(self._gains[place])) for y in outputs]
 
     def _targets(self, place):
         """Yields `(mean square, kernels, exact)`: what a place is to have, and from."""

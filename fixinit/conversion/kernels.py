@@ -7,7 +7,7 @@ import keras
 from fixinit import theory
 from fixinit.conversion import kinds
 from fixinit.initializers import Rescaled
-from fixinit.theory.initial import fans
+from fixinit.theory import fans
 
 TRANSPOSED = (
     keras.layers.Conv1DTranspose,
@@ -110,7 +110,7 @@ def assumed_square(operation, mean_square):
         return mean_square
     try:
         return theory.activation_square(layer, mean_square)
-    except ValueError:
+    except theory.NoRuleError:
         return mean_square
 
 
@@ -121,7 +121,7 @@ def gain_behind(operation):
     """
     try:
         return theory.activation_gain(operation)
-    except ValueError:
+    except theory.NoRuleError:
         return 2.0
 
 
@@ -134,7 +134,7 @@ def wanted_behind(operation):
         if theory.activation_square(operation, _LARGE) > 1:
             return 1.0
         return theory.activation_square(operation)
-    except ValueError:
+    except theory.NoRuleError:
         return 1.0
 
 
@@ -142,6 +142,6 @@ def is_homogeneous(operation):
     """Whether an activation gives twice as much where it reads twice as much."""
     try:
         small, large = (theory.activation_gain(operation, v) for v in (1.0, 4.0))
-    except ValueError:
+    except theory.NoRuleError:
         return False
     return math.isclose(small, large, rel_tol=1e-6)

@@ -1,26 +1,37 @@
-"""Predicts variances, correlations and gradients of wide networks in closed form."""
+"""Variances, correlations and gradients of wide random networks, in closed form.
+
+`gaussian` has expectations of activation functions under a Gaussian, `calculus` the
+operations on the moments of a tensor, and `rules` what each layer does to them.
+`propagate` sends moments through a model, and `predict` reports them by layer.
+"""
 
 from fixinit.theory import (
     calculus,
     rules,  # noqa: F401  (registers the rules)
 )
-from fixinit.theory.activations import activation
+from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.criticality import critical_factor
-from fixinit.theory.functions import Function
-from fixinit.theory.initial import weight_moments
-from fixinit.theory.mean_field import MeanField, critical_scale, edge_of_chaos
-from fixinit.theory.moments import Moments
-from fixinit.theory.piecewise import PiecewiseLinear
-from fixinit.theory.prediction import LayerPrediction, Prediction
-from fixinit.theory.propagation import activation_gain, activation_square, propagate
+from fixinit.theory.errors import NoRuleError
+from fixinit.theory.gain import activation_gain, activation_square
+from fixinit.theory.gaussian import (
+    Function,
+    MeanField,
+    PiecewiseLinear,
+    activation,
+    critical_scale,
+    edge_of_chaos,
+)
+from fixinit.theory.prediction import LayerPrediction, Prediction, predict
+from fixinit.theory.propagation import propagate
 from fixinit.theory.registry import Setting, register
-from fixinit.theory.walk import predict
+from fixinit.theory.rules.initializers import fans, weight_moments
 
 __all__ = [
     "Function",
     "LayerPrediction",
     "MeanField",
     "Moments",
+    "NoRuleError",
     "PiecewiseLinear",
     "Prediction",
     "Setting",
@@ -31,8 +42,9 @@ __all__ = [
     "critical_factor",
     "critical_scale",
     "edge_of_chaos",
-    "propagate",
+    "fans",
     "predict",
+    "propagate",
     "register",
     "weight_moments",
 ]

@@ -7,7 +7,7 @@ from scipy import optimize
 
 from fixinit import graph
 from fixinit._validation import check_choice, check_number
-from fixinit.theory.walk import predict
+from fixinit.theory.prediction import predict
 
 _WIDEST = 2.0**20  # factors are looked for from its inverse up to it
 _STEP = 4.0

@@ -1,7 +1,130 @@
-"""What `predict` returns: one row of numbers per layer."""
+"""Prediction of the moments and gradients of every layer, in closed form."""
 
 import dataclasses
 import difflib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from fixinit import graph
+from fixinit._validation import check_number, check_positive_int
+from fixinit.theory.calculus import backward
+from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.calculus.pairs import position_average
+from fixinit.theory.propagation import Propagation, input_moments
+
+
+def predict(
+    model: keras.Model,
+    input_mean: float = 0.0,
+    input_variance: float = 1.0,
+    training: bool = False,
+    batch_size: int | None = None,
+    input_correlation: float = 0.0,
+    space_correlation: float = 0.0,
+    kernel_factor: float = 1.0,
+) -> "Prediction":
+    """Predicts mean, variance, correlation and gradient of every layer, in closed form.
+
+    Expectations are over the draws of weights and inputs at initialization, in the
+    limit of many channels. Only the initializers of the weights are read: nothing is
+    drawn or run. For every layer, the mean of the output and its second moments for all
+    pairs of positions in one input and in two are propagated, see
+    `fixinit.theory.Moments`; gradients go back by the transposed map.
+
+    Example:
+
+    >>> inputs = keras.Input((64,))
+    >>> x = keras.layers.Dense(512, "relu", kernel_initializer="he_normal")(inputs)
+    >>> model = keras.Model(inputs, keras.layers.Dense(10, name="logits")(x))
+    >>> layer = fixinit.theory.predict(model)["logits"]
+    >>> round(layer.variance, 4)  # 1024 / 522 * (1 - 1 / pi)
+    1.3373
+
+    Args:
+        model: Functional or Sequential `keras.Model`, built. Channels are the last
+            axis; the sizes of spatial axes are known.
+        input_mean: float, the mean of every element of the inputs; 0 by default.
+        input_variance: float, its variance; 1 by default.
+        training: bool. `True` normalizes by the batch's own statistics in
+            BatchNormalization, and adds the noise of dropout. `False` (default) uses
+            the moving statistics that the model starts with.
+        batch_size: int. The batch over which variances are meant, and over which
+            BatchNormalization normalizes. By default a very large one.
+        input_correlation: float in `[0, 1]`. Correlation of the same position of two
+            inputs; 0 by default.
+        space_correlation: float in `[0, 1]`. Correlation of two positions of one input;
+            0 by default, for independent pixels.
+        kernel_factor: float. Multiplies the variances of all kernels; 1 by default. See
+            `fixinit.theory.critical_factor`.
+
+    Returns:
+        `fixinit.theory.Prediction`, with one `LayerPrediction` per call. Further
+        outputs of a call carry their index, such as `"lstm.1"`; calls inside of a
+        `fixinit.layers.Stack` that of their block, such as `"blocks/merge[7]"`;
+        `"blocks[7]"` is the output of the block.
+
+    Raises:
+        NoRuleError: For layers, operations, activations and initializers without a
+            rule: see `fixinit.theory.register`.
+        ValueError: If an argument is outside its range, the model is not built, or the
+            size of an input is not known.
+        TypeError: If the model has no graph.
+
+    References:
+
+    - [Schoenholz et al., 2017](https://arxiv.org/abs/1611.01232)
+    - [Xiao et al., 2018](https://arxiv.org/abs/1806.05393) (convolutions)
+    """
+    check_number("input_mean", input_mean, "a finite number", lambda x: True)
+    check_number("input_variance", input_variance, "at least 0", lambda x: x >= 0)
+    for name, value in (
+        ("input_correlation", input_correlation),
+        ("space_correlation", space_correlation),
+    ):
+        check_number(name, value, "a number in [0, 1]", lambda x: 0 <= x <= 1)
+    check_number("kernel_factor", kernel_factor, "at least 0", lambda x: x >= 0)
+    if batch_size is not None:
+        check_positive_int("batch_size", batch_size)
+    statistics = (input_mean, input_variance, input_correlation, space_correlation)
+    traced = graph.trace(model)
+    rows: list[_Row] = []
+
+    def report(name: str, operation: Any, output: Moments) -> None:
+        rows.append(_Row(name, operation, output, batch_size))
+
+    propagation = Propagation(bool(training), batch_size, kernel_factor, report=report)
+    inputs = [input_moments(traced.specs[v].shape, statistics) for v in traced.inputs]
+    outputs = propagation.run(traced, inputs)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        gradients = backward.gradients(outputs)
+    return Prediction([row.with_gradient(gradients) for row in rows])
+
+
+class _Row:
+    """What is reported of one output; light enough to keep for thousands of layers."""
+
+    def __init__(
+        self, name: str, operation: Any, output: Moments, batch_size: int | None
+    ) -> None:
+        self.prediction = LayerPrediction(
+            name,
+            type(operation).__name__,
+            output.mean_value,
+            output.mean_square,
+            output.batch_variance(batch_size),
+            output.correlation,
+        )
+        self.shape, self.shares = output.shape, output.shares
+        self.serial = output.node.serial
+
+    def with_gradient(self, gradients: dict) -> "LayerPrediction":
+        gradient, size = gradients.get(self.serial), 0.0
+        if gradient is not None:
+            size = float(self.shares @ position_average(gradient, self.shape))
+        return dataclasses.replace(self.prediction, gradient=size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,31 +173,31 @@ class Prediction:
     'predictions'
     """
 
-    def __init__(self, layers):
+    def __init__(self, layers: list[LayerPrediction]) -> None:
         self.layers = layers
         self._by_name = {layer.name: layer for layer in layers}
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> LayerPrediction:
         if name not in self._by_name:
             nearest = difflib.get_close_matches(str(name), self._by_name, n=3)
             hint = f"Did you mean one of {nearest}?" if nearest else "See `.layers`."
             raise KeyError(f"No call of the model has the name {name!r}. {hint}")
         return self._by_name[name]
 
-    def __contains__(self, name):
+    def __contains__(self, name: object) -> bool:
         return name in self._by_name
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.layers)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[LayerPrediction]:
         return iter(self.layers)
 
-    def to_dict(self):
-        """`{"layers": [{"name": ..., "variance": ..., ...}, ...]}`"""
+    def to_dict(self) -> dict[str, list[dict[str, Any]]]:
+        """A dict for JSON: `{"layers": [{"name": ..., "variance": ..., ...}, ...]}`"""
         return {"layers": [dataclasses.asdict(layer) for layer in self.layers]}
 
-    def __str__(self):
+    def __str__(self) -> str:
         width = max((len(layer.name) for layer in self.layers), default=5)
         columns = ("mean", "mean_square", "variance", "correlation", "gradient")
         lines = [" ".join([f"{'layer':{width}}", *(f"{c:>11}" for c in columns)])]

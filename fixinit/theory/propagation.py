@@ -1,17 +1,35 @@
-"""Moments that go through a model, with a hook that looks and intervenes."""
+"""Propagation of moments through a model, call by call."""
+
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
+from keras import tree
 
 from fixinit import graph
-from fixinit.theory import walk
-from fixinit.theory.moments import Moments
-from fixinit.theory.registry import Setting
-from fixinit.theory.rules.activations import activate
+from fixinit.layers import block_configs
+from fixinit.theory import calculus
+from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.errors import NoRuleError
+from fixinit.theory.registry import Setting, find, find_by_key, how_to_register
+
+# From an operation and the largest mean square that it reads to the one that it gives.
+Assumption: TypeAlias = Callable[[Any, float], float]
+# Gets the name of a call, its operation and its output.
+Report: TypeAlias = Callable[[str, Any, Moments], None]
 
 
-def propagate(model, hook, input_mean=0.0, input_variance=1.0, assume=None):
-    """Predicts the moments of every call, as `predict` does, and lets them be changed.
+def propagate(
+    model: keras.Model,
+    hook: graph.Hook,
+    input_mean: float = 0.0,
+    input_variance: float = 1.0,
+    assume: Assumption | None = None,
+) -> list[str]:
+    """Propagates moments through a model, and lets a hook read and change them.
 
     Example:
 
@@ -26,82 +44,281 @@ def propagate(model, hook, input_mean=0.0, input_variance=1.0, assume=None):
     []
 
     Args:
-        model: As `fixinit.theory.predict` takes it.
-        hook: `fixinit.graph.Hook`. What `enter` and `leave` get and return
-            are `fixinit.theory.Moments` in the place of tensors, without a control.
-            The blocks of stacks pass unseen.
-        input_mean, input_variance: As in `predict`.
-        assume: Callable for calls whose effect the closed form does not know: from the
-            layer or operation and the largest mean square that it reads to the one that
-            it gives, in independent values. What is joined is then independent too,
-            where the covariance is not known, and axes of unknown size have the size of
-            `fixinit.graph.with_sizes`. By default all of this is refused.
+        model: Functional or Sequential `keras.Model`, as in `fixinit.theory.predict`.
+        hook: `fixinit.graph.Hook`. `enter` and `leave` get and return lists of
+            `fixinit.theory.Moments` in the place of tensors, without a control. The
+            hook does not see the blocks inside of stacks.
+        input_mean: float, the mean of every element of the inputs; 0 by default.
+        input_variance: float, its variance; 1 by default.
+        assume: Callable for calls without a rule, `(operation, mean_square) ->
+            mean_square`: from the largest mean square that the call reads to the one
+            that it gives, in independent values. With it, joined values whose
+            covariance is not known are taken to be independent, and axes of unknown
+            size have the size of `fixinit.graph.with_sizes`. `None` (default) refuses
+            all of this.
 
     Returns:
-        List of the names of the calls for which `assume` was asked.
+        List of the names of the calls that `assume` was asked for.
 
     Raises:
-        ValueError: As `predict`.
+        NoRuleError: For calls without a rule, unless `assume` is given.
+        ValueError: For axes of unknown size, unless `assume` is given, and if the model
+            is not built.
+        TypeError: If the model has no graph.
     """
     traced = graph.trace(model)
     statistics = (input_mean, input_variance, 0.0, 0.0)
     shapes = [traced.specs[v].shape for v in traced.inputs]
     if assume is not None:
         shapes = [graph.with_sizes(shape) for shape in shapes]
-    inputs = [walk.input_moments(shape, statistics) for shape in shapes]
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        walked = walk.Walk(hook=hook, assume=assume)
-        walked.run(traced, inputs)
-    return walked.assumed
+    inputs = [input_moments(shape, statistics) for shape in shapes]
+    propagation = Propagation(hook=hook, assume=assume)
+    propagation.run(traced, inputs)
+    return propagation.assumed
 
 
-def activation_gain(operation, variance=1.0):
-    """What keeps the mean square through an activation: 2 for ReLU.
+def input_moments(
+    shape: Sequence[int | None], statistics: tuple[float, float, float, float]
+) -> Moments:
+    """The moments of an input of the model, refused where a size is not known."""
+    sizes = tuple(n for n in shape[1:] if n is not None)
+    if len(sizes) < len(shape) - 1:
+        raise ValueError(
+            "The sizes of all axes of the inputs but the batch must be known. Received "
+            f"an input of shape {shape}. Build the model on a fixed size, such as "
+            "keras.Input((224, 224, 3))."
+        )
+    return Moments.inputs(sizes or (1,), *statistics)
 
-    Example:
 
-    >>> fixinit.theory.activation_gain(keras.layers.ReLU())
-    2.0
+class Propagation:
+    """One pass of moments through the graph of a model.
 
     Args:
-        operation: Layer or operation that is an activation, or a layer that has one
-            as its `activation`.
-        variance: float, of what the activation reads.
+        training, batch_size, kernel_factor: What rules get as their `Setting`.
+        hook: `fixinit.graph.Hook` around the calls of the model, not around those of
+            the blocks in stacks.
+        assume: As in `propagate`.
+        report: Callable that gets the name, the operation and the output of every call.
+
+    Attributes:
+        assumed: List of the names of the calls that `assume` was asked for.
+    """
+
+    def __init__(
+        self,
+        training: bool = False,
+        batch_size: int | None = None,
+        kernel_factor: float = 1.0,
+        hook: graph.Hook | None = None,
+        assume: Assumption | None = None,
+        report: Report = lambda name, operation, output: None,
+    ) -> None:
+        self.training, self.batch_size = training, batch_size
+        self.kernel_factor = kernel_factor
+        self.hook = hook or graph.Hook()
+        self.assume, self.report = assume, report
+        self.assumed: list[str] = []
+        # From layers, and which of their outputs, to the sources of what they drew.
+        self._drawn: dict[tuple[Any, int], frozenset] = {}
+
+    def run(self, traced: graph.Graph, inputs: list[Moments]) -> list[Moments]:
+        """The moments of a graph's outputs, for those of its inputs."""
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return self._run(traced, inputs, self.hook)
+
+    def _run(self, traced, inputs, hook, suffix="", replaced=None):
+        """Propagates through the calls of a graph.
+
+        Args:
+            traced: `fixinit.graph.Graph`.
+            inputs: List of `Moments`.
+            hook: `fixinit.graph.Hook`.
+            suffix: String behind the names of the calls in a block of a stack.
+            replaced: Dict from ids of layers to layers in their place.
+        """
+        values = dict(zip(traced.inputs, inputs, strict=True))
+        shapes = _shapes(traced, inputs)
+        for call in traced.calls:
+            if call.is_input:
+                outputs = [values[call.outputs[0]]]
+            elif call.body is not None:
+                outputs = [self._stack(call, values[call.inputs[0]], suffix)]
+            else:
+                operation = (replaced or {}).get(id(call.operation), call.operation)
+                read = [values[i] for i in call.inputs]
+                outputs = self._call(call, operation, read, shapes, hook)
+            outputs = hook.leave(call, outputs, None)
+            values.update(zip(call.outputs, outputs, strict=True))
+            if not (suffix and call.is_input):
+                self._report(call.name + suffix, call.operation, outputs)
+        return [values[i] for i in traced.outputs]
+
+    def _report(self, name, operation, outputs):
+        for index, output in enumerate(outputs):
+            self.report(name if not index else f"{name}.{index}", operation, output)
+
+    def _call(self, call, operation, given, shapes, hook):
+        """The moments of the outputs of one call, a list."""
+        setting = Setting(
+            call.name,
+            self.training,
+            self.batch_size,
+            _output_shape([shapes[value][1:] for value in call.outputs]),
+            self.kernel_factor,
+        )
+        read = hook.enter(call, given, None)
+        try:
+            outputs = self._applied(call, operation, setting, read)
+        except NoRuleError:
+            if self.assume is None:
+                raise
+            return self._assumed(call, operation, read, shapes)
+        if len(outputs) != len(call.outputs):
+            raise ValueError(
+                f"The rule for {type(operation).__name__} `{call.name}` must return "
+                f"{len(call.outputs)} Moments, one per output of the call. Received: "
+                f"{len(outputs)}"
+            )
+        self._draw_once(call, [x.sources for x in given], outputs)
+        return outputs
+
+    def _applied(self, call, operation, setting, read):
+        try:
+            return apply(operation, setting, *call.fill(read))
+        except calculus.Dependent as error:
+            if self.assume is None:
+                raise NoRuleError(
+                    f"`{call.name}` {error}. {how_to_register(operation)}"
+                ) from error
+        read = [x.like(x.mean, x.same, x.cross, frozenset([object()])) for x in read]
+        return apply(operation, setting, *call.fill(read))
+
+    def _assumed(self, call, operation, read, shapes):
+        """Independent outputs of the mean square that `assume` says."""
+        self.assumed.append(call.name)
+        size = self.assume(operation, max(x.mean_square for x in read))
+        # Of an axis that the batch has been moved to, one element is enough.
+        sizes = [[n or 1 for n in shapes[value][1:]] or [1] for value in call.outputs]
+        return [Moments.inputs(shape, 0.0, size) for shape in sizes]
+
+    def _draw_once(self, call, read, outputs):
+        """Gives a layer that is called again the weights that it had before."""
+        known = frozenset().union(*read)
+        for index, output in enumerate(outputs):
+            for tensor in _made_of(output):
+                new = tensor.sources - known
+                if new:
+                    key = call.operation, index
+                    tensor.sources |= self._drawn.setdefault(key, new)
+
+    def _stack(self, call, x, suffix):
+        """The output of the last block of a `fixinit.layers.Stack`."""
+        stack, outside = call.operation, x.sources
+        # Nothing outside knows the weights of the blocks one by one.
+        drawn = self._drawn.setdefault((stack, 0), frozenset([object()]))
+        if drawn & outside:
+            raise NoRuleError(
+                f"`{call.name}` calls a Stack on values that depend on its own "
+                "weights, whose covariance is not known. Give each call a Stack of "
+                "its own."
+            )
+        for index in range(stack.depth):
+            block, layers = f"{suffix}[{index}]", _with_constants(stack, index)
+            (x,) = self._run(call.body, [x], graph.Hook(), block, layers)
+            x.sources = outside | drawn
+            self._report(f"{call.name}{block}", stack.block, [x])
+        return x
+
+
+def _shapes(traced, inputs):
+    """The shapes of all values of a graph."""
+    try:
+        return graph.known_shapes(
+            traced, [x.shape + (x.total_channels,) for x in inputs]
+        )
+    except ValueError as error:
+        # A layer that cannot say its shape has none for a rule either.
+        raise NoRuleError(str(error)) from error
+
+
+def _output_shape(shapes):
+    return shapes[0] if len(shapes) == 1 else tuple(shapes)
+
+
+def _made_of(y):
+    """A value, what it was concatenated of, and what it is a function of."""
+    yield y
+    if y.latent:
+        yield y.latent[0]
+    for part in y.parts or ():
+        yield from _made_of(part)
+
+
+def apply(operation: Any, setting: Setting, args: tuple, kwargs: dict) -> list[Moments]:
+    """Applies the rule for a layer or an operation.
+
+    Args:
+        operation: Keras layer or recorded operation of `keras.ops`.
+        setting: `fixinit.theory.Setting`.
+        args, kwargs: What it is called with, with `Moments` in the place of tensors.
 
     Returns:
-        float, `variance / E[f(z)^2]` for a normal z of that variance. 1 for
-        activations that are not 0 at 0, such as a sigmoid, behind which signals have a
-        size of their own.
+        List of `Moments`, one per output.
 
     Raises:
-        ValueError: If the activation is not known.
+        NoRuleError: If there is no rule, or none for this use.
     """
+    if getattr(operation, "data_format", None) == "channels_first":
+        raise NoRuleError(
+            f"Layer `{setting.name}` has data_format='channels_first'. Predictions "
+            "need channels as the last axis."
+        )
+    is_layer = isinstance(operation, keras.layers.Layer)
+    rule = find(operation) if is_layer else find_by_key(type(operation).__name__)
+    if rule is None:
+        raise NoRuleError(
+            f"No variance rule for {type(operation).__name__} `{setting.name}`. "
+            + how_to_register(operation)
+        )
+    if is_layer:
+        args, kwargs = _arguments(operation, rule, setting, args, kwargs)
+    return tree.flatten(rule(operation, setting, *args, **kwargs))
 
-    if activation_square(operation, 0.0) > 0:
-        return 1.0
-    return variance / activation_square(operation, variance)
 
+def _arguments(layer, rule, setting, args, kwargs):
+    """The arguments of a layer's call that its rule takes.
 
-def activation_square(operation, variance=1.0):
-    """The mean square that an activation makes of normal numbers.
-
-    Example:
-
-    >>> round(fixinit.theory.activation_square(keras.layers.Activation("tanh")), 3)
-    0.394
-
-    Args:
-        operation: As in `activation_gain`.
-        variance: float, of what the activation reads; its mean is 0.
-
-    Raises:
-        ValueError: If the activation is not known.
+    Masks and modes, such as `training`, are left out unless the rule names them. Other
+    tensors are never left out.
     """
-    setting = Setting(operation.name, False, None, (1,))
-    x = Moments.inputs((1,), 0.0, variance)
-    holds = hasattr(operation, "kernel_initializer") or hasattr(
-        operation, "pointwise_initializer"
-    )
-    if isinstance(operation, keras.layers.Layer) and holds:
-        return activate(x, operation.activation, setting).mean_square
-    return walk.apply(operation, setting, [x], {}).mean_square
+    if not args:
+        first = next(iter(inspect.signature(layer.call).parameters))
+        kwargs = dict(kwargs)
+        args = (kwargs.pop(first),)
+    if not kwargs:
+        return args, {}
+    parameters = inspect.signature(rule).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return args, kwargs
+    for name, value in kwargs.items():
+        tensors = [x for x in tree.flatten(value) if isinstance(x, Moments)]
+        if tensors and name not in parameters and name != "mask":
+            raise NoRuleError(
+                f"The rule for {type(layer).__name__} `{setting.name}` takes no "
+                f"argument `{name}`, with which the layer is called. Register a rule "
+                f"`(layer, setting, x, {name}=None) -> Moments`."
+            )
+    return args, {k: v for k, v in kwargs.items() if k in parameters}
+
+
+def _with_constants(stack, index):
+    """The layers whose attributes differ from block to block, as in one block."""
+    if not stack.constants:
+        return None
+    replaced: dict[int, Any] = {}
+    for path, numbers in stack.constants.items():
+        owner, name = block_configs.resolve(stack.block, path)
+        changed = replaced.setdefault(id(owner), copy.copy(owner))
+        object.__setattr__(changed, name, numbers[index])
+    return replaced

@@ -14,7 +14,7 @@ Example:
 2.0
 """
 
-from fixinit.theory.calculus.channels import concatenate
+from fixinit.theory.calculus.concatenation import concatenate
 from fixinit.theory.calculus.elementwise import apply, randomly_scale, scale
 from fixinit.theory.calculus.joining import Dependent, add, maximum, multiply
 from fixinit.theory.calculus.space import (

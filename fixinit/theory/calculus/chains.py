@@ -7,7 +7,7 @@ for such a tensor m, by the chain rule at every point u.
 
 import numpy as np
 
-from fixinit.theory.functions import expectations
+from fixinit.theory.gaussian.functions import expectations
 
 
 class Step:

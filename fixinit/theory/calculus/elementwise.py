@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from fixinit.theory import positions
+from fixinit.theory.calculus import positions
 from fixinit.theory.calculus.chains import Step, reporter
-from fixinit.theory.calculus.channels import by_parts
-from fixinit.theory.functions import compose
-from fixinit.theory.moments import first, second, set_diagonal
-from fixinit.theory.piecewise import PiecewiseLinear
+from fixinit.theory.calculus.concatenation import by_parts
+from fixinit.theory.calculus.pairs import first, second, set_diagonal
+from fixinit.theory.gaussian.functions import compose
+from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 
 
 def apply(x, function):

@@ -2,16 +2,18 @@
 
 import numpy as np
 
-from fixinit.theory import positions
 from fixinit.theory.calculus.chains import Step
 from fixinit.theory.calculus.elementwise import function_of, of_gaussian, scale
+from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.calculus.pairs import first, second
 from fixinit.theory.calculus.space import spatial
-from fixinit.theory.functions import compose, product, total
-from fixinit.theory.moments import Moments, first, second
-from fixinit.theory.piecewise import PiecewiseLinear
+from fixinit.theory.calculus.windows import Window
+from fixinit.theory.errors import NoRuleError
+from fixinit.theory.gaussian.functions import compose, product, total
+from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 
 
-class Dependent(ValueError):
+class Dependent(NoRuleError):
     """Values that are joined have drawn from the same weights."""
 
 
@@ -185,11 +187,16 @@ def aligned(xs):
 
 
 def _broadcast(x, xs):
+    if len({len(y.shape) for y in xs}) > 1:
+        raise NoRuleError(
+            "No variance rule joins values of different numbers of axes. Received "
+            f"spatial axes: {[y.shape for y in xs]}. Reshape them to the same number."
+        )
     shape = tuple(max(sizes) for sizes in zip(*(y.shape for y in xs), strict=True))
     if x.shape == shape:
         return x
     windows = [
-        positions.Window.gather(n, 0, out, repeat=out if n == 1 else 1)
+        Window.gather(n, 0, out, repeat=out if n == 1 else 1)
         for n, out in zip(x.shape, shape, strict=True)
     ]
     y = spatial(x, windows)

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from fixinit.theory import positions
-from fixinit.theory.moments import Moments, along, diagonal, set_diagonal
+from fixinit.theory.calculus import positions
+from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.calculus.pairs import along, diagonal, set_diagonal
 
 
 def spatial(x, windows):

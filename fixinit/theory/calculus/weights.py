@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.calculus.pairs import first, second
 from fixinit.theory.calculus.space import back, taps
-from fixinit.theory.moments import Moments, first, second
 
 
 def mix(x, windows, filters, weight, groups=1, bias=(0.0, 0.0)):
@@ -11,7 +12,7 @@ def mix(x, windows, filters, weight, groups=1, bias=(0.0, 0.0)):
 
     Args:
         x: `Moments`.
-        windows: List of `positions.Window`, one per spatial axis.
+        windows: List of `Window`, one per spatial axis.
         filters: int. Number of output channels.
         weight: `(mean, variance)` of one weight.
         groups: int. How many parts the channels are convolved in.

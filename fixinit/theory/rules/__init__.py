@@ -1,25 +1,49 @@
-"""One rule for every layer class, registered as users register theirs."""
+"""Variance rules for the layers, operations and initializers of Keras and fixinit.
+
+One file per family. A rule for a new layer goes into the file of its family, or into a
+new file that is imported here. It is a function under `fixinit.theory.register`, made
+of the operations in `fixinit.theory.calculus`, which know their gradients:
+
+    @register(keras.layers.GaussianNoise)
+    def gaussian_noise(layer, setting, x):
+        ...
+
+| file | what it has rules for |
+|---|---|
+| `activation_layers` | activations, as layers, functions and recorded operations |
+| `fixinit_layers` | the layers of `fixinit.layers` |
+| `initializers` | mean and variance of the weights that initializers draw |
+| `merging_layers` | sums, products, maxima, concatenations |
+| `noise_layers` | dropout and other noise |
+| `normalization_layers` | normalization by the batch, by the input, by constants |
+| `operations` | `keras.ops`, by the names of the classes that Keras records |
+| `pooling_layers` | average and maximum pooling |
+| `shape_layers` | reshaping, padding, cropping, repetition |
+| `weight_layers` | dense layers, convolutions, embeddings |
+"""
 
 from fixinit.theory.rules import (
-    activations,
-    merging,
-    noise,
-    normalization,
+    activation_layers,
+    fixinit_layers,
+    initializers,
+    merging_layers,
+    noise_layers,
+    normalization_layers,
     operations,
-    ours,
-    pooling,
-    shapes,
-    weights,
+    pooling_layers,
+    shape_layers,
+    weight_layers,
 )
 
 __all__ = [
-    "activations",
-    "merging",
-    "noise",
-    "normalization",
+    "activation_layers",
+    "fixinit_layers",
+    "initializers",
+    "merging_layers",
+    "noise_layers",
+    "normalization_layers",
     "operations",
-    "ours",
-    "pooling",
-    "shapes",
-    "weights",
+    "pooling_layers",
+    "shape_layers",
+    "weight_layers",
 ]

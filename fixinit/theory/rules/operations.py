@@ -5,12 +5,13 @@ import numbers
 import numpy as np
 
 from fixinit.theory import calculus
-from fixinit.theory.moments import Moments
-from fixinit.theory.piecewise import PiecewiseLinear
+from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.errors import NoRuleError
+from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 from fixinit.theory.registry import how_to_register, register
-from fixinit.theory.rules import activations
-from fixinit.theory.rules.merging import concatenate_along
-from fixinit.theory.rules.shapes import to_shape
+from fixinit.theory.rules import activation_layers
+from fixinit.theory.rules.merging_layers import concatenate_along
+from fixinit.theory.rules.shape_layers import to_shape
 
 
 @register("Add")
@@ -42,7 +43,7 @@ def multiply(operation, setting, x1, x2):
 @register("Divide", "TrueDivide")
 def divide(operation, setting, x1, x2):
     if isinstance(x2, Moments):
-        raise ValueError(
+        raise NoRuleError(
             f"`{setting.name}` divides by activations, which is not known. "
             + how_to_register(operation)
         )
@@ -68,23 +69,28 @@ def minimum(operation, setting, x1, x2):
 @register("Clip")
 def clip(operation, setting, x):
     low, high = (_constant(x, setting) for x in (operation.x_min, operation.x_max))
+    if low >= high:
+        raise NoRuleError(
+            f"`{setting.name}` clips to a range that is empty, for which there is no "
+            f"variance rule. Received: x_min={low}, x_max={high}"
+        )
     clipped = PiecewiseLinear([low, high], [0.0, 1.0, 0.0], [low, 0.0, high])
     return calculus.apply(x, clipped)
 
 
 @register("Softmax")
 def softmax(operation, setting, x):
-    return _over_channels(operation, setting, x, activations.softmax)
+    return _over_channels(operation, setting, x, activation_layers.softmax)
 
 
 @register("LogSoftmax")
 def log_softmax(operation, setting, x):
-    return _over_channels(operation, setting, x, activations.log_softmax)
+    return _over_channels(operation, setting, x, activation_layers.log_softmax)
 
 
 def _over_channels(operation, setting, x, function):
     if operation.axis not in (-1, len(x.shape) + 1):
-        raise ValueError(
+        raise NoRuleError(
             f"`{setting.name}` over other axes than the last one is not known. "
             f"Received: axis={operation.axis}"
         )
@@ -112,7 +118,7 @@ def mean(operation, setting, x):
     axes = [axes] if isinstance(axes, int) else list(axes or [])
     rank = len(x.shape) + 2
     if sorted(axis % rank for axis in axes) != list(range(1, rank - 1)):
-        raise ValueError(
+        raise NoRuleError(
             f"`{setting.name}` is known as a mean over all spatial axes. "
             f"Received: axis={operation.axis}"
         )
@@ -132,7 +138,7 @@ def _constant(value, setting):
         return float(value)
     values = np.unique(np.asarray(value, "float64"))
     if len(values) != 1:
-        raise ValueError(
+        raise NoRuleError(
             f"`{setting.name}` combines activations with an array of different "
             "numbers, which is not known. Use a layer with a rule of its own."
         )

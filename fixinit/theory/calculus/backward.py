@@ -1,8 +1,35 @@
 """The way back: mean squares of gradients, from the outputs to every tensor."""
 
 import heapq
+import itertools
 
 import numpy as np
+
+_SERIAL = itertools.count()
+
+
+class Node:
+    """A tensor's place on the way that gradients take back; light enough to keep.
+
+    Attributes:
+        parents: Tuple of nodes that gradients go back to.
+        pull: Callable from the gradient here to the list of the parents' gradients.
+        report: Callable from the gradient here to `(node, gradient, goes_on)` for the
+            tensors that it passes over on its way to the parents: it is known there,
+            and goes back no further, or where `goes_on` to other such tensors only.
+        beside: Tuple of `(node, factor)`. What was added to this tensor and is zero: it
+            has this tensor's gradient times the factor, even if that is reported.
+    """
+
+    __slots__ = ("serial", "parents", "pull", "report", "beside")
+
+    def __init__(self):
+        self.serial = next(_SERIAL)
+        self.parents, self.pull, self.report, self.beside = (), None, None, ()
+
+    def link(self, parents, pull, report=None):
+        self.parents, self.pull = tuple(x.node for x in parents), pull
+        self.report = report
 
 
 def gradients(outputs):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fixinit.theory import quadrature
+from fixinit.theory.gaussian import quadrature
 
 _NEWTON_STEPS = 12
 

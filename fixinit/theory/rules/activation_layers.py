@@ -7,12 +7,15 @@ import keras
 import numpy as np
 from scipy import optimize
 
-from fixinit.theory import activations, calculus
-from fixinit.theory.functions import Exponential
-from fixinit.theory.initial import weight_moments
-from fixinit.theory.moments import Moments, first, second
-from fixinit.theory.piecewise import PiecewiseLinear
+from fixinit.theory import calculus
+from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.calculus.pairs import first, second
+from fixinit.theory.errors import NoRuleError
+from fixinit.theory.gaussian import activations
+from fixinit.theory.gaussian.functions import Exponential
+from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 from fixinit.theory.registry import find, find_by_key, register
+from fixinit.theory.rules.initializers import weight_moments
 
 
 def activate(x, activation, setting):
@@ -28,26 +31,14 @@ def activate(x, activation, setting):
     if getattr(keras.activations, str(name), None) is activation:
         if name in _VECTOR:
             return _VECTOR[name](x)
-        if name != "threshold":
+        # A threshold needs arguments.
+        if name in activations.names() and name != "threshold":
             return calculus.apply(x, activations.activation(name))
-    raise ValueError(
+    raise NoRuleError(
         f"The activation {activation!r} of `{setting.name}` is not known. Register it: "
         "`@fixinit.theory.register(my_activation)` on a function that returns its "
         "`fixinit.theory.Function`."
     )
-
-
-def function_of(operation):
-    """The element-wise function of a recorded activation, `None` if it is none."""
-    name = _SNAKE.get(type(operation).__name__)
-    if name is None:
-        return None
-    made = activations.activation
-    factory = inspect.signature(activations.factory(name)).parameters
-    arguments = {
-        key: getattr(operation, key) for key in factory if hasattr(operation, key)
-    }
-    return made(name, **arguments)
 
 
 # Classes of `keras.ops` and `keras.activations` with the names of their functions.
@@ -56,6 +47,16 @@ _SNAKE = {
     for name in activations.names()
 }
 _SNAKE |= {"ReLU": "relu", "Relu": "relu", "Relu6": "relu6", "Exp": "exponential"}
+
+
+@register(*_SNAKE)
+def recorded_activation(operation, setting, x):
+    name = _SNAKE[type(operation).__name__]
+    factory = inspect.signature(activations.factory(name)).parameters
+    arguments = {
+        key: getattr(operation, key) for key in factory if hasattr(operation, key)
+    }
+    return calculus.apply(x, activations.activation(name, **arguments))
 
 
 @register(keras.layers.Activation)
@@ -89,7 +90,7 @@ def elu(layer, setting, x):
 def prelu(layer, setting, x):
     mean, variance = weight_moments(layer.alpha_initializer, setting.output_shape)
     if variance:
-        raise ValueError(
+        raise NoRuleError(
             f"PReLU `{setting.name}` draws its slopes at random. Only constant ones "
             "are known. Register a rule for a subclass of it."
         )
@@ -100,7 +101,7 @@ def prelu(layer, setting, x):
 def softmax_layer(layer, setting, x):
     axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
     if list(axes) not in ([-1], [len(x.shape) + 1]):
-        raise ValueError(
+        raise NoRuleError(
             f"Softmax `{setting.name}` over other axes than the last one is not known. "
             f"Received: axis={layer.axis}"
         )

@@ -6,11 +6,12 @@ import keras
 
 from fixinit import initializers
 from fixinit.theory import calculus
-from fixinit.theory.initial import weight_moments
-from fixinit.theory.moments import Moments
-from fixinit.theory.positions import Window
+from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.calculus.windows import Window
+from fixinit.theory.errors import NoRuleError
 from fixinit.theory.registry import register
-from fixinit.theory.rules.activations import activate
+from fixinit.theory.rules.activation_layers import activate
+from fixinit.theory.rules.initializers import weight_moments
 
 
 @register(keras.layers.Dense)
@@ -37,7 +38,7 @@ def einsum_dense(layer, setting, x):
     simple = summed == {inputs[-1]} and outputs[-1] in kernel
     if not simple or set(outputs[:-1]) & set(kernel) or "..." in layer.equation[:-1]:
         if layer.equation not in _LAST_AXIS:
-            raise ValueError(
+            raise NoRuleError(
                 f"EinsumDense `{setting.name}` is only known as a dense layer on the "
                 f"last axis, such as 'ab,bc->ac'. Received: {layer.equation!r}"
             )
@@ -153,7 +154,7 @@ def _mirrored(initializer, setting, x, shape):
     halves = [x.parts[:middle], x.parts[middle:]] if middle else [[], []]
     first, second = ([tuple(part.channels) for part in half] for half in halves)
     if not middle or first != second:
-        raise ValueError(
+        raise NoRuleError(
             f"`{setting.name}` has the initializer LooksLinear, which is known right "
             "behind a fixinit.layers.CReLU. Move the CReLU there."
         )

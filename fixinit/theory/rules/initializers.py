@@ -1,11 +1,13 @@
 """Mean and variance of the weights that Keras initializers draw."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from fixinit import initializers
+from fixinit.theory.errors import NoRuleError
 from fixinit.theory.registry import find, register
 
 # The variance of a standard normal that is cut off at two standard deviations.
@@ -27,7 +29,7 @@ def weight_moments(initializer, shape):
         shape: Tuple of ints.
 
     Raises:
-        ValueError: If the initializer is not known: register a rule for it.
+        NoRuleError: If the initializer is not known: register a rule for it.
     """
     if initializer is None:
         return 0.0, 0.0
@@ -37,7 +39,7 @@ def weight_moments(initializer, shape):
         rule = find(initializer)
     if rule is None:
         kind = type(initializer).__name__
-        raise ValueError(
+        raise NoRuleError(
             f"The variance of what the initializer {initializer!r} draws is not known. "
             f"Register it: `@fixinit.theory.register({kind})` on a function "
             "`(initializer, shape) -> (mean, variance)`."
@@ -102,13 +104,32 @@ def stacked(initializer, shape):
     return weight_moments(initializer.initializer, shape[1:])
 
 
-def fans(shape, input_axes=None, output_axes=None):
-    """`(fan_in, fan_out)` as Keras computes them."""
+def fans(
+    shape: Sequence[int],
+    input_axes: Sequence[int] | None = None,
+    output_axes: Sequence[int] | None = None,
+) -> tuple[int, int]:
+    """The `(fan_in, fan_out)` of a weight, as Keras computes them.
+
+    Example:
+
+    >>> fixinit.theory.fans((3, 3, 16, 32))
+    (144, 288)
+
+    Args:
+        shape: Sequence of ints, the shape of the weight.
+        input_axes, output_axes: Sequences of ints, the axes whose sizes are multiplied;
+            by default the last but one and the last, times the sizes of all others.
+
+    Returns:
+        Two ints.
+    """
     if input_axes is not None and output_axes is not None:
-        return tuple(
+        fan_in, fan_out = (
             math.prod(shape[axis] for axis in axes)
             for axes in (input_axes, output_axes)
         )
+        return fan_in, fan_out
     if not shape:
         return 1, 1
     if len(shape) == 1:

@@ -6,18 +6,19 @@ import math
 import numpy as np
 from scipy import special
 
-from fixinit.theory.calculus.channels import by_parts
+from fixinit.theory.calculus.concatenation import by_parts
+from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.calculus.pairs import diagonal, first, second, set_diagonal
 from fixinit.theory.calculus.space import back, taps
-from fixinit.theory.moments import Moments, diagonal, first, second, set_diagonal
-from fixinit.theory.piecewise import PiecewiseLinear, orthant
-from fixinit.theory.quadrature import hermite_coefficients
+from fixinit.theory.gaussian.piecewise import PiecewiseLinear, orthant
+from fixinit.theory.gaussian.quadrature import hermite_coefficients
 
 # Nodes of what the values of a window have in common, and of what they do not.
 _COMMON, _OWN = 24, 160
 
 
 def max_pool(x, windows):
-    """Max pooling: `windows` is one `positions.Window` per spatial axis.
+    """Max pooling: `windows` is one `Window` per spatial axis.
 
     The values of a window are taken as `f(g + e_i)`, with `f` the activation in front
     of it, `g` Gaussian and common to the window, and the `e_i` independent of each

@@ -3,7 +3,8 @@
 import keras
 
 from fixinit.theory import calculus
-from fixinit.theory.positions import Window
+from fixinit.theory.calculus.windows import Window
+from fixinit.theory.errors import NoRuleError
 from fixinit.theory.registry import register
 
 
@@ -34,7 +35,7 @@ def to_shape(x, setting):
         return calculus.unflatten(calculus.flatten(x), setting.output_shape)
     if channels == x.total_channels and len(space) < len(x.shape):
         return calculus.merge_space(x, space)
-    raise ValueError(
+    raise NoRuleError(
         f"`{setting.name}` reshapes {(*x.shape, x.total_channels)} to "
         f"{setting.output_shape}, which mixes positions and channels in a way that is "
         "not known."
@@ -80,7 +81,7 @@ def cropping(layer, setting, x):
 )
 def up_sampling(layer, setting, x):
     if getattr(layer, "interpolation", "nearest") != "nearest":
-        raise ValueError(
+        raise NoRuleError(
             f"UpSampling2D `{setting.name}` is known with interpolation='nearest'. "
             f"Received: interpolation={layer.interpolation!r}"
         )
@@ -98,7 +99,7 @@ def up_sampling(layer, setting, x):
 def permute(layer, setting, x):
     dims = tuple(layer.dims)
     if dims[-1] != len(dims):
-        raise ValueError(
+        raise NoRuleError(
             f"Permute `{setting.name}` is known where the channels stay the last axis. "
             f"Received: dims={layer.dims}"
         )

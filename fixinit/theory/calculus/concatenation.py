@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fixinit.theory.moments import Moments
+from fixinit.theory.calculus.moments import Moments
 
 
 def concatenate(xs):

@@ -2,9 +2,9 @@
 
 import keras
 
-from fixinit.theory import calculus, positions
-from fixinit.theory.pooling import max_pool
-from fixinit.theory.positions import Window
+from fixinit.theory import calculus
+from fixinit.theory.calculus.max_pooling import max_pool
+from fixinit.theory.calculus.windows import Window
 from fixinit.theory.registry import register
 
 
@@ -42,7 +42,7 @@ def global_average_pooling(layer, setting, x):
     keras.layers.GlobalMaxPooling3D,
 )
 def global_max_pooling(layer, setting, x):
-    y = max_pool(x, [positions.Window.everything(n) for n in x.shape])
+    y = max_pool(x, [Window.everything(n) for n in x.shape])
     return y if layer.keepdims else calculus.reshape(y, ())
 
 

@@ -1,38 +1,13 @@
 """The second moments of an activation map, over weights and inputs."""
 
 import functools
-import itertools
 import math
 
 import numpy as np
 
-from fixinit.theory import positions
-
-_SERIAL = itertools.count()
-
-
-class Node:
-    """A tensor's place on the way that gradients take back; light enough to keep.
-
-    Attributes:
-        parents: Tuple of nodes that gradients go back to.
-        pull: Callable from the gradient here to the list of the parents' gradients.
-        report: Callable from the gradient here to `(node, gradient, goes_on)` for the
-            tensors that it passes over on its way to the parents: it is known there,
-            and goes back no further, or where `goes_on` to other such tensors only.
-        beside: Tuple of `(node, factor)`. What was added to this tensor and is zero: it
-            has this tensor's gradient times the factor, even if that is reported.
-    """
-
-    __slots__ = ("serial", "parents", "pull", "report", "beside")
-
-    def __init__(self):
-        self.serial = next(_SERIAL)
-        self.parents, self.pull, self.report, self.beside = (), None, None, ()
-
-    def link(self, parents, pull, report=None):
-        self.parents, self.pull = tuple(x.node for x in parents), pull
-        self.report = report
+from fixinit.theory.calculus import positions
+from fixinit.theory.calculus.backward import Node
+from fixinit.theory.calculus.pairs import diagonal, others, position_average
 
 
 class Moments:
@@ -46,7 +21,7 @@ class Moments:
     * `cross`: `E[h(x, p) h(x', p')]`, the part that all inputs have in common
 
     Channels that differ in distribution, as behind a concatenation, are groups. The
-    positions of an axis are those of `fixinit.theory.positions`. Rules for layers make
+    positions of an axis are those of `fixinit.theory.calculus.positions`. Rules make
     one `Moments` from another with the functions of `fixinit.theory.calculus`.
 
     Example:
@@ -95,7 +70,7 @@ class Moments:
         equal = np.ones((1, *pairs), bool)
         for axis, m in enumerate(sizes):
             on_diagonal = np.arange(m * m) % (m + 1) == 0
-            equal &= np.expand_dims(on_diagonal, _others(axis, len(sizes)))
+            equal &= np.expand_dims(on_diagonal, others(axis, len(sizes)))
         common = mean**2 + variance * between_inputs
         same = mean**2 + variance * np.where(equal, 1.0, max(in_space, between_inputs))
         return cls(
@@ -166,9 +141,7 @@ class Moments:
 
     def average(self, values):
         """The average of `(groups, *positions)` over positions."""
-        for n in self.shape:
-            values = np.tensordot(values, positions.position_weights(n), (1, 0))
-        return values
+        return position_average(values, self.shape)
 
     def pair_average(self, values):
         """The average of `(groups, *pairs)` over all pairs of positions."""
@@ -180,42 +153,3 @@ class Moments:
         """Other moments of a tensor of the same shape."""
         sources = self.sources if sources is None else sources
         return Moments(self.shape, self.channels, mean, same, cross, sources)
-
-
-def _others(axis, rank):
-    """All axes of `(groups, *pairs)` but one spatial axis."""
-    return tuple(i for i in range(rank + 1) if i != axis + 1)
-
-
-def diagonal(pairs, shape):
-    """The entries of `(groups, *pairs)` where both positions are one."""
-    steps = (slice(None, None, positions.size(n) + 1) for n in shape)
-    return pairs[(slice(None), *steps)]
-
-
-def set_diagonal(pairs, shape, values):
-    """Replaces those entries in place."""
-    steps = (slice(None, None, positions.size(n) + 1) for n in shape)
-    pairs[(slice(None), *steps)] = values
-    return pairs
-
-
-def first(values, shape):
-    """`(groups, *positions)` as `(groups, *pairs)`: the value at the first position."""
-    for axis, n in enumerate(shape):
-        values = np.repeat(values, positions.size(n), axis=axis + 1)
-    return values
-
-
-def second(values, shape):
-    """`(groups, *positions)` as `(groups, *pairs)`: at the second position."""
-    for axis, n in enumerate(shape):
-        m = positions.size(n)
-        index = np.tile(np.arange(m), m)
-        values = np.take(values, index, axis=axis + 1)
-    return values
-
-
-def along(matrix, values, axis):
-    """Applies a matrix to one axis."""
-    return np.moveaxis(np.tensordot(matrix, values, (1, axis)), 0, axis)

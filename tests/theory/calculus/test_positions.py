@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fixinit.theory import positions
-from fixinit.theory.positions import Window
+from fixinit.theory.calculus import positions
+from fixinit.theory.calculus.windows import Window
 
 
 @pytest.mark.parametrize("n", [5, 12, 30, 224])

@@ -6,11 +6,11 @@ has the same law, and less in common between inputs or positions, see `_remember
 
 import numpy as np
 
-from fixinit.theory import positions
-from fixinit.theory.calculus.channels import by_parts
-from fixinit.theory.functions import compose
-from fixinit.theory.moments import along, diagonal, first, second, set_diagonal
-from fixinit.theory.piecewise import PiecewiseLinear
+from fixinit.theory.calculus import positions
+from fixinit.theory.calculus.concatenation import by_parts
+from fixinit.theory.calculus.pairs import along, diagonal, first, second, set_diagonal
+from fixinit.theory.gaussian.functions import compose
+from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 
 
 def by_batch(x, epsilon, batch_size=None):

@@ -6,9 +6,9 @@ import pytest
 from scipy import integrate
 
 from fixinit import theory
-from fixinit.theory import activations
-from fixinit.theory.functions import Exponential, Function, compose, product
-from fixinit.theory.piecewise import PiecewiseLinear, orthant
+from fixinit.theory.gaussian import activations
+from fixinit.theory.gaussian.functions import Exponential, Function, compose, product
+from fixinit.theory.gaussian.piecewise import PiecewiseLinear, orthant
 
 THRESHOLD = {"threshold": 0.3, "default_value": -1.0}
 NAMES = activations.names()

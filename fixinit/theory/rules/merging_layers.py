@@ -3,6 +3,7 @@
 import keras
 
 from fixinit.theory import calculus
+from fixinit.theory.errors import NoRuleError
 from fixinit.theory.registry import register
 
 
@@ -44,7 +45,7 @@ def concatenate(layer, setting, xs):
 def concatenate_along(xs, axis, setting):
     """Values side by side along the channels."""
     if axis % (len(xs[0].shape) + 2) != len(xs[0].shape) + 1:
-        raise ValueError(
+        raise NoRuleError(
             f"`{setting.name}` concatenates along a spatial axis, which is not known. "
             f"Received: axis={axis}"
         )

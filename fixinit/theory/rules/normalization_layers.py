@@ -4,9 +4,10 @@ import keras
 import numpy as np
 
 from fixinit.theory import calculus
-from fixinit.theory.initial import weight_moments
-from fixinit.theory.normalization import by_batch, by_input
+from fixinit.theory.calculus.normalization import by_batch, by_input
+from fixinit.theory.errors import NoRuleError
 from fixinit.theory.registry import register
+from fixinit.theory.rules.initializers import weight_moments
 
 _ONE, _ZERO = (1.0, 0.0), (0.0, 0.0)
 
@@ -32,7 +33,7 @@ def layer_normalization(layer, setting, x):
     given = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
     axes = sorted(axis % rank for axis in given)
     if axes not in ([rank - 1], list(range(1, rank))):
-        raise ValueError(
+        raise NoRuleError(
             f"LayerNormalization `{setting.name}` is known over the channels, or over "
             f"everything but the batch. Received: axis={layer.axis}"
         )
@@ -99,7 +100,7 @@ def rescaling(layer, setting, x):
 def _last_axis(layer, setting, x):
     axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) else layer.axis
     if axis % (len(x.shape) + 2) != len(x.shape) + 1:
-        raise ValueError(
+        raise NoRuleError(
             f"{type(layer).__name__} `{setting.name}` is known over the last axis, the "
             f"channels. Received: axis={layer.axis}"
         )

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from scipy import special
 
-from fixinit.theory.functions import Function
+from fixinit.theory.gaussian.functions import Function
 
 _FAR = 38.0  # standard deviations: the normal density underflows there
 
@@ -238,7 +238,7 @@ def orthant(a, b, rho):
 
     Example:
 
-    >>> from fixinit.theory.piecewise import orthant
+    >>> from fixinit.theory.gaussian.piecewise import orthant
     >>> round(float(orthant(0.0, 0.0, 0.5)), 9)  # 1/4 + asin(1/2) / (2 pi)
     0.333333333
     """

@@ -1,115 +1,15 @@
-"""Pairs of positions along one spatial axis, and what layers do to them.
-
-Covariances between positions only depend on how far two positions are from each other
-and from both borders, and on large distances hardly at all. So the n x n pairs of
-positions of an axis are sorted into the pairs of a short axis with at most `RESOLUTION`
-positions: the three distances (left border to first position, first to second, second
-to right border) are kept where they are small, and the largest are cut to what is
-left. Axes that are short already are exact. On these classes every spatial layer is a
-matrix, the average over the true pairs in a class.
-"""
+"""Windows: which positions of its input a spatial layer reads, as matrices."""
 
 import functools
 
 import numpy as np
 
-RESOLUTION = 12
-# Longer axes behave like this one: their borders weigh nothing.
-_LONGEST = 512
-
-
-def size(n):
-    """How many positions stand for the n of an axis."""
-    return min(n, RESOLUTION)
-
-
-@functools.lru_cache(maxsize=256)
-def pair_classes(n):
-    """The class of every pair of positions: array `(n, n)` of `size(n)^2` numbers."""
-    m = size(n)
-    first, second = np.meshgrid(np.arange(n), np.arange(n), indexing="ij")
-    if m < n:
-        low, high = np.minimum(first, second), np.maximum(first, second)
-        parts = _cut(np.stack([low, high - low, n - 1 - high]), m - 1)
-        near, far = parts[0], parts[0] + parts[1]
-        first = np.where(first <= second, near, far)
-        second = np.where(first == near, far, near)
-    return first * m + second
-
-
-def _cut(parts, total):
-    """Three distances cut to a sum of `total`, the largest first."""
-    order = np.argsort(-parts, axis=0, kind="stable")
-    large, middle, small = np.take_along_axis(parts, order, axis=0)
-    # Cut the largest; where it would fall below the second, both; else all three.
-    one = total - middle - small
-    two = total - small
-    third = total // 3
-    cut = np.where(
-        one >= middle,
-        [one, middle, small],
-        np.where(
-            two // 2 >= small,
-            [two - two // 2, two // 2, small],
-            np.array([total - 2 * third, third, third])[:, None, None],
-        ),
-    )
-    result = np.empty_like(parts)
-    np.put_along_axis(result, order, cut, axis=0)
-    return result
-
-
-@functools.lru_cache(maxsize=256)
-def position_weights(n):
-    """The share of an axis' positions that every class has."""
-    short = min(n, _LONGEST)
-    classes = np.diag(pair_classes(short)) // (size(n) + 1)
-    weights = np.bincount(classes, minlength=size(n)).astype("float64")
-    # All that a long axis has more is in its middle.
-    weights[weights == weights.max()] += (n - short) / np.sum(weights == weights.max())
-    return weights / n
-
-
-@functools.lru_cache(maxsize=256)
-def pair_weights(n):
-    """The share of all pairs of positions that every class of pairs has."""
-    m = size(n)
-    weights = (
-        np.bincount(pair_classes(min(n, _LONGEST)).ravel(), minlength=m * m)
-        / min(n, _LONGEST) ** 2
-    )
-    if n > _LONGEST:
-        # A long axis has the same borders, and fewer pairs of equal positions.
-        weights[:: m + 1] *= _LONGEST / n
-        weights /= weights.sum()
-    return weights
-
-
-@functools.lru_cache(maxsize=256)
-def row_weights(n):
-    """For each position, the weights of all pairs it is in: matrix `(m, m^2)`."""
-    m, short = size(n), min(n, _LONGEST)
-    pairs = pair_classes(short)
-    own = np.diag(pairs) // (m + 1)
-    flat = (own[:, None] * m * m + pairs).ravel()
-    rows = np.bincount(flat, minlength=m**3).reshape(m, m * m)
-    return rows / rows.sum(axis=1, keepdims=True)
-
-
-@functools.lru_cache(maxsize=256)
-def half_of_pairs(shape):
-    """Pairs of positions up to their order.
-
-    Returns:
-        Two arrays of indices of flattened pairs: those that are kept, and for every
-        pair the place among them.
-    """
-    sizes = [m for n in shape for m in (size(n), size(n))]
-    index = np.arange(int(np.prod(sizes))).reshape(sizes)
-    order = [axis ^ 1 for axis in range(len(sizes))]
-    first = np.minimum(index, np.transpose(index, order)).ravel()
-    half, whole = np.unique(first, return_inverse=True)
-    return half, whole.ravel()
+from fixinit.theory.calculus.positions import (
+    pair_classes,
+    position_weights,
+    shortened,
+    size,
+)
 
 
 class Window:
@@ -117,7 +17,7 @@ class Window:
 
     Example:
 
-    >>> from fixinit.theory.positions import Window
+    >>> from fixinit.theory.calculus.windows import Window
     >>> window = Window.convolution(5, kernel=3, padding="same")
     >>> window.mean.sum(axis=1).tolist()  # how many taps lie inside
     [2.0, 3.0, 3.0, 3.0, 2.0]
@@ -147,7 +47,7 @@ class Window:
             padding: `"valid"`, `"same"` as Keras pads, or `"causal"`.
         """
         full, reach = inputs, (kernel - 1) * dilation + 1
-        inputs = max(_shortened(inputs), min(inputs, reach))
+        inputs = max(shortened(inputs), min(inputs, reach))
 
         def count(n):
             return (n - reach) // stride + 1 if padding == "valid" else -(-n // stride)
@@ -166,7 +66,7 @@ class Window:
     @functools.lru_cache(maxsize=1024)
     def transposed(cls, inputs, outputs, kernel, stride=1, dilation=1, padding="valid"):
         """What a transposed convolution reads."""
-        sizes, short = (inputs, outputs), _shortened(inputs)
+        sizes, short = (inputs, outputs), shortened(inputs)
         inputs, outputs = short, outputs - (inputs - short) * stride
         reach = (kernel - 1) * dilation + 1
         left = 0
@@ -183,11 +83,11 @@ class Window:
     def gather(cls, inputs, low, outputs, repeat=1):
         """Output i reads input `i // repeat + low`, or nothing outside: padding,
         cropping, subsampling and repetition."""
-        sizes, short = (inputs, outputs), _shortened(inputs)
+        sizes, short = (inputs, outputs), shortened(inputs)
         inputs, outputs = short, outputs - (inputs - short) * repeat
         if repeat == sizes[1]:
             # One position everywhere.
-            outputs = _shortened(sizes[1])
+            outputs = shortened(sizes[1])
         taps = np.arange(outputs) // repeat + low
         taps = np.where((taps >= 0) & (taps < inputs), taps, -1)
         return cls(inputs, taps[:, None], sizes=sizes)
@@ -196,7 +96,7 @@ class Window:
     @functools.lru_cache(maxsize=1024)
     def everything(cls, inputs):
         """One output that reads all positions."""
-        short = _shortened(inputs)
+        short = shortened(inputs)
         return cls(short, np.arange(short)[None], sizes=(inputs, 1))
 
     def tap(self, index):
@@ -285,8 +185,3 @@ def _matrix(rows, columns, values, m, k, classes):
     sums = np.bincount(flat, values.ravel(), minlength=m * k).reshape(m, k)
     counts = np.bincount(classes.ravel(), minlength=m)
     return sums / np.maximum(counts, 1)[:, None]
-
-
-def _shortened(n):
-    """A shorter axis for a very long one, alike with respect to strides."""
-    return n if n <= _LONGEST else _LONGEST - 64 + n % 64

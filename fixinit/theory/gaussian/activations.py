@@ -7,8 +7,8 @@ import numpy as np
 from scipy import special
 
 from fixinit._validation import check_choice
-from fixinit.theory.functions import Exponential, Function
-from fixinit.theory.piecewise import PiecewiseLinear
+from fixinit.theory.gaussian.functions import Exponential, Function
+from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 
 _SELU = (1.0507009873554805, 1.6732632423543772)  # Klambauer et al., 2017
 

@@ -2,11 +2,13 @@
 
 from fixinit import layers
 from fixinit.theory import calculus
-from fixinit.theory.initial import weight_moments
-from fixinit.theory.moments import Moments, set_diagonal
-from fixinit.theory.piecewise import PiecewiseLinear
-from fixinit.theory.positions import Window
+from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.calculus.pairs import set_diagonal
+from fixinit.theory.calculus.windows import Window
+from fixinit.theory.errors import NoRuleError
+from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 from fixinit.theory.registry import find, register
+from fixinit.theory.rules.initializers import weight_moments
 
 
 @register(layers.ScalarBias)
@@ -44,7 +46,7 @@ def projection_shortcut(layer, setting, x):
 @register(layers.CReLU)
 def crelu(layer, setting, x):
     if layer.axis % (len(x.shape) + 2) != len(x.shape) + 1:
-        raise ValueError(
+        raise NoRuleError(
             f"CReLU `{setting.name}` is known over the last axis, the channels. "
             f"Received: axis={layer.axis}"
         )

@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 
-from fixinit.theory.moments import first, second, set_diagonal
+from fixinit.theory.calculus.pairs import first, second, set_diagonal
 from fixinit.theory.registry import register
 
 

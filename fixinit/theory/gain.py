@@ -1,0 +1,62 @@
+"""The gain of an activation: what a kernel makes up for in front of it."""
+
+from typing import Any
+
+from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.propagation import apply
+from fixinit.theory.registry import Setting
+from fixinit.theory.rules.activation_layers import activate
+
+
+def activation_gain(operation: Any, variance: float = 1.0) -> float:
+    """The factor that keeps the mean square through an activation: 2 for ReLU.
+
+    `variance / E[f(z)^2]` for `z ~ N(0, variance)`. For ReLU it is the 2 of
+    [He et al., 2015](https://arxiv.org/abs/1502.01852).
+
+    Example:
+
+    >>> fixinit.theory.activation_gain(keras.layers.ReLU())
+    2.0
+
+    Args:
+        operation: Layer or operation that is an activation, or a layer that has one
+            as its `activation`.
+        variance: float, of what the activation reads; 1 by default.
+
+    Returns:
+        float. 1 for activations that are not 0 at 0, such as a sigmoid, whose outputs
+        have a size of their own.
+
+    Raises:
+        NoRuleError: If the activation is not known.
+    """
+    if activation_square(operation, 0.0) > 0:
+        return 1.0
+    return variance / activation_square(operation, variance)
+
+
+def activation_square(operation: Any, variance: float = 1.0) -> float:
+    """The mean square of an activation's output for normal inputs, `E[f(z)^2]`.
+
+    Example:
+
+    >>> round(fixinit.theory.activation_square(keras.layers.Activation("tanh")), 3)
+    0.394
+
+    Args:
+        operation: As in `activation_gain`.
+        variance: float, of what the activation reads, whose mean is 0; 1 by default.
+
+    Returns:
+        float.
+
+    Raises:
+        NoRuleError: If the activation is not known.
+    """
+    setting = Setting(operation.name, False, None, (1,))
+    x = Moments.inputs((1,), 0.0, variance)
+    kernels = ("kernel_initializer", "pointwise_initializer")
+    if any(hasattr(operation, name) for name in kernels):
+        return activate(x, operation.activation, setting).mean_square
+    return apply(operation, setting, (x,), {})[0].mean_square
