@@ -1,5 +1,8 @@
 """Promises that hold for any residual network, on networks that hypothesis builds."""
 
+import pathlib
+import tempfile
+
 import keras
 import numpy as np
 import pytest
@@ -14,27 +17,47 @@ from tests.conversion.helpers import NORMALIZATIONS, convert, normal, still
 
 # Without `unnormalized`, which doubles the variance, and `batch_norm`.
 FREE = ("fixup", "scaled_residual", "skip_init", "rezero", "normalized_sum")
-SEARCH = {
-    "deadline": None,
-    "derandomize": True,
-    "suppress_health_check": list(HealthCheck),
-    # Networks of 100 blocks take too long to look for smaller ones that fail.
-    "phases": (Phase.explicit, Phase.generate),
-}
 
 
-@pytest.mark.slow
-@settings(max_examples=20, **SEARCH)
-@given(graphs.plans, st.sampled_from(FREE), st.integers(0, 2))
-def test_converts_trains_and_is_saved(tmp_path_factory, plan, scheme, rank):
+def searched(*strategies, slow, evidence):
+    """Runs a test on so many examples that Hypothesis draws: a few, and many."""
+
+    def decorate(check):
+        @pytest.mark.parametrize(
+            "examples",
+            [
+                pytest.param(slow, marks=pytest.mark.slow),
+                pytest.param(evidence, marks=pytest.mark.evidence),
+            ],
+        )
+        def test(examples):
+            search = settings(
+                max_examples=examples,
+                deadline=None,
+                derandomize=True,
+                suppress_health_check=list(HealthCheck),
+                # Networks of 100 blocks take too long to look for smaller ones.
+                phases=(Phase.explicit, Phase.generate),
+            )
+            search(given(*strategies)(check))()
+
+        test.__doc__ = check.__doc__
+        return test
+
+    return decorate
+
+
+@searched(graphs.plans, st.sampled_from(FREE), st.integers(0, 2), slow=8, evidence=20)
+def test_converts_trains_and_is_saved(plan, scheme, rank):
     model = graphs.network(plan, blocks=3, width=8, rank=rank, size=4)
     free = convert(model, scheme)
     assert not [x for x in free._flatten_layers() if isinstance(x, NORMALIZATIONS)]
     assert free.output_shape == model.output_shape
     x = normal(8, *model.input_shape[1:])
-    path = tmp_path_factory.mktemp("saved") / "free.keras"
-    free.save(path)
-    loaded = keras.models.load_model(path)
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory, "free.keras")
+        free.save(path)
+        loaded = keras.models.load_model(path)
     outputs = [ops.convert_to_numpy(m(x)) for m in (loaded, free)]
     np.testing.assert_allclose(*outputs, rtol=1e-5, atol=1e-6)
     # Behind zeros the first step moves the zeros alone, the later ones all the rest.
@@ -86,23 +109,17 @@ def check_variance(case, rank, blocks, width):
     return free
 
 
-@pytest.mark.slow
-@settings(max_examples=4, **SEARCH)
-@given(cases, st.integers(0, 1))
+@searched(cases, st.integers(0, 1), slow=2, evidence=4)
 def test_keeps_the_variance(case, rank):
     check_variance(case, rank, blocks=12, width=64)
 
 
-@pytest.mark.slow
-@settings(max_examples=10, **SEARCH)
-@given(cases, st.integers(0, 2))
+@searched(cases, st.integers(0, 2), slow=3, evidence=10)
 def test_keeps_the_variance_of_100_blocks(case, rank):
     check_variance(case, rank, blocks=100, width=128)
 
 
-@pytest.mark.slow
-@settings(max_examples=2, **SEARCH)
-@given(cases)
+@searched(cases, slow=1, evidence=2)
 def test_100_blocks_train(case):
     free = check_variance(case, rank=0, blocks=100, width=64)
     assert not still(free)

@@ -147,9 +147,14 @@ def test_networks_agree_with_both(name):
 CHANGING = ("unnormalized", "batch_norm", "scaled_residual", "skip_init at 0.3")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGING)
-@pytest.mark.parametrize("blocks", [10, 100])
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        pytest.param(10, marks=pytest.mark.slow),
+        pytest.param(100, marks=pytest.mark.evidence),
+    ],
+)
 def test_wide_networks_agree_with_both(name, blocks):
     width, scheme = 512, schemes.get(SCHEMES[name])
     found = measured(lambda seed: mlp(scheme, blocks, width, seed), 20, (width,))
@@ -169,15 +174,21 @@ def test_convolutional_networks_agree(name, kernel_size):
         agree(found, schemes.get(name).predicted_variance(4, prediction[0]))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["unnormalized", "batch_norm", "scaled_residual"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("batch_norm", marks=pytest.mark.slow),
+        pytest.param("unnormalized", marks=pytest.mark.evidence),
+        pytest.param("scaled_residual", marks=pytest.mark.evidence),
+    ],
+)
 def test_wide_convolutional_networks_agree(name):
     found = measured(lambda seed: convolutional(name, 512, seed), 20, (8, 8, 16))
     prediction = theory.predict(convolutional(name, 512), training=True, batch_size=16)
     agree_closely(found[:, 1:], after_blocks(prediction)[1:])
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 @pytest.mark.parametrize(
     ("name", "kernel_size"),
     [("unnormalized", 1), ("scaled_residual", 3), ("batch_norm", 3)],

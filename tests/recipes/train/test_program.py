@@ -339,8 +339,13 @@ def test_two_devices_train_as_one_does(backend, data, tmp_path):
     assert metrics[0] == pytest.approx(metrics[1], rel=1e-4)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["fixup", "batch_norm"])
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        pytest.param("fixup", marks=pytest.mark.slow),
+        pytest.param("batch_norm", marks=pytest.mark.evidence),
+    ],
+)
 def test_digits_reach_96_percent(scheme, tmp_path):
     settings = Settings(dataset="digits", depth=20, epochs=30, scheme=scheme)
     assert train.run(settings, tmp_path)["metrics"]["test_accuracy"] >= 0.96
