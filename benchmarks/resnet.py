@@ -34,7 +34,7 @@ class Floor(fixinit.schemes.Fixup):
     def before_weight(self, site):
         return []
 
-    def after_branch(self, site):
+    def branch_end(self, site):
         return []
 
 

@@ -123,7 +123,7 @@ def _starts(plan):
             f"open again, start at zero by a multiplier: {some(stuck)}."
         )
     outer = [branch.block.name for branch in plan.closed if branch.holds_branches]
-    if outer and plan.scheme.starts_at_identity:
+    if outer and any(plan.start(branch).is_zero for branch in plan.closed):
         yield (
             "Branches that hold other branches start small and not at zero, for zeros "
             f"in zeros might never open: {some(outer)}."

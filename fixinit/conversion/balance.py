@@ -7,9 +7,9 @@ import numpy as np
 
 from fixinit.conversion import kernels, kinds
 from fixinit.conversion.assumptions import some
-from fixinit.conversion.opening import start_of
 from fixinit.conversion.rewrite import place_of
 from fixinit.conversion.sensitivity import sensitivity
+from fixinit.conversion.sites import smallest_start
 from fixinit.graph import Hook, is_activation
 from fixinit.theory import Moments, NoRuleError, calculus, propagate
 
@@ -108,7 +108,7 @@ class _Sizes(Hook):
                 self._segments[end] = (kernel, *wanted)
         self._ends = {}
         for branch in plan.survey.branches:
-            if branch.holds_branches or not plan.scheme.starts_at_identity:
+            if branch.holds_branches or not plan.start(branch).is_zero:
                 self._ends[self._end(branch)] = branch
 
     def apply(self):
@@ -205,7 +205,7 @@ class _Sizes(Hook):
     def _share(self, branch, last):
         """What a branch is to give of the mean square of its block's input."""
         if self.plan.starts_by_kernels(branch):
-            return start_of(branch, self.plan.num_branches) ** 2
+            return smallest_start(branch, self.plan.num_branches) ** 2
         return last.intended / len(branch.block.branches)
 
     def _scale(self, place, mean_square, target, scaled, exact):
@@ -243,7 +243,7 @@ class _Sizes(Hook):
         """The mean square that a branch is to give: that of what the block adds to."""
         if self._projected(branch.block):
             return 1.0
-        first = self.plan.first_calls(branch.block, branch.way)
+        first = self.plan.root.first_calls(branch.block, branch.way)
         read = [self._read.get(self.rewriter.own_place(call), 0.0) for call in first]
         return self._before_activation(branch, max(read, default=0.0) or 1.0)
 

@@ -10,12 +10,12 @@ from fixinit.conversion.rewrite import (
     Edits,
     Rewriter,
     cloned_stack,
-    config_of,
     copy_state,
 )
 from fixinit.graph import trace
 from fixinit.graph.calls import functional_of
 from fixinit.layers import ChannelAffine
+from fixinit.schemes.apply import config_of
 
 
 def fold(model, keep, record=None):

@@ -1,11 +1,13 @@
-"""Puts what a scheme answers at the calls of a graph."""
+"""Puts the layers that a scheme answers at the calls of a graph."""
 
 import collections
+from collections.abc import Callable, Hashable
+from typing import Any
 
 import keras
 
 from fixinit.conversion.rewrite import Edits, place_of
-from fixinit.schemes.answers import named
+from fixinit.schemes.apply import Layers, Surroundings
 
 
 class Placing:
@@ -19,48 +21,83 @@ class Placing:
         edits: `fixinit.conversion.rewrite.Edits`.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.edits = Edits()
-        self._made = {}  # by where it stands and what it belongs to
-        self._sites = collections.Counter()  # of operations
+        self._made: dict[Hashable, Any] = {}  # by where it stands and belongs to
+        self._sites: collections.Counter = collections.Counter()  # of operations
 
-    def before(self, survey, call, answer, prefix):
-        """Puts layers in front of a call's first input."""
+    def before(
+        self, survey: Any, call: Any, make: Callable[[str], Layers], prefix: str
+    ) -> None:
+        """Puts layers in front of a call's first input, unless some are there.
+
+        Args:
+            survey: `Survey` of the graph.
+            call: `fixinit.graph.Call`.
+            make: Function from the prefix of their names to the layers.
+            prefix: The prefix, if this is the first site of the layer.
+        """
         place = place_of(call)
-        if answer and (place, 0) not in self.edits.before:
-            self.edits.before[place, 0] = self._shared(survey, call, answer, prefix)
+        if (place, 0) not in self.edits.before:
+            made = self._shared(survey, call, make, prefix)
+            if made:
+                self.edits.before[place, 0] = made
 
-    def after(self, survey, call, made):
-        """Puts layers, named already, behind the call of a weight layer."""
+    def first(self, call: Any, made: Layers, index: int = 0) -> None:
+        """Puts layers in front of all that is in front of an input of a call."""
+        if made:
+            key = place_of(call), index
+            self.edits.before[key] = [*made, *self.edits.before.get(key, [])]
+
+    def after(self, call: Any, made: Layers) -> None:
+        """Puts layers, named already, behind the call of a layer with weights."""
         if not made:
             return
         if call.node is not None:
-            made = self._made.setdefault(("after", id(call.operation)), made)
+            made = self.once(("after", id(call.operation)), lambda: made)
         self.edits.after[place_of(call)] = made
 
-    def once(self, key, make):
+    def instead(
+        self, survey: Any, call: Any, make: Callable[[], keras.layers.Layer | None]
+    ) -> None:
+        """Puts a layer in the place of a call of one without weights.
+
+        Args:
+            survey, call: See `before`.
+            make: Function to the layer; `None` if the call stays as it is.
+        """
+        key = "instead", id(call.operation), survey.origin(call)
+        made = self.once(key, make)
+        if made is not None:
+            self.edits.calls[place_of(call)] = made
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What `make` makes, made at the first time that a key is given."""
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
 
-    def _shared(self, survey, call, answer, prefix):
+    def _shared(
+        self, survey: Any, call: Any, make: Callable[[str], Layers], prefix: str
+    ) -> Layers:
         operation = call.operation
         if call.node is None:
-            return named_at(survey.graph, call, answer, prefix)
+            return make(prefix)
         is_layer = isinstance(operation, keras.layers.Layer)
         # Every call of an operation has an object of its own.
-        key = id(operation) if is_layer else type(operation).__name__
+        key: Hashable = id(operation) if is_layer else type(operation).__name__
         if not (is_layer and operation.weights):
             key = key, survey.origin(call)
         if key not in self._made:
-            self._sites[id(operation)] += 1
-            count = self._sites[id(operation)]
-            prefix = prefix if count == 1 else f"{prefix}_call{count}"
-            self._made[key] = named_at(survey.graph, call, answer, prefix)
+            count = self._sites[id(operation)] + 1
+            made = make(prefix if count == 1 else f"{prefix}_call{count}")
+            if not made:
+                return made
+            self._sites[id(operation)] = count
+            self._made[key] = made
         return self._made[key]
 
-    def merge_name(self, survey, merge):
+    def merge_name(self, survey: Any, merge: Any) -> str:
         """That of an addition; one that is called again gives each call its own."""
         operation = merge.operation
         # A model that is called again has the same places.
@@ -75,7 +112,7 @@ class Placing:
             return operation.name
         return f"{operation.name}_call{places.index(place_of(merge)) + 1}"
 
-    def rename(self, taken):
+    def rename(self, taken: set[str]) -> None:
         """Gives other names to layers that have those of layers that stay."""
         self.edits.taken = taken
         added = [*self.edits.before.values(), *self.edits.after.values()]
@@ -83,26 +120,18 @@ class Placing:
             operation = getattr(place, "operation", place)
             if merge.name != operation.name:
                 added.append([merge])
-        for layer in (layer for made in added for layer in made):
+        for layer in {id(x): x for made in added for x in made}.values():
             while layer.name in taken:
                 layer.name += "_"
 
 
-def named_at(graph, call, answer, prefix):
-    """The layers of an answer, named, for the dtype and the axes of a call's input."""
+def surroundings_of(graph: Any, call: Any) -> Surroundings:
+    """The dtype and the channel axis of a call's input."""
     policy = getattr(call.operation, "dtype_policy", None)
     if policy is None:
         policy = call.node.outputs[0].dtype
         if policy in ("float16", "bfloat16"):
             policy = f"mixed_{policy}"
-    made = named(answer, prefix, dtype=policy)
     # 1 where channels come first; an input of the model does not say.
     axis = max(graph.channel_axes[value] for value in call.inputs)
-    return [_over(layer, axis) for layer in made]
-
-
-def _over(layer, axis):
-    """A layer that normalizes over channels, for those on another axis."""
-    if axis == -1 or not hasattr(layer, "axis"):
-        return layer
-    return type(layer).from_config({**layer.get_config(), "axis": axis})
+    return Surroundings(policy, axis)

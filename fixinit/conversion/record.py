@@ -5,9 +5,10 @@ import textwrap
 
 import keras
 
-from fixinit import schemes
+from fixinit import schemes, theory
 from fixinit.conversion import kinds
 from fixinit.conversion.assumptions import assumptions, some
+from fixinit.schemes import Site
 
 # In characters: a terminal, and what the last column of a table gets at least.
 _WIDTH, _LEAST_WIDTH = 80, 20
@@ -140,9 +141,14 @@ def _other(plan, weight, folds):
     if weight.is_output and role != "head":
         role = "features"
     drawn = weight.call.operation.trainable and not folds
-    zeros = isinstance(plan.scheme.head_initializer(), keras.initializers.Zeros)
-    zero = role == "head" and drawn and zeros
+    zero = role == "head" and drawn and _is_zero_at(plan, "head")
     return {"name": weight.call.name, "role": role, "zero": zero}
+
+
+def _is_zero_at(plan, role):
+    """Whether the scheme draws zeros at a role outside of the branches."""
+    initializer = plan.scheme.kernel_initializer(Site(0, plan.num_branches, role=role))
+    return theory.weight_moments(initializer, (1, 1)) == (0.0, 0.0)
 
 
 def _block(plan, survey, block, folds):
@@ -159,7 +165,7 @@ def _block(plan, survey, block, folds):
 def _branch(plan, branch, folds):
     zero = None
     holds = branch.holds_branches
-    if plan.scheme.starts_at_identity and not (folds or holds):
+    if plan.start(branch).is_zero and not (folds or holds):
         by_kernel = plan.zeroes(branch) and plan.closed[branch]
         zero = "kernel" if by_kernel else "multiplier"
     return {

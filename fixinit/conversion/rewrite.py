@@ -10,6 +10,7 @@ from keras import tree
 from fixinit.conversion.converted import ConvertedModel
 from fixinit.graph.calls import functional_of
 from fixinit.layers import ResidualBlock, Stack
+from fixinit.schemes.apply import remade
 
 
 @dataclasses.dataclass
@@ -21,6 +22,7 @@ class Edits:
             so that what it reads is what it gives.
         before: Dict from `(place, index)` to layers in front of an input of a call.
         after: Dict from places to layers behind a call.
+        calls: Dict from places to the layer that is called there instead.
         merges: Dict from places to `(layer, shortcut, branches)`: the layer that joins
             `[shortcut, branch]` and the indices of the call's inputs. Several branches
             are added up first.
@@ -32,6 +34,7 @@ class Edits:
     layers: dict = dataclasses.field(default_factory=dict)
     before: dict = dataclasses.field(default_factory=dict)
     after: dict = dataclasses.field(default_factory=dict)
+    calls: dict = dataclasses.field(default_factory=dict)
     merges: dict = dataclasses.field(default_factory=dict)
     shared: set = dataclasses.field(default_factory=set)
     taken: set = dataclasses.field(default_factory=set)
@@ -103,6 +106,8 @@ class Rewriter:
         ]
         if node in self.edits.merges:
             y = self._merge(*self.edits.merges[node], new)
+        elif node in self.edits.calls:
+            y = self.edits.calls[node](new[0])
         else:
             made = self.layer(operation)
             y = new[0]
@@ -186,6 +191,8 @@ class Rewriter:
     def _make(self, layer):
         if id(layer) in self.edits.layers:
             return self.edits.layers[id(layer)]
+        if layer in self.edits.calls:
+            return self.edits.calls[layer]
         if isinstance(layer, keras.Model):
             return self.model(layer)
         if isinstance(layer, ResidualBlock):
@@ -272,18 +279,7 @@ def _copy_own_state(old, new):
 
 def cloned(layer):
     """A new layer or operation of the same configuration."""
-    return type(layer).from_config(config_of(layer))
-
-
-def config_of(layer):
-    """The config of a layer, from which Keras can make it again.
-
-    A function that is not registered has a name there, which only a file would need.
-    """
-    config = layer.get_config()
-    if callable(getattr(layer, "activation", None)) and "activation" in config:
-        config["activation"] = layer.activation
-    return config
+    return remade(layer, {})
 
 
 def cloned_stack(stack, block, depth, seed_step):

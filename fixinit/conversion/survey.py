@@ -51,7 +51,8 @@ class Survey:
         branches: List of `Branch`es. Of two around a layer the inner one comes first.
         weights: List of `Weight`s.
         activations: Dict from the calls of activations in front of which a scheme may
-            want something to their `Site`s. Those that end a block, those on
+            want something to `(branch, call)`: the `Branch` and the weight layer that
+            they belong to, or `None`. Those that end a block, those on
             shortcuts and gates and those behind the head are not among them.
         unclear: List of names of additions whose inputs share an ancestor and have
             weights on their ways from there, but none of which is the shortcut.
@@ -271,20 +272,24 @@ class Survey:
             compares = output_facts(call.operation).compares_channels
             if call.outputs[0] in ends or compares:
                 continue
-            found[call] = self.trunk_site()
-            if branch is not None:
-                found[call] = self._activation_site(branch, call)
+            weight = None if branch is None else self._nearest_weight(branch, call)
+            found[call] = branch, weight
         return found
 
-    def _activation_site(self, branch, call):
-        """The site of the weight layer that an activation belongs to."""
+    def owner(self, call):
+        """`(branch, call)`: the branch a call is in, and the weight layer nearest."""
+        branch, _ = self._places.get(call, (None, None))
+        return branch, None if branch is None else self._nearest_weight(branch, call)
+
+    def _nearest_weight(self, branch, call):
+        """The call of the weight layer that an activation belongs to, or `None`."""
         value = call.outputs[0]
         before = [w for w in branch.weights if w.outputs[0] < value]
         behind = [w for w in branch.weights if w.outputs[0] > value]
         nearest = before[-1:] or behind[:1]
         if branch.preactivation:
             nearest = behind[:1] or before[-1:]
-        return branch.site(self.num_branches, *nearest)
+        return next(iter(nearest), None)
 
     def _find_unclear(self):
         ancestors, merges = self.graph.ancestors(), {b.merge for b in self.blocks}

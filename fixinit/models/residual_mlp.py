@@ -1,6 +1,7 @@
 from fixinit import schemes
 from fixinit._validation import check_positive_int, check_sequence
-from fixinit.models.network import BlockPlan, Network
+from fixinit.models._network import Network
+from fixinit.models._plan import BlockPlan
 
 
 def ResidualMLP(
@@ -91,6 +92,7 @@ def ResidualMLP(
             filters=(units,) * branch_depth,
             kernel_sizes=(1,) * branch_depth,
             strides=(1,) * branch_depth,
+            stage_block=index,
         )
         for index in range(num_blocks)
     ]

@@ -2,7 +2,8 @@ import math
 
 from fixinit import schemes
 from fixinit._validation import check_choice, check_positive_int, check_sequence
-from fixinit.models.network import BlockPlan, Network
+from fixinit.models._network import Network
+from fixinit.models._plan import BlockPlan
 
 BLOCKS = ("basic", "bottleneck")
 STEMS = ("cifar", "imagenet")
@@ -140,13 +141,13 @@ def _plans(stages, filters, block, kernel_size):
             name = f"stage{stage + 1}_block{index + 1}"
             if block == "basic":
                 sizes = (kernel_size, kernel_size)
-                plan = BlockPlan(name, (width, width), sizes, (stride, 1))
+                shape = ((width, width), sizes, (stride, 1))
             else:
                 # The stride sits in the middle convolution, as in the Fixup
                 # authors' code and in every current implementation.
                 widths = (width, width, BOTTLENECK_EXPANSION * width)
-                plan = BlockPlan(name, widths, (1, kernel_size, 1), (1, stride, 1))
-            plans.append(plan)
+                shape = (widths, (1, kernel_size, 1), (1, stride, 1))
+            plans.append(BlockPlan(name, *shape, stage, index))
     return plans
 
 

@@ -3,8 +3,11 @@ import dataclasses
 import keras
 import numpy as np
 
+from fixinit._typing import Identifier
 from fixinit._validation import check_number, check_positive_int
 from fixinit.schemes.scheme import Scheme
+from fixinit.schemes.site import Site
+from fixinit.schemes.start import Start, constant
 
 
 @keras.saving.register_keras_serializable("fixinit.schemes")
@@ -34,7 +37,7 @@ class BatchNorm(Scheme):
 
     Raises:
         ValueError: If `momentum` is not in `[0, 1)` or `epsilon` not positive, and
-            from `after_branch`, if `zero_gamma` meets pre-activation order.
+            from `branch_end`, if `zero_gamma` meets pre-activation order.
 
     References:
 
@@ -51,29 +54,30 @@ class BatchNorm(Scheme):
     # The normalization's own shift takes the place of a bias.
     use_bias = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(
             "momentum", self.momentum, "a number in [0, 1)", lambda x: 0 <= x < 1
         )
         check_number("epsilon", self.epsilon, "a positive number", lambda x: x > 0)
 
-    @property
-    def starts_at_identity(self):
-        return self.zero_gamma
+    def start(self, site: Site) -> Start:
+        return Start(0.0 if self.zero_gamma else 1.0, by="layers")
 
-    def _normalization(self, gamma_initializer="ones"):
+    def _normalization(
+        self, gamma_initializer: Identifier = "ones"
+    ) -> keras.layers.Layer:
         return keras.layers.BatchNormalization(
             momentum=self.momentum,
             epsilon=self.epsilon,
             gamma_initializer=gamma_initializer,
         )
 
-    def before_activation(self, site):
+    def before_activation(self, site: Site) -> list[keras.layers.Layer]:
         return [self._normalization()]
 
-    def after_branch(self, site):
+    def branch_end(self, site: Site) -> list[keras.layers.Layer]:
         if not site.preactivation:
-            return [self._normalization("zeros" if self.zero_gamma else "ones")]
+            return [self._normalization(constant(self.started(site).scale))]
         if self.zero_gamma:
             raise ValueError(
                 "BatchNorm(zero_gamma=True) needs post-activation order: before a "
@@ -82,10 +86,12 @@ class BatchNorm(Scheme):
             )
         return []
 
-    def after_projection(self, site):
+    def after_projection(self, site: Site) -> list[keras.layers.Layer]:
         return [] if site.preactivation else [self._normalization()]
 
-    def predicted_variance(self, num_branches, input_variance=1.0):
+    def predicted_variance(
+        self, num_branches: int, input_variance: float = 1.0
+    ) -> np.ndarray:
         check_positive_int("num_branches", num_branches)
         per_branch = 0.0 if self.zero_gamma else 1.0
         return input_variance + per_branch * np.arange(num_branches + 1.0)

@@ -4,6 +4,8 @@ import keras
 
 from fixinit import initializers, layers
 from fixinit.schemes.scheme import Scheme
+from fixinit.schemes.site import Site
+from fixinit.schemes.start import Start
 
 
 @keras.saving.register_keras_serializable("fixinit.schemes")
@@ -50,35 +52,30 @@ class Fixup(Scheme):
 
     name = "fixup"
     remedies = ("exploding", "exploding_gradients", "collapsed")
-    starts_at_identity = True
     shifts_projection = True
     # Rule 3's scalars take the place of bias vectors.
     use_bias = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         initializers.Fixup(1, 2, self.mode, self.distribution)
 
-    def kernel_initializer(self, site):
-        if site.role != "branch":
-            return keras.initializers.VarianceScaling(2.0, self.mode, self.distribution)
-        # Of a branch with one weight layer that is all: rule 2 has nothing to scale.
-        if site.is_last:
+    def start(self, site: Site) -> Start:
+        return Start(0.0, by="kernel")
+
+    def draw(self, site: Site) -> keras.initializers.Initializer:
+        if site.role == "head":
             return keras.initializers.Zeros()
+        if not site.is_in_branch:
+            return keras.initializers.VarianceScaling(2.0, self.mode, self.distribution)
         return initializers.Fixup(
             site.num_branches, site.branch_depth, self.mode, self.distribution
         )
 
-    def head_initializer(self):
-        return keras.initializers.Zeros()
-
-    def before_activation(self, site):
+    def before_activation(self, site: Site) -> list[keras.layers.Layer]:
         return [layers.ScalarBias()]
 
-    def before_weight(self, site):
-        return [] if site.role == "stem" else [layers.ScalarBias()]
+    def before_weight(self, site: Site) -> list[keras.layers.Layer]:
+        return [] if site.role in ("stem", "embedding") else [layers.ScalarBias()]
 
-    def after_branch(self, site):
+    def branch_end(self, site: Site) -> list[keras.layers.Layer]:
         return [layers.ScalarMultiplier(), layers.ScalarBias()]
-
-    def _growth(self, branch, num_branches):
-        return 1.0

@@ -3,9 +3,10 @@ import math
 
 import keras
 
-from fixinit import layers
 from fixinit._validation import check_number
 from fixinit.schemes.scheme import Scheme
+from fixinit.schemes.site import Site
+from fixinit.schemes.start import Start
 
 
 @keras.saving.register_keras_serializable("fixinit.schemes")
@@ -40,7 +41,7 @@ class NormalizedSum(Scheme):
     name = "normalized_sum"
     remedies = ("exploding", "exploding_gradients")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(
             "branch_scale",
             self.branch_scale,
@@ -48,9 +49,6 @@ class NormalizedSum(Scheme):
             lambda value: 0 < value < 1,
         )
 
-    def merge(self, site):
+    def start(self, site: Site) -> Start:
         shortcut_scale = math.sqrt(1 - self.branch_scale**2)
-        return layers.ScaledAdd(shortcut_scale, self.branch_scale)
-
-    def _growth(self, branch, num_branches):
-        return 1.0
+        return Start(self.branch_scale, "merge", shortcut_scale)

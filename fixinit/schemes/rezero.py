@@ -2,8 +2,9 @@ import dataclasses
 
 import keras
 
-from fixinit import layers
 from fixinit.schemes.scheme import Scheme
+from fixinit.schemes.site import Site
+from fixinit.schemes.start import Start
 
 
 @keras.saving.register_keras_serializable("fixinit.schemes")
@@ -27,10 +28,6 @@ class ReZero(Scheme):
 
     name = "rezero"
     remedies = ("exploding", "exploding_gradients", "collapsed")
-    starts_at_identity = True
 
-    def after_branch(self, site):
-        return [layers.ScalarMultiplier(keras.initializers.Zeros())]
-
-    def _growth(self, branch, num_branches):
-        return 1.0
+    def start(self, site: Site) -> Start:
+        return Start(0.0, by="multiplier")

@@ -2,11 +2,14 @@ import dataclasses
 
 import keras
 
-from fixinit import initializers, layers
+from fixinit import initializers
 from fixinit._validation import check_choice
 from fixinit.schemes.scheme import Scheme
+from fixinit.schemes.site import Site
+from fixinit.schemes.start import Start
 
-MODES = ("fixed", "trainable", "folded")
+# What carries the factor in each mode.
+MODES = {"fixed": "merge", "trainable": "multiplier", "folded": "kernel"}
 
 
 @keras.saving.register_keras_serializable("fixinit.schemes")
@@ -44,37 +47,15 @@ class ScaledResidual(Scheme):
     name = "scaled_residual"
     remedies = ("exploding", "exploding_gradients", "collapsed")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         initializers.residual_scale(self.scale, num_branches=1)
-        check_choice("mode", self.mode, MODES)
+        check_choice("mode", self.mode, tuple(MODES))
 
-    def kernel_initializer(self, site):
-        if self.mode == "folded" and site.is_last:
-            return initializers.ScaledResidual(
-                site.num_branches, self.scale, self._branch(site)
-            )
-        return super().kernel_initializer(site)
+    @property
+    def depends_on_branch(self) -> bool:
+        return self.scale == "decreasing"
 
-    def after_branch(self, site):
-        if self.mode != "trainable":
-            return []
-        factor = keras.initializers.Constant(self._factor(site))
-        return [layers.ScalarMultiplier(factor)]
-
-    def merge(self, site):
-        if self.mode != "fixed":
-            return super().merge(site)
-        return layers.ScaledAdd(branch_scale=self._factor(site))
-
-    def _factor(self, site):
-        return initializers.residual_scale(
-            self.scale, site.num_branches, self._branch(site)
-        )
-
-    def _branch(self, site):
-        # Networks stack blocks where no answer depends on the branch.
-        return site.branch if self.scale == "decreasing" else 0
-
-    def _growth(self, branch, num_branches):
-        factor = initializers.residual_scale(self.scale, num_branches, branch)
-        return 1.0 + factor**2
+    def start(self, site: Site) -> Start:
+        branch = site.branch if self.depends_on_branch else 0
+        scale = initializers.residual_scale(self.scale, site.num_branches, branch)
+        return Start(scale, MODES[self.mode])

@@ -1,7 +1,7 @@
 """The contract between networks, which ask, and schemes, which answer."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
@@ -9,83 +9,56 @@ import numpy as np
 from fixinit import layers
 from fixinit._validation import check_choice, check_positive_int
 from fixinit.schemes._findings import FINDINGS
-
-ROLES = ("branch", "stem", "projection", "trunk", "head")
-
-
-@dataclasses.dataclass(frozen=True)
-class Site:
-    """Where one weight layer sits in a residual network.
-
-    Attributes:
-        branch: int. Index of the residual branch, counted from the input, from 0.
-        num_branches: int. Number of residual branches in the network (L).
-        layer: int. Index of the weight layer within its branch, from 0.
-        branch_depth: int. Number of weight layers in the branch (m).
-        preactivation: bool. Whether activations stand before the weight layers
-            of a branch (He et al., 2016b) rather than after them.
-        role: `"branch"`, or one of `"stem"`, `"projection"` (a shortcut with
-            weights), `"head"` (the classification layer) and `"trunk"` (any other),
-            which lie outside the branches.
-
-    Example:
-
-    >>> site = fixinit.schemes.Site(branch=0, num_branches=9, layer=1)
-    >>> site.is_last
-    True
-    """
-
-    branch: int
-    num_branches: int
-    layer: int = 0
-    branch_depth: int = 2
-    preactivation: bool = False
-    role: str = "branch"
-
-    def __post_init__(self):
-        check_positive_int("num_branches", self.num_branches)
-        check_positive_int("branch_depth", self.branch_depth)
-        check_positive_int("branch", self.branch, minimum=0)
-        check_positive_int("layer", self.layer, minimum=0)
-        check_choice("role", self.role, ROLES)
-        if self.branch >= self.num_branches or self.layer >= self.branch_depth:
-            raise ValueError(
-                "`branch` and `layer` count from 0, so they must be smaller than "
-                f"`num_branches` and `branch_depth`. Received: {self}"
-            )
-
-    @property
-    def is_last(self):
-        """Whether this is the last weight layer of a residual branch."""
-        return self.role == "branch" and self.layer == self.branch_depth - 1
+from fixinit.schemes.site import Site
+from fixinit.schemes.start import Start
 
 
 @dataclasses.dataclass(frozen=True)
 class Scheme:
-    """What keeps a residual network trainable: one published method.
+    """One published method that keeps a residual network trainable.
 
-    A network asks its scheme the questions below and builds what it answers, so
-    a new method is a subclass that overrides the answers it changes. Every
-    answer is made of plain Keras objects, new ones at every call. Draws are
-    seeded by the network, which gives each weight layer a seed of its own.
+    A network asks its scheme the questions below for every `Site` and builds what
+    the scheme answers. A new method is a subclass that overrides the answers which
+    it changes. Answers are plain Keras objects, new ones at every call, without
+    seeds: the network gives each weight layer a seed of its own.
 
-    The defaults describe He initialization alone. A subclass is a frozen
-    dataclass whose fields are its arguments, registered with
-    `keras.saving.register_keras_serializable`, under a package of its own: a
-    scheme and its initializer may share a name.
+    * Layers at a place: `branch_start`, `before_activation`, `before_weight`,
+      `branch_end`, `after_merge`, `after_projection`, `network_end`.
+    * What stands for a plain layer: `weight_layer`, `activation`, `normalization`.
+    * How a weight layer is drawn: `kernel_initializer`, which scales a `draw`.
+    * How shortcut and branch are joined: `merge`.
+    * Facts: `start`, `depends_on_branch`, `use_bias`, `shifts_projection`.
+
+    The defaults are He initialization alone. A subclass is a frozen dataclass whose
+    fields are its arguments, registered with
+    `keras.saving.register_keras_serializable` under a package of its own, since a
+    scheme and its initializer may share a name. `fixinit.schemes.register` lets
+    `fixinit.schemes.get` find it by name.
+
+    Example:
+
+    >>> @keras.saving.register_keras_serializable("example.schemes")
+    ... @dataclasses.dataclass(frozen=True)
+    ... class HalvedBranch(fixinit.schemes.Scheme):
+    ...     name = "halved_branch"
+    ...
+    ...     def start(self, site):
+    ...         return fixinit.schemes.Start(0.5)
+    >>> HalvedBranch().predicted_variance(2).tolist()
+    [1.0, 1.25, 1.5625]
+    >>> model = fixinit.models.ResidualMLP(2, 8, scheme=HalvedBranch())
+    >>> model.get_layer("block1").merge.branch_scale
+    0.5
     """
 
-    # The string that `fixinit.schemes.get` knows the scheme by.
-    name = None
-    # Every branch is zero at initialization, so each block starts as the identity.
-    starts_at_identity = False
+    # The string by which `fixinit.schemes.get` finds a registered scheme.
+    name: ClassVar[str | None] = None
     # A projecting or subsampling shortcut reads x + the branch's first bias.
-    shifts_projection = False
+    shifts_projection: ClassVar[bool] = False
     # Weight layers carry a bias vector. The classification layer always does.
-    use_bias = True
-    # The findings that the method is published to repair (`fixinit.schemes.remedies`
-    # lists them), for which
-    # `fixinit.diagnostics` names it.
+    use_bias: ClassVar[bool] = True
+    # The findings of `fixinit.diagnostics` that the method is published to repair:
+    # `fixinit.schemes.remedies` lists the schemes for one.
     remedies: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -93,40 +66,120 @@ class Scheme:
         for finding in cls.remedies:
             check_choice("remedies", finding, FINDINGS)
 
-    def kernel_initializer(self, site):
-        """The initializer of the weight layer at `site`."""
+    @property
+    def depends_on_branch(self) -> bool:
+        """Whether an answer depends on the index of the branch or of the stage.
+
+        Networks build equal blocks from one answer where none does.
+        """
+        return False
+
+    def start(self, site: Site) -> Start:
+        """How the branch at `site` starts."""
+        return Start()
+
+    def started(self, site: Site) -> Start:
+        """`start`, raised where the branch may not start at zero.
+
+        Layers in `branch_end` that carry the start read it from here, so that a
+        branch which holds others opens.
+        """
+        return self.start(site).raised(site.smallest_start)
+
+    @property
+    def starts_at_identity(self) -> bool:
+        """Whether every branch is zero at initialization."""
+        return self.start(Site(0, 1)).is_zero
+
+    def draw(self, site: Site) -> keras.initializers.Initializer:
+        """The initializer at `site`, before `start` scales it."""
+        if site.role == "head":
+            return keras.initializers.LecunNormal()
         return keras.initializers.HeNormal()
 
-    def head_initializer(self):
-        """The initializer of the classification layer."""
-        return keras.initializers.LecunNormal()
+    def kernel_initializer(self, site: Site) -> keras.initializers.Initializer:
+        """The initializer of the weight layer at `site`."""
+        start = self.started(site)
+        if not (site.is_last and start.by == "kernel"):
+            return self.draw(site)
+        if start.is_zero:
+            return keras.initializers.Zeros()
+        return start.scaled(self.draw(site))
 
-    def before_activation(self, site):
-        """Layers in front of the activation that belongs to `site`."""
-        return []
+    def weight_layer(self, site: Site, layer: keras.layers.Layer) -> keras.layers.Layer:
+        """The layer that stands for a plain weight layer.
 
-    def before_weight(self, site):
-        """Layers in front of the weight layer at `site`."""
-        return []
+        Args:
+            site: `Site` of the layer.
+            layer: Plain Keras layer, not built, with its initializer set.
 
-    def after_branch(self, site):
-        """Layers at the end of the residual branch whose last weight is `site`.
+        Returns:
+            `layer` itself (default), or another of the same output shape, made of
+            its config.
+        """
+        return layer
 
-        Those that start it at zero are a `fixinit.layers.ScalarMultiplier` or a
-        `keras.layers.BatchNormalization`, where `fixinit.convert` can open it: branches
-        that hold others do not start at zero there.
+    def activation(self, site: Site, layer: keras.layers.Layer) -> keras.layers.Layer:
+        """The layer that stands for a plain activation: `layer` itself by default."""
+        return layer
+
+    def normalization(
+        self, site: Site, layer: keras.layers.Layer
+    ) -> list[keras.layers.Layer]:
+        """The layers that stand for a normalization of a converted model.
+
+        Where the answer is not empty, it takes the place of `branch_start`,
+        `after_merge` or `network_end` there.
+
+        Args:
+            site: `Site` of the weight layer behind it.
+            layer: The model's own normalization layer, not to be used again.
+
+        Returns:
+            List of layers. Empty by default: the normalization is taken out.
         """
         return []
 
-    def after_projection(self, site):
+    def branch_start(self, site: Site) -> list[keras.layers.Layer]:
+        """Layers at the start of the branch whose first weight is `site`."""
+        return []
+
+    def before_activation(self, site: Site) -> list[keras.layers.Layer]:
+        """Layers in front of the activation that belongs to `site`."""
+        return []
+
+    def before_weight(self, site: Site) -> list[keras.layers.Layer]:
+        """Layers in front of the weight layer at `site`."""
+        return []
+
+    def branch_end(self, site: Site) -> list[keras.layers.Layer]:
+        """Layers at the end of the branch whose last weight is `site`."""
+        start = self.started(site)
+        if start.by != "multiplier":
+            return []
+        return [layers.ScalarMultiplier(keras.initializers.Constant(start.scale))]
+
+    def merge(self, site: Site) -> keras.layers.Layer:
+        """The layer that joins `[shortcut, branch]`."""
+        start = self.started(site)
+        branch_scale = start.scale if start.by == "merge" else 1.0
+        return layers.ScaledAdd(start.shortcut_scale, branch_scale)
+
+    def after_merge(self, site: Site) -> list[keras.layers.Layer]:
+        """Layers behind the merge, in front of the block's last activation."""
+        return []
+
+    def after_projection(self, site: Site) -> list[keras.layers.Layer]:
         """Layers behind the weight layer of a projecting shortcut."""
         return []
 
-    def merge(self, site):
-        """The layer that joins `[shortcut, branch]`."""
-        return layers.ScaledAdd()
+    def network_end(self, site: Site) -> list[keras.layers.Layer]:
+        """Layers behind the last block."""
+        return []
 
-    def predicted_variance(self, num_branches, input_variance=1.0):
+    def predicted_variance(
+        self, num_branches: int, input_variance: float = 1.0
+    ) -> np.ndarray:
         """Variance of the activations after every block, in closed form.
 
         For ReLU blocks of equal shape in pre-activation order, dense or
@@ -153,24 +206,19 @@ class Scheme:
             of every block's output.
         """
         check_positive_int("num_branches", num_branches)
-        growth = [self._growth(branch, num_branches) for branch in range(num_branches)]
+        factors = [
+            self.start(Site(branch, num_branches)).variance_factor
+            for branch in range(num_branches)
+        ]
         # Exponential growth overflows to infinity, as the activations do.
         with np.errstate(over="ignore"):
-            return input_variance * np.cumprod([1.0, *growth])
+            return input_variance * np.cumprod([1.0, *factors])
 
-    def _growth(self, branch, num_branches):
-        """The factor by which one block multiplies the variance.
-
-        E[relu(x)^2] = E[x^2] / 2 and He's kernel variance 2 / fan_in make the
-        variance of a branch equal to its input's: 1 + 1.
-        """
-        return 2.0
-
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         arguments = [field.name for field in dataclasses.fields(cls)]
         for key in config:
             check_choice(f"{cls.name} config", key, arguments)

@@ -2,9 +2,10 @@ import dataclasses
 
 import keras
 
-from fixinit import layers
 from fixinit._validation import check_number
 from fixinit.schemes.scheme import Scheme
+from fixinit.schemes.site import Site
+from fixinit.schemes.start import Start
 
 
 @keras.saving.register_keras_serializable("fixinit.schemes")
@@ -37,7 +38,7 @@ class SkipInit(Scheme):
     name = "skip_init"
     remedies = ("exploding", "exploding_gradients")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(
             "initial_multiplier",
             self.initial_multiplier,
@@ -45,13 +46,5 @@ class SkipInit(Scheme):
             lambda value: True,
         )
 
-    @property
-    def starts_at_identity(self):
-        return self.initial_multiplier == 0
-
-    def after_branch(self, site):
-        start = keras.initializers.Constant(self.initial_multiplier)
-        return [layers.ScalarMultiplier(start)]
-
-    def _growth(self, branch, num_branches):
-        return 1.0 + self.initial_multiplier**2
+    def start(self, site: Site) -> Start:
+        return Start(self.initial_multiplier, by="multiplier")

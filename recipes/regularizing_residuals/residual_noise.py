@@ -22,13 +22,14 @@ class DisturbedFixup(schemes.Fixup):
     seed: int = 0
 
     name = "disturbed_fixup"
+    depends_on_branch = True
 
-    def after_branch(self, site):
+    def branch_end(self, site):
         survival = layers.survival_probability(
             site.branch, site.num_branches, self.last
         )
         disturb = NOISES[self.noise](survival, seed=self.seed + site.branch)
-        return [*super().after_branch(site), disturb]
+        return [*super().branch_end(site), disturb]
 
 
 class GhostBatchNormalization(keras.layers.BatchNormalization):

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import initializers, layers
 
 import fixinit
-from fixinit.conversion.opening import opened
+from fixinit import schemes
 from tests.conversion.helpers import convert, normal, still
 
 AT_IDENTITY = ("fixup", "skip_init", "rezero")
@@ -69,9 +69,12 @@ def test_outer_branches_are_named():
 
 
 def test_only_zeros_are_opened():
-    zero, one = (fixinit.layers.ScalarMultiplier(start) for start in ("zeros", "ones"))
-    gamma = layers.BatchNormalization(gamma_initializer="zeros")
-    found = opened([zero, one, gamma, layers.ReLU()], 0.25)
-    assert found[0].initializer.value == 0.25
-    assert found[1] is one
-    assert found[2].gamma_initializer.value == 0.25
+    site = schemes.Site(0, 4, smallest_start=0.25)
+    for start, expected in ((0.0, 0.25), (1.0, 1.0)):
+        (multiplier,) = schemes.SkipInit(start).branch_end(site)
+        assert multiplier.initializer.value == expected
+    (gamma,) = schemes.BatchNorm(zero_gamma=True).branch_end(site)
+    assert gamma.gamma_initializer.value == 0.25
+    assert isinstance(
+        schemes.Fixup().branch_end(site)[0].initializer, initializers.Ones
+    )

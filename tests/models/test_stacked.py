@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fixinit import diagnostics, layers, models, schemes
-from fixinit.models import network
+from fixinit.models import _network as network
 from third_party import fixup_pytorch
 
 

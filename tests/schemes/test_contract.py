@@ -34,14 +34,17 @@ def test_config_makes_an_equal_scheme(scheme):
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=repr)
 def test_answers_are_new_keras_objects_at_every_call(scheme):
-    for ask in (scheme.before_activation, scheme.before_weight, scheme.after_branch):
+    for ask in (scheme.before_activation, scheme.before_weight, scheme.branch_end):
         first, second = ask(site()), ask(site())
         assert len(first) == len(second)
         assert all(isinstance(layer, keras.layers.Layer) for layer in first)
         assert not {id(layer) for layer in first} & {id(layer) for layer in second}
     assert scheme.merge(site()) is not scheme.merge(site())
     assert isinstance(scheme.kernel_initializer(site()), keras.initializers.Initializer)
-    assert isinstance(scheme.head_initializer(), keras.initializers.Initializer)
+    assert isinstance(
+        scheme.kernel_initializer(Site(0, 9, role="head")),
+        keras.initializers.Initializer,
+    )
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=repr)

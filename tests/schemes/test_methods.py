@@ -20,7 +20,9 @@ def kinds(built):
 def test_fixup_rule_one():
     scheme = schemes.Fixup()
     assert isinstance(scheme.kernel_initializer(LAST), keras.initializers.Zeros)
-    assert isinstance(scheme.head_initializer(), keras.initializers.Zeros)
+    assert isinstance(
+        scheme.kernel_initializer(Site(0, 9, role="head")), keras.initializers.Zeros
+    )
 
 
 def test_fixup_rule_two():
@@ -40,7 +42,7 @@ def test_fixup_rule_three():
     assert kinds(scheme.before_weight(FIRST)) == [layers.ScalarBias]
     assert kinds(scheme.before_weight(Site(0, 9, role="head"))) == [layers.ScalarBias]
     assert kinds(scheme.before_weight(Site(0, 9, role="stem"))) == []
-    after = scheme.after_branch(LAST)
+    after = scheme.branch_end(LAST)
     assert kinds(after) == [layers.ScalarMultiplier, layers.ScalarBias]
 
 
@@ -51,16 +53,16 @@ def test_fixup_starts_the_only_layer_of_a_branch_at_zero():
 
 def test_batch_norm_normalizes_the_branch_end_only_in_post_activation():
     scheme = schemes.BatchNorm()
-    (normalization,) = scheme.after_branch(LAST)
+    (normalization,) = scheme.branch_end(LAST)
     assert isinstance(normalization, keras.layers.BatchNormalization)
-    assert scheme.after_branch(PREACTIVATION) == []
+    assert scheme.branch_end(PREACTIVATION) == []
     assert scheme.after_projection(PREACTIVATION) == []
     assert len(scheme.after_projection(FIRST)) == 1
 
 
 def test_zero_gamma_stands_at_the_branch_end_alone():
     scheme = schemes.BatchNorm(zero_gamma=True)
-    (last,) = scheme.after_branch(LAST)
+    (last,) = scheme.branch_end(LAST)
     (inner,) = scheme.before_activation(FIRST)
     assert isinstance(last.gamma_initializer, keras.initializers.Zeros)
     assert isinstance(inner.gamma_initializer, keras.initializers.Ones)
@@ -68,16 +70,16 @@ def test_zero_gamma_stands_at_the_branch_end_alone():
 
 def test_zero_gamma_refuses_pre_activation():
     with pytest.raises(ValueError, match="zero_gamma.*never receive a gradient"):
-        schemes.BatchNorm(zero_gamma=True).after_branch(PREACTIVATION)
+        schemes.BatchNorm(zero_gamma=True).branch_end(PREACTIVATION)
 
 
 def test_scaled_residual_puts_its_factor_where_the_mode_says():
     fixed = schemes.ScaledResidual()
     assert fixed.merge(LAST).branch_scale == pytest.approx(1 / 3)
-    assert fixed.after_branch(LAST) == []
+    assert fixed.branch_end(LAST) == []
 
     trainable = schemes.ScaledResidual(mode="trainable")
-    (multiplier,) = trainable.after_branch(LAST)
+    (multiplier,) = trainable.branch_end(LAST)
     multiplier.build((1, 1))
     assert float(multiplier.scalar) == pytest.approx(1 / 3)
     assert trainable.merge(LAST).branch_scale == 1
@@ -85,7 +87,7 @@ def test_scaled_residual_puts_its_factor_where_the_mode_says():
     folded = schemes.ScaledResidual(mode="folded")
     assert folded.kernel_initializer(LAST).scale == pytest.approx(2 / 9)
     assert isinstance(folded.kernel_initializer(FIRST), keras.initializers.HeNormal)
-    assert folded.after_branch(LAST) == [] and folded.merge(LAST).branch_scale == 1
+    assert folded.branch_end(LAST) == [] and folded.merge(LAST).branch_scale == 1
 
 
 def test_decreasing_depends_on_the_branch():
@@ -100,7 +102,7 @@ def test_decreasing_depends_on_the_branch():
     [(schemes.SkipInit(), 0.0), (schemes.SkipInit(0.2), 0.2), (schemes.ReZero(), 0.0)],
 )
 def test_multipliers_start_where_the_paper_says(scheme, start):
-    (multiplier,) = scheme.after_branch(LAST)
+    (multiplier,) = scheme.branch_end(LAST)
     multiplier.build((1, 1))
     assert float(multiplier.scalar) == pytest.approx(start)
     assert scheme.use_bias

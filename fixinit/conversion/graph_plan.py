@@ -1,0 +1,333 @@
+"""Applies a scheme to every layer that the survey of a graph has found."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import keras
+
+from fixinit import layers
+from fixinit.conversion import kinds
+from fixinit.conversion.drawing import drawn, redrawn, unwrapped
+from fixinit.conversion.placing import Placing, surroundings_of
+from fixinit.conversion.plain import plain_activation, plain_normalization
+from fixinit.conversion.rewrite import Rewriter, cloned_stack, place_of
+from fixinit.conversion.sites import Counter, Sites
+from fixinit.conversion.survey import Survey
+from fixinit.schemes import Site
+from fixinit.schemes.apply import Layers, check_independent, named
+from fixinit.schemes.start import constant
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """A weight layer that has been given an initializer.
+
+    Attributes:
+        weight: The `Weight` of the survey.
+        layer: The new layer.
+        intended: float, the variance that the scheme wants here over that of He
+            initialization.
+    """
+
+    weight: Any
+    layer: keras.layers.Layer
+    intended: float
+
+
+class GraphPlan:
+    """What a conversion will do to one graph: a model's, or that of a stack's block.
+
+    Args:
+        plan: The `Plan` of the whole network.
+        graph: `fixinit.graph.Graph`.
+        counter: `Counter` of what is in front of the graph, which goes on.
+        inside: bool. Whether the graph is that of a block in a stack.
+
+    Attributes:
+        survey: `Survey` of the graph.
+        placing: `Placing`, whose edits carry the plan out.
+        kernels: List of `Kernel`s, without those in stacks.
+    """
+
+    def __init__(
+        self, plan: Any, graph: Any, counter: Counter, inside: bool = False
+    ) -> None:
+        self.plan, self.graph = plan, graph
+        self.applicator, self.scheme = plan.applicator, plan.scheme
+        self.placing, self.kernels = Placing(), []  # type: Placing, list[Kernel]
+        self.survey = Survey(graph, plan.removed, plan.num_branches, inside=inside)
+        if all(known.graph is not graph for known in plan.surveys):
+            plan.surveys.append(self.survey)
+        for branch in self.survey.branches:
+            plan.closed[branch] = branch.closes(self.survey, plan.may_be_zero)
+        self.sites = Sites(self.survey, counter, plan.num_blocks, self._is_starting)
+        self._take_out()
+        for weight in self.survey.weights:
+            self._weight(weight)
+        self._activations()
+        for block in self.survey.blocks:
+            self._block(block)
+        if not inside:
+            self._end()
+
+    @property
+    def edits(self) -> Any:
+        """The edits that carry the plan out."""
+        return self.placing.edits
+
+    def _is_starting(self, branch: Any) -> bool:
+        return self.plan.closed[branch] or not self.plan.zeroes(branch)
+
+    def _take_out(self) -> None:
+        """Takes out normalization, and puts in what the scheme has for it."""
+        for call in self.graph.calls:
+            if self.plan.removed(call.operation):
+                self.edits.layers[id(call.operation)] = None
+            if self.plan.replaces and self.plan.normalizes(call):
+                old = plain_normalization(call.operation)
+                branch, weight = self.survey.owner(call)
+                site = self.sites.of_trunk()
+                if branch is not None:
+                    site = self.sites.of_branch(branch, weight)
+                around = surroundings_of(self.graph, call)
+                made = self.scheme.normalization(site, old)
+                name = call.operation.name
+                self.placing.after(call, named(made, name, around))
+
+    def _weight(self, weight: Any) -> None:
+        """Plans one weight layer, or a stack."""
+        call, plan = weight.call, self.plan
+        layer = call.operation
+        frozen_head = weight.role == "head" and not layer.trainable
+        if call.body is not None:
+            self._stack(call)
+        elif not plan.knows(call):
+            plan.left.append(call)
+            if kinds.unwrapped(layer) is not layer and not plan.keep(layer):
+                self.edits.layers[id(layer)] = unwrapped(layer, {})
+        elif weight.role == "gate" or frozen_head:
+            if id(layer) not in self.edits.layers:
+                self.edits.layers[id(layer)] = redrawn(self.applicator, layer)
+                plan.redrawn.append(layer)
+        else:
+            self._draw(weight, self._weight_site(weight))
+
+    def _weight_site(self, weight: Any) -> Site:
+        role = weight.role
+        if not kinds.reads_signals(weight.call.operation) and role == "stem":
+            role = "embedding"
+        if weight.branch is None:
+            return self.sites.of_trunk(role)
+        return self.sites.of_weight(weight.branch, weight.call, role)
+
+    def _draw(self, weight: Any, site: Site) -> None:
+        """Plans a weight layer that the scheme draws, and what is around it."""
+        call, survey = weight.call, self.survey
+        layer, name = call.operation, call.operation.name
+        around = surroundings_of(self.graph, call)
+        if weight.role != "projection" and kinds.reads_signals(layer):
+            first = self._unpadded(call)
+            at = functools.partial(
+                self.applicator.at,
+                "before_weight",
+                site,
+                surroundings=surroundings_of(self.graph, first),
+            )
+            self.placing.before(survey, first, at, name)
+        behind: Layers = []
+        if kinds.is_fused(call) and survey.splits(call):
+            behind = self._split(call, site)
+        if id(layer) not in self.edits.layers:
+            new, intended = drawn(self.applicator, weight, site, bool(behind))
+            self.edits.layers[id(layer)] = new
+            self.kernels.append(Kernel(weight, new, intended))
+        if weight.role == "projection":
+            behind += self.applicator.at("after_projection", site, name, around)
+        self.placing.after(call, behind)
+
+    def _split(self, call: Any, site: Site) -> Layers:
+        """An activation that the layer held, with what the scheme puts in front.
+
+        Empty if the scheme wants nothing there: the layer keeps its activation.
+        """
+        old, around = kinds.unwrapped(call.operation), surroundings_of(self.graph, call)
+        name = f"{call.operation.name}_activation"
+        while name in self.plan.names:
+            name += "_"
+        before = self.applicator.at("before_activation", site, name, around)
+        plain = keras.layers.Activation(
+            old.activation,
+            # Of what it puts out, not of what stands in front.
+            activity_regularizer=old.activity_regularizer,
+            name=name,
+            dtype=old.dtype_policy,
+        )
+        activation = self.applicator.activation(site, plain, around)
+        return [*before, activation] if before or activation is not plain else []
+
+    def _unpadded(self, call: Any) -> Any:
+        """The call in front of which the weight layer's input has no padding yet."""
+        while True:
+            before = self.survey.producers[call.inputs[0]]
+            alone = len(self.survey.consumers[call.inputs[0]]) == 1
+            if not (kinds.is_padding(before.operation) and alone):
+                return call
+            call = before
+
+    def _activations(self) -> None:
+        """Plans the activations that are calls of their own."""
+        for call in self.survey.activations:
+            site, around = self.sites.of_activation(call), self._around(call)
+            at = functools.partial(
+                self.applicator.at, "before_activation", site, surroundings=around
+            )
+            self.placing.before(self.survey, call, at, call.operation.name)
+            self._activation(call, site)
+        for block in self.survey.blocks:
+            if block.output != block.merge.outputs[0]:
+                branch = self.survey.branch_of(block, block.branches[0])
+                end = self.survey.producers[block.output]
+                self._activation(end, self.sites.of_branch(branch))
+
+    def _activation(self, call: Any, site: Site) -> None:
+        plain = plain_activation(call)
+        if plain is not None:
+            around = self._around(call)
+
+            def make() -> keras.layers.Layer | None:
+                new = self.applicator.activation(site, plain, around)
+                return None if new is plain else new
+
+            self.placing.instead(self.survey, call, make)
+
+    def _around(self, call: Any) -> Any:
+        return surroundings_of(self.graph, call)
+
+    def _block(self, block: Any) -> None:
+        """Plans the start and the end of a block's branches, and how it adds."""
+        survey, merge, place = self.survey, block.merge, place_of(block.merge)
+        around = self._around(merge)
+        end = self.placing.merge_name(survey, merge)
+        prefix = "branch" if merge.owner is not None else f"{end}_branch"
+        for number, position in enumerate(block.branches):
+            branch = survey.branch_of(block, position)
+            name = f"{prefix}{number + 1}" if number else prefix
+            make = functools.partial(self._branch_end, branch, name)
+            behind = self.placing.once(self._end_key(branch), make)
+            if behind:
+                self.edits.before[place, position] = behind
+        branches = [survey.branch_of(block, i) for i in block.branches]
+        self._branch_starts(block, branches, prefix)
+        site = self.sites.of_branch(branches[-1])
+        answer = self.applicator.merge(site, end, around)
+        if merge.owner is not None or not (
+            _is_sum(answer) and _is_sum(merge.operation)
+        ):
+            self.edits.merges[place] = (answer, block.shortcut, block.branches)
+        if not self.plan.replaces:
+            after = self.applicator.at("after_merge", site, end, around)
+            if after:
+                self.edits.after[place] = after
+        if self.scheme.shifts_projection and block.changes_shape:
+            self._shift(block)
+
+    def _branch_starts(self, block: Any, branches: list[Any], prefix: str) -> None:
+        """Puts the scheme's layers where the branches of a block start."""
+        if self.plan.replaces:
+            return
+        for number, branch in enumerate(branches):
+            name = f"{prefix}{number + 1}" if number else prefix
+            site = self.sites.of_branch(branch, next(iter(branch.weights), None))
+            around = self._around(block.merge)
+            made = self.applicator.at("branch_start", site, name, around)
+            for call in self.first_calls(block, branch.way):
+                self.placing.first(call, made)
+
+    def _end_key(self, branch: Any) -> Any:
+        """What the end of a branch belongs to: its weights, if others call them too."""
+        times = self.plan.times_called
+        calls = [times[id(call.operation)] for call in branch.weights]
+        if max(calls, default=1) == 1:
+            return branch
+        return "end", self.survey.value_origin(branch.value)
+
+    def _branch_end(self, branch: Any, name: str) -> Layers:
+        """The layers at the end of a branch."""
+        plan, around = self.plan, self._around(branch.block.merge)
+        site = self.sites.of_branch(branch)
+        end = self.applicator.at("branch_end", site, name, around)
+        by_kernels = plan.closed[branch] or plan.starts_by_kernels(branch)
+        if not plan.zeroes(branch) or by_kernels:
+            return end
+        # A multiplier takes the part of the zeros in the last kernels.
+        start = constant(site.smallest_start)
+        return named([layers.ScalarMultiplier(start)], f"{name}_start", around) + end
+
+    def _shift(self, block: Any) -> None:
+        """Lets the shortcut read what the scheme puts in front of the branch."""
+        if block.merge.owner is not None:
+            self.edits.shared.add(id(block.merge.owner))
+            return
+        branch = block.ways[block.branches[0]]
+        first = self.first_calls(block, branch)
+        before = [self.edits.before.get((place_of(c), 0), []) for c in first]
+        shift = next((found for found in before if found), None)
+        if shift:
+            for call in self.first_calls(block, block.ways[block.shortcut]):
+                self.edits.before[place_of(call), 0] = shift
+
+    def first_calls(self, block: Any, way: Any) -> list[Any]:
+        """The calls of a way that read the block's input and stay."""
+        values, found = {block.input}, []
+        for call in way:
+            if values & set(call.inputs):
+                if self.plan.removed(call.operation):
+                    values.update(call.outputs)
+                else:
+                    found.append(call)
+        return found
+
+    def _end(self) -> None:
+        """Puts the scheme's layers behind the last block."""
+        ends = [block.output for block in self.survey.blocks]
+        ends += [call.outputs[0] for call in self.sites.stacks]
+        if self.plan.replaces or not ends:
+            return
+        # Values are numbered in the order of the graph.
+        last = max(ends)
+        around = self._around(self.survey.producers[last])
+        site = self.sites.of_trunk("head")
+        made = self.applicator.at("network_end", site, "network_end", around)
+        for call in self.survey.consumers.get(last, []):
+            self.placing.first(call, made, call.inputs.index(last))
+
+    def _stack(self, call: Any) -> None:
+        """Plans the blocks of a stack."""
+        stack, applicator = call.operation, self.applicator
+        if not isinstance(stack.block, (layers.ResidualBlock, keras.Model)):
+            self.plan.left.append(call)
+            return
+        start, counter = applicator.next_seed, self.sites.stacks[call]
+        made = first = self._stacked_block(call, counter)
+        step = max(1, applicator.next_seed - start)
+        if self.scheme.depends_on_branch:
+            rest = range(stack.depth - 1)
+            made = [first, *(self._stacked_block(call, counter) for _ in rest)]
+        elif stack.depth > 1:
+            counter.skip(call.body, stack.depth - 2)
+            last = self._stacked_block(call, counter)
+            check_independent(self.scheme, first, last)
+        applicator.next_seed = start + stack.depth * step
+        self.edits.layers[id(stack)] = cloned_stack(stack, made, stack.depth, step)
+
+    def _stacked_block(self, call: Any, counter: Counter) -> keras.layers.Layer:
+        """The next block of a stack, made again."""
+        inner = GraphPlan(self.plan, call.body, counter, inside=True)
+        return Rewriter(inner.edits).layer(call.operation.block)
+
+
+def _is_sum(operation: Any) -> bool:
+    """Whether a merge adds without factors."""
+    facts = layers.facts_of(operation)
+    return facts.adds and all(factor == 1 for factor in facts.factors or ())

@@ -1,0 +1,41 @@
+"""The plain Keras layers that a scheme may put others in the place of."""
+
+import re
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def plain_activation(call: Any) -> keras.layers.Layer | None:
+    """The activation layer that a call of an activation is or amounts to.
+
+    Args:
+        call: `fixinit.graph.Call`.
+
+    Returns:
+        The layer; for a function of `keras.ops` a `keras.layers.Activation`, and
+        `None` if no activation of that name computes the same.
+    """
+    operation = call.operation
+    if isinstance(operation, keras.layers.Layer):
+        return operation
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(operation).__name__).lower()
+    try:
+        layer = keras.layers.Activation(name, name=operation.name)
+    except ValueError:
+        return None
+    # `ops.gelu` approximates by default, and the activation does not.
+    x = np.linspace(-4, 4, 33, dtype="float32")[None]
+    values = [
+        keras.ops.convert_to_numpy(f(keras.ops.convert_to_tensor(x)))
+        for f in (operation.call, layer)
+    ]
+    return layer if np.allclose(*values, atol=1e-6) else None
+
+
+def plain_normalization(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """The normalization layer that a layer is or applies along time."""
+    if isinstance(layer, keras.layers.TimeDistributed):
+        return layer.layer
+    return layer

@@ -1,0 +1,196 @@
+"""Assembles a residual network: stem, residual blocks, head."""
+
+import re
+from typing import Any
+
+import keras
+
+from fixinit import layers
+from fixinit._typing import Shape
+from fixinit._validation import check_choice, check_number
+from fixinit.layers.stack_arguments import check_remat
+from fixinit.models._blocks import Blocks
+from fixinit.models._plan import BlockPlan, equal_blocks
+from fixinit.models._residual_network import ResidualNetwork
+from fixinit.schemes import Scheme
+from fixinit.schemes.apply import Applicator, Layers, check_independent
+
+SHORTCUTS = ("A", "B", "C")
+
+
+# By default networks of so many blocks are stacked: from there on a loop takes less
+# time to the first step and no more for the others (measured: docs/stack.md).
+STACKED_FROM = 50
+# PyTorch, which traces nothing, gains nothing: there, where Keras may fail to build.
+STACKED_FROM_ON_TORCH = 500
+
+
+class Network:
+    """A residual network of planned blocks, to which a scheme is applied.
+
+    Args:
+        scheme: `fixinit.schemes.Scheme`.
+        num_branches: int. Number of residual branches.
+        input_shape: Shape of one sample, channels last. Without spatial axes the
+            weight layers are `Dense`, with one to three of them convolutions.
+        preactivation, shortcut, activation, dropout_rate, plain: See `Blocks`.
+        seed: int or `None`, see `fixinit.schemes.apply.Applicator`.
+        stacked: bool or `"auto"`. Whether consecutive blocks of one shape become one
+            `fixinit.layers.Stack`: by default in networks of at least
+            `STACKED_FROM` blocks, or `STACKED_FROM_ON_TORCH`.
+        remat: What stacks keep for the gradient: see `fixinit.layers.Stack`.
+
+    Raises:
+        ValueError: If an argument is outside its range, or if `plain` meets branches
+            that start at zero.
+    """
+
+    def __init__(
+        self,
+        scheme: Scheme,
+        num_branches: int,
+        input_shape: Shape,
+        preactivation: bool,
+        shortcut: str = "B",
+        activation: Any = "relu",
+        dropout_rate: float = 0.0,
+        plain: bool = False,
+        seed: int | None = None,
+        stacked: bool | str = "auto",
+        remat: str | int | None = None,
+    ) -> None:
+        check_choice("stacked", stacked, ("auto", True, False))
+        check_choice("shortcut", shortcut, SHORTCUTS)
+        check_number(
+            "dropout_rate", dropout_rate, "a number in [0, 1)", lambda x: 0 <= x < 1
+        )
+        if plain and scheme.starts_at_identity:
+            raise ValueError(
+                f"Argument `plain=True` needs a scheme whose branches are not zero "
+                f"at initialization: without shortcuts, the network would output "
+                f"zeros and never train. Received: scheme={scheme!r}. Use "
+                "'unnormalized' or 'batch_norm'."
+            )
+        self.applicator = Applicator(scheme, seed)
+        self.input_shape = tuple(input_shape)
+        self.blocks = Blocks(
+            self.applicator,
+            num_branches,
+            len(self.input_shape) - 1,
+            preactivation,
+            shortcut,
+            activation,
+            dropout_rate,
+            plain,
+        )
+        self.stacked = stacked
+        self.remat = check_remat(remat)
+
+    def model(
+        self,
+        stem: Layers,
+        channels: int,
+        plans: list[BlockPlan],
+        classes: int,
+        classifier_activation: Any,
+        name: str,
+    ) -> keras.Model:
+        """The Keras model: stem (layers that end in `channels`), blocks, head."""
+        inputs = keras.Input(self.input_shape)
+        outputs = inputs
+        body = stem + self.body(plans, channels)
+        for layer in body + self.head(classes, classifier_activation):
+            outputs = layer(outputs)
+        try:
+            return ResidualNetwork(inputs, outputs, name=name)
+        except RecursionError:
+            raise RecursionError(
+                f"Keras cannot build a functional graph of {len(plans)} blocks in a "
+                "row: it recurses once per block and Python's limit is reached. "
+                "Give the model stacked=True."
+            ) from None
+
+    def stem(self, filters: int, kernel_size: int, strides: int = 1) -> Layers:
+        """The first weight layer and, in post-activation order, its activation."""
+        site = self.blocks.site(role="stem")
+        built = self.blocks.weight(
+            site, filters, kernel_size, strides, "stem", prefix="stem_weight"
+        )
+        if not self.blocks.preactivation:
+            built += self.blocks.activated(site, "stem_activation")
+        return built
+
+    def imagenet_stem(self, filters: int) -> Layers:
+        """A 7-wide convolution and max pooling, each of stride 2."""
+        padding, pooling = (
+            getattr(keras.layers, f"{kind}{self.blocks.rank}D")
+            for kind in ("ZeroPadding", "MaxPooling")
+        )
+        return [
+            *self.stem(filters, kernel_size=7, strides=2),
+            padding(1, data_format="channels_last", name="stem_pool_padding"),
+            pooling(3, strides=2, data_format="channels_last", name="stem_pool"),
+        ]
+
+    def body(self, plans: list[BlockPlan], channels: int) -> Layers:
+        """The residual blocks; where they are stacked, one layer for equal ones."""
+        built, index = [], 0
+        while index < len(plans):
+            run = equal_blocks(plans[index:], channels) if self.is_stacked() else 1
+            if run > 1:
+                built.append(self.stack(index, plans[index : index + run]))
+            else:
+                built.append(self.blocks.block(index, plans[index], channels))
+            index += run
+            channels = plans[index - 1].filters[-1]
+        return built
+
+    def is_stacked(self) -> bool:
+        """Whether equal blocks become a stack."""
+        if self.stacked != "auto":
+            return bool(self.stacked)
+        on_torch = keras.backend.backend() == "torch"
+        least = STACKED_FROM_ON_TORCH if on_torch else STACKED_FROM
+        return self.blocks.num_branches >= least
+
+    def stack(self, branch: int, plans: list[BlockPlan]) -> keras.layers.Layer:
+        """One layer for equal blocks, the first of which is number `branch`."""
+        applicator, channels = self.applicator, plans[0].filters[-1]
+        start = applicator.next_seed
+        first = self.blocks.block(branch, plans[0], channels)
+        seed_step = applicator.next_seed - start
+        name = re.sub(r"\d+$", "s", plans[0].name)
+        options = {"remat": self.remat, "seed_step": seed_step, "name": name}
+        if applicator.scheme.depends_on_branch:
+            rest = [
+                self.blocks.block(branch + index, plan, channels)
+                for index, plan in enumerate(plans[1:], start=1)
+            ]
+            return layers.Stack.from_blocks([first, *rest], **options)
+        last = self.blocks.block(branch + len(plans) - 1, plans[-1], channels)
+        check_independent(applicator.scheme, first, last)
+        applicator.next_seed = start + len(plans) * seed_step
+        return layers.Stack(first, len(plans), **options)
+
+    def head(self, classes: int, classifier_activation: Any) -> Layers:
+        """From the last block to the class scores."""
+        blocks, applicator = self.blocks, self.applicator
+        site = blocks.site(blocks.num_branches - 1, role="head")
+        built = applicator.at("network_end", site, "network_end")
+        if blocks.preactivation:
+            built += blocks.activated(site, "head_activation")
+        if blocks.rank:
+            pooling = getattr(keras.layers, f"GlobalAveragePooling{blocks.rank}D")
+            built.append(pooling(data_format="channels_last", name="pool"))
+        built += applicator.at("before_weight", site, "head_weight")
+        built.append(applicator.weight(site, keras.layers.Dense(classes, name="head")))
+        # Losses in half precision are inexact: scores leave in float32.
+        half = built[-1].compute_dtype in ("float16", "bfloat16")
+        built.append(
+            keras.layers.Activation(
+                classifier_activation,
+                dtype="float32" if half else None,
+                name="predictions",
+            )
+        )
+        return built

@@ -1,0 +1,96 @@
+"""How a residual branch starts: declared by schemes, read by everyone else."""
+
+import dataclasses
+import math
+
+import keras
+
+from fixinit import initializers
+from fixinit._validation import check_choice, check_number
+
+CARRIERS = ("merge", "multiplier", "kernel", "layers")
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """The sum of a residual block at initialization.
+
+        outputs = shortcut_scale * shortcut + scale * F(inputs)
+
+    F is the branch with He initialization. Models, the converter, diagnostics and
+    closed forms read from here whether and how a branch starts at zero.
+
+    Attributes:
+        scale: float. Scale of the branch, 1 by default. At 0 the block starts as
+            the identity.
+        by: What carries the scale.
+
+            * `"merge"` (default): the constant factor of a
+              `fixinit.layers.ScaledAdd`;
+            * `"multiplier"`: a `fixinit.layers.ScalarMultiplier` at the branch's
+              end, which trains;
+            * `"kernel"`: the draw of the branch's last weight layer;
+            * `"layers"`: layers of the scheme's own, in `branch_end`.
+        shortcut_scale: float. Constant factor of the shortcut, 1 by default.
+
+    Example:
+
+    >>> start = fixinit.schemes.Start(0.5)
+    >>> start.variance_factor
+    1.25
+
+    Raises:
+        ValueError: If a factor is not finite or `by` is unknown.
+    """
+
+    scale: float = 1.0
+    by: str = "merge"
+    shortcut_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("scale", "shortcut_scale"):
+            check_number(name, getattr(self, name), "a finite number", lambda x: True)
+        check_choice("by", self.by, CARRIERS)
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether the branch starts at zero."""
+        return self.scale == 0
+
+    @property
+    def variance_factor(self) -> float:
+        """The factor by which a block multiplies the variance.
+
+        E[relu(x)^2] = E[x^2] / 2 and He's kernel variance 2 / fan_in give F the
+        variance of its input: `shortcut_scale^2 + scale^2`.
+        """
+        return self.shortcut_scale**2 + self.scale**2
+
+    def raised(self, smallest: float) -> "Start":
+        """The same start, at `smallest` where it would be zero."""
+        return dataclasses.replace(self, scale=smallest) if self.is_zero else self
+
+    def scaled(
+        self, initializer: keras.initializers.Initializer
+    ) -> keras.initializers.Initializer:
+        """The initializer, its standard deviation times `scale`."""
+        if self.scale == 1:
+            return initializer
+        if isinstance(initializer, keras.initializers.VarianceScaling):
+            return keras.initializers.VarianceScaling(
+                initializer.scale * self.scale**2,
+                initializer.mode,
+                initializer.distribution,
+                initializer.get_config()["seed"],
+                input_axes=initializer.input_axes,
+                output_axes=initializer.output_axes,
+            )
+        return initializers.Rescaled(initializer, math.fabs(self.scale))
+
+
+def constant(value: float) -> keras.initializers.Initializer:
+    """The initializer of a constant, under its own name where it has one."""
+    named = {0.0: keras.initializers.Zeros, 1.0: keras.initializers.Ones}
+    if value in named:
+        return named[value]()
+    return keras.initializers.Constant(value)
