@@ -259,7 +259,7 @@ def _add_node(graph, node, values, scope):
     if nested is not None:
         by_model = [values[id(t)] for t in _model_inputs(nested, node)]
         outputs = _add_functional(graph, nested, by_model, f"{name}/")
-    elif isinstance(operation, ResidualBlock):
+    elif isinstance(operation, ResidualBlock) and len(node.arguments.args) < 2:
         outputs = [_add_residual_block(graph, operation, inputs[0], name)]
     else:
         keys = [id(t) for t in read]

@@ -1,9 +1,11 @@
 """The loop that a stack runs over its blocks."""
 
+import warnings
+
 import keras
 from keras import ops
 
-from fixinit import backend
+from fixinit import _keras, backend
 from fixinit.layers import block_configs
 
 
@@ -29,6 +31,8 @@ class BlockLoop:
             was traced.
         changed: Set of the indices of the variables that the block has changed.
             Known once the loop was traced.
+        drops_mask: bool. Whether the block's output has no mask where its input has
+            one. Known once the loop was traced with a mask.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class BlockLoop:
         self.keep = keep
         self.adds_losses = False
         self.changed = set()
+        self.drops_mask = False
         self._compiled = backend.compiled(self._loop)
 
     def __call__(self, inputs, mask, values, constants, rows=()):
@@ -88,6 +93,20 @@ class BlockLoop:
                     variable.assign(state)
 
     def _loop(self, inputs, mask, values, constants, rows):
+        if mask is None or self.drops_mask:
+            return self._scan(inputs, None, values, constants, rows)
+        results = self._scan(inputs, mask, values, constants, rows)
+        if not self.drops_mask:
+            return results
+        # Only the first block would see the mask, and a loop runs all alike.
+        warnings.warn(
+            f"Block `{self.block.name}` of a stack drops the mask of its input, as one "
+            "of its layers does not support masking. The stack runs without a mask.",
+            stacklevel=2,
+        )
+        return self._scan(inputs, None, values, constants, rows)
+
+    def _scan(self, inputs, mask, values, constants, rows):
         inputs = ops.cast(inputs, self.block.compute_dtype)
         values = [
             # A copy: PyTorch changes variables in place.
@@ -134,11 +153,11 @@ class BlockLoop:
         )
         return outputs, loss, ys[:num_states], ys[num_states:]
 
-    def _call(self, x, constants, rows, **kwargs):
+    def _call(self, x, constants, rows):
         try:
             if self.body is not None:
                 return self.body(x, rows)
-            return self.block(x, training=self.training, **kwargs), []
+            return self.block(x, training=self.training), []
         except Exception as error:
             if not constants:
                 raise
@@ -151,10 +170,8 @@ class BlockLoop:
     def _call_block(self, x, mask, values, constants, rows):
         """One block, with these values in the place of the template's."""
         variables = self.block.variables
-        kwargs = {}
-        if mask is not None and "mask" in self.block.call_signature_parameters:
-            kwargs["mask"] = mask
         with (
+            _keras.kept_masks(x),
             keras.StatelessScope(
                 state_mapping=zip(variables, values, strict=True), collect_losses=True
             ) as scope,
@@ -166,11 +183,15 @@ class BlockLoop:
                 if self.is_state[index]
             ]
             before = [scope.get_current_value(v) for _, v in state_slots]
-            x, observed = self._call(x, constants, rows, **kwargs)
+            if mask is not None:
+                _keras.set_mask(x, mask)
+            outputs, observed = self._call(x, constants, rows)
+            if mask is not None:
+                self.drops_mask |= _keras.get_mask(outputs) is None
             states = [scope.get_current_value(v) for _, v in state_slots]
             losses = [ops.cast(ops.sum(loss), "float32") for loss in scope.losses]
         self.adds_losses |= bool(losses)
         for (index, _), old, new in zip(state_slots, before, states, strict=True):
             if new is not old:
                 self.changed.add(index)
-        return x, sum(losses, ops.zeros((), "float32")), states, observed
+        return outputs, sum(losses, ops.zeros((), "float32")), states, observed

@@ -1,5 +1,13 @@
+"""The residual block, which composes layers and adds nothing of its own."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 
+from fixinit import _keras
+from fixinit._typing import Identifier, Shape, Tensor
 from fixinit._validation import check_positive_int
 from fixinit.layers.block_configs import without_build
 from fixinit.layers.scaled_add import ScaledAdd
@@ -7,11 +15,13 @@ from fixinit.layers.scaled_add import ScaledAdd
 
 @keras.saving.register_keras_serializable("fixinit")
 class ResidualBlock(keras.layers.Layer):
-    """A residual block: shortcut, branch, merge, and an activation after it.
+    """Residual block: shortcut, branch, merge, and an activation after the merge.
 
         outputs = activation(merge([shortcut(inputs), branch(inputs)]))
 
-    The block only composes: what the layers do is up to those who choose them.
+    The block composes layers as `keras.Sequential` does: masks pass through branch,
+    shortcut and merge, and every layer whose `call` takes `training` or another
+    argument of the block's call gets it.
 
     Example:
 
@@ -24,6 +34,19 @@ class ResidualBlock(keras.layers.Layer):
     >>> x = keras.ops.ones((2, 4))
     >>> bool(keras.ops.all(block(x) == x))
     True
+
+    Cross-attention, whose second layer reads a context as well:
+
+    >>> block = fixinit.layers.ResidualBlock(
+    ...     branch=[
+    ...         keras.layers.LayerNormalization(),
+    ...         keras.layers.MultiHeadAttention(num_heads=2, key_dim=4),
+    ...     ],
+    ...     context_layer=1,
+    ... )
+    >>> x, context = keras.ops.ones((1, 3, 8)), keras.ops.ones((1, 5, 8))
+    >>> tuple(block(x, context).shape)
+    (1, 3, 8)
 
     Args:
         branch: List of Keras layers, called one after the other: the residual
@@ -39,14 +62,33 @@ class ResidualBlock(keras.layers.Layer):
             project the activated input, Fixup the input plus its first bias.
         plain: bool. `True` leaves shortcut and merge out, for comparison with
             networks that are not residual.
+        context_layer: int. Index of the branch's layer that further inputs go to, 0
+            by default. `block(x, *context)` calls it as `layer(x, *context)`, and as
+            `layer([x, *context])` if it is a functional model of several inputs.
         **kwargs: The arguments of `keras.layers.Layer`.
 
-    Input shape: any that the branch takes.
-    Output shape: the branch's.
+    Call arguments:
+        inputs: Tensor.
+        *context: Tensors, the further inputs of one layer of the branch.
+        training: bool. Passed to every layer that takes it.
+        mask: Boolean tensor, the mask of `inputs`. By default the one that Keras has
+            attached to `inputs`, as an `Embedding` with `mask_zero=True` does. Masks
+            of `context` are those attached to it.
+        **kwargs: Any other arguments, such as `use_causal_mask`, passed to every layer
+            of branch and shortcut whose `call` takes them. Keras takes either tensors
+            or other values here, not both in one call.
+
+    Input shape:
+        Any that the branch takes.
+
+    Output shape:
+        The output shape of the branch.
 
     Raises:
-        ValueError: If the branch is empty, if a layer has two places, or, when the
-            block is built, if branch and shortcut end in different shapes.
+        ValueError: If the branch is empty, if `shared_layers` or `context_layer` is
+            outside of the branch, if a layer has two places, or, when the block is
+            built, if branch and shortcut end in different shapes.
+        TypeError: When called, if no layer takes a call argument.
 
     References:
 
@@ -56,14 +98,15 @@ class ResidualBlock(keras.layers.Layer):
 
     def __init__(
         self,
-        branch,
-        shortcut=(),
-        merge=None,
-        activation=None,
-        shared_layers=0,
-        plain=False,
-        **kwargs,
-    ):
+        branch: Sequence[keras.layers.Layer],
+        shortcut: Sequence[keras.layers.Layer] = (),
+        merge: keras.layers.Layer | None = None,
+        activation: Identifier = None,
+        shared_layers: int = 0,
+        plain: bool = False,
+        context_layer: int = 0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.branch = list(branch)
         self.shortcut = list(shortcut)
@@ -73,11 +116,25 @@ class ResidualBlock(keras.layers.Layer):
             "shared_layers", shared_layers, minimum=0
         )
         self.plain = plain
+        self.context_layer = check_positive_int(
+            "context_layer", context_layer, minimum=0
+        )
+        # What the layers make of a mask is theirs to say.
+        self.supports_masking = True
+        self._check_places()
+
+    def _check_places(self) -> None:
         if not self.branch or self.shared_layers >= len(self.branch):
             raise ValueError(
                 "Argument `branch` must be a list of Keras layers, more of them "
                 "than the shortcut shares. Received: "
                 f"branch={self.branch}, shared_layers={self.shared_layers}"
+            )
+        if self.context_layer >= len(self.branch):
+            raise ValueError(
+                "Argument `context_layer` must be the index of one of the "
+                f"{len(self.branch)} layers of the branch, counted from 0. Received: "
+                f"context_layer={self.context_layer}"
             )
         parts = self.branch + self.shortcut
         if len({id(layer) for layer in parts}) < len(parts):
@@ -87,14 +144,24 @@ class ResidualBlock(keras.layers.Layer):
                 "every place."
             )
 
-    def build(self, input_shape):
-        shapes = [tuple(input_shape)]
-        for layer in self.branch:
-            shapes.append(_build(layer, shapes[-1]))
+    def build(self, inputs_shape: Shape, context_shape: Any = ()) -> None:
+        """Builds branch, shortcut and merge.
+
+        Args:
+            inputs_shape: Tuple, the shape of the inputs.
+            context_shape: Tuple of the shapes of the further inputs.
+        """
+        self._context_shape = tuple(map(tuple, context_shape))
+        shapes = [tuple(inputs_shape)]
+        for index, layer in enumerate(self.branch):
+            context = self._context_of(index, self._context_shape)
+            _build(layer, shapes[-1], context)
+            shapes.append(_output_shape(layer, shapes[-1], context))
         if not self.plain:
             shortcut = shapes[self.shared_layers]
             for layer in self.shortcut:
-                shortcut = _build(layer, shortcut)
+                _build(layer, shortcut)
+                shortcut = _output_shape(layer, shortcut)
             if shortcut != shapes[-1]:
                 raise ValueError(
                     f"Branch and shortcut of `{self.name}` end in different "
@@ -104,25 +171,76 @@ class ResidualBlock(keras.layers.Layer):
             self.merge.build([shortcut, shapes[-1]])
         self.built = True
 
-    def call(self, inputs):
-        x = shared = inputs
-        for index, layer in enumerate(self.branch):
-            if index == self.shared_layers:
-                shared = x
-            x = layer(x)
-        if not self.plain:
-            for layer in self.shortcut:
-                shared = layer(shared)
-            x = self.merge([shared, x])
-        return self.activation(x)
+    def call(
+        self,
+        inputs: Tensor,
+        *context: Tensor,
+        training: bool | None = None,
+        mask: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        self._check_call_arguments(kwargs)
+        if training is not None:
+            kwargs["training"] = training
+        with _keras.kept_masks(inputs):
+            if mask is not None:
+                _keras.set_mask(inputs, mask)
+            x = shared = inputs
+            for index, layer in enumerate(self.branch):
+                if index == self.shared_layers:
+                    shared = x
+                x = _call(layer, x, self._context_of(index, context), kwargs)
+            if not self.plain:
+                for layer in self.shortcut:
+                    shared = _call(layer, shared, (), kwargs)
+                x = self.merge([shared, x])
+            outputs = self.activation(x)
+            if outputs is not x:
+                _keras.set_mask(outputs, _keras.get_mask(x))
+        return outputs
 
-    def compute_output_shape(self, input_shape):
-        shape = tuple(input_shape)
-        for layer in self.branch:
-            shape = tuple(layer.compute_output_shape(shape))
+    def _context_of(self, index: int, context: Sequence[Any]) -> Sequence[Any]:
+        """The further inputs, or their shapes, of a layer of the branch."""
+        return context if index == self.context_layer else ()
+
+    def _check_call_arguments(self, names: Any) -> None:
+        for name in names:
+            if not takes(self, name):
+                raise TypeError(
+                    f"Argument `{name}` of a call of `{self.name}` is one that no "
+                    "layer of its branch and shortcut takes. The layers are: "
+                    f"{[layer.name for layer in self.branch + self.shortcut]}"
+                )
+
+    def compute_output_shape(
+        self, inputs_shape: Shape, context_shape: Any = ()
+    ) -> tuple[int | None, ...]:
+        shape = tuple(inputs_shape)
+        for index, layer in enumerate(self.branch):
+            context = self._context_of(index, context_shape)
+            shape = _output_shape(layer, shape, context)
         return shape
 
-    def get_config(self):
+    def compute_mask(self, inputs: Tensor, previous_mask: Any = None) -> Any:
+        """The mask that branch, shortcut and merge make of a mask of the inputs."""
+        if previous_mask is None:
+            return None
+        x = shared = keras.KerasTensor(inputs.shape, self.compute_dtype)
+        mask = shared_mask = previous_mask
+        for index, layer in enumerate(self.branch):
+            if index == self.shared_layers:
+                shared, shared_mask = x, mask
+            context = self._context_of(index, self._context_shape)
+            x, mask = _with_mask(layer, x, mask, context)
+        if self.plain:
+            return mask
+        for layer in self.shortcut:
+            shared, shared_mask = _with_mask(layer, shared, shared_mask)
+        if not self.merge.supports_masking:
+            return None
+        return self.merge.compute_mask([shared, x], [shared_mask, mask])
+
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "branch": [_serialize(layer) for layer in self.branch],
@@ -131,10 +249,11 @@ class ResidualBlock(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "shared_layers": self.shared_layers,
             "plain": self.plain,
+            "context_layer": self.context_layer,
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "ResidualBlock":
         deserialize = keras.saving.deserialize_keras_object
         config = dict(config)
         for key in ("branch", "shortcut"):
@@ -143,11 +262,64 @@ class ResidualBlock(keras.layers.Layer):
         return cls(**config)
 
 
-def _build(layer, input_shape):
+def takes(layer: keras.layers.Layer, argument: str) -> bool:
+    """Whether a call of `layer` takes an argument, and does something with it."""
+    if isinstance(layer, ResidualBlock) and argument not in ("training", "mask"):
+        return any(takes(part, argument) for part in layer.branch + layer.shortcut)
+    return argument in layer.call_signature_parameters
+
+
+def _takes_list(layer: keras.layers.Layer) -> bool:
+    """Whether a layer takes several inputs as one list: a functional model."""
+    return isinstance(layer, keras.Model) and len(layer.inputs or []) > 1
+
+
+def _call(
+    layer: keras.layers.Layer, x: Tensor, context: Sequence[Tensor], arguments: Any
+) -> Tensor:
+    taken = {name: v for name, v in arguments.items() if takes(layer, name)}
+    # Shortcuts and other blocks read them, too.
+    with _keras.kept_masks(x, *context):
+        if context and _takes_list(layer):
+            return layer([x, *context], **taken)
+        return layer(x, *context, **taken)
+
+
+def _build(layer: keras.layers.Layer, shape: Shape, context: Sequence = ()) -> None:
     if not layer.built:
-        layer.build(input_shape)
-    return tuple(layer.compute_output_shape(input_shape))
+        layer.build(*_shapes(layer, layer.build, shape, context))
 
 
-def _serialize(layer):
+def _output_shape(
+    layer: keras.layers.Layer, shape: Shape, context: Sequence = ()
+) -> tuple[int | None, ...]:
+    compute = layer.compute_output_shape
+    return tuple(compute(*_shapes(layer, compute, shape, context)))
+
+
+def _shapes(
+    layer: keras.layers.Layer, method: Callable, shape: Shape, context: Sequence
+) -> list:
+    """The shapes of the inputs as a method of a layer takes them."""
+    if not context:
+        return [tuple(shape)]
+    if isinstance(layer, ResidualBlock):
+        return [tuple(shape), context]
+    shapes = [tuple(shape), *map(tuple, context)]
+    if _takes_list(layer):
+        return [shapes]
+    # As Keras does: the first ones, if a method does not ask for all.
+    return shapes[: len(inspect.signature(method).parameters)]
+
+
+def _with_mask(
+    layer: keras.layers.Layer, x: Any, mask: Any, context: Sequence = ()
+) -> tuple[Any, Any]:
+    """The symbolic output of a layer, and what the layer makes of the mask of `x`."""
+    mask = layer.compute_mask(x, mask) if layer.supports_masking else None
+    shape = _output_shape(layer, x.shape, context)
+    return keras.KerasTensor(shape, layer.compute_dtype), mask
+
+
+def _serialize(layer: keras.layers.Layer) -> dict[str, Any]:
     return without_build(keras.saving.serialize_keras_object(layer))

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from fixinit import initializers
+from fixinit import _keras, initializers
 from fixinit._validation import check_positive_int
 from fixinit.layers import block_configs, stack_arguments
 from fixinit.layers.block_loop import BlockLoop
@@ -73,7 +73,9 @@ class Stack(keras.layers.Layer):
 
     Input and output shape: the block's.
 
-    A mask is passed to every block if the block's `call` takes one.
+    Every block gets the mask that the stack is called with, which is also the mask of
+    the outputs. If a block drops its mask, as layers without support for masking do,
+    the stack warns and runs without one.
 
     Optimizers that treat a variable as a whole, such as LAMB or `clipnorm`, treat all
     blocks as one; those that work by element, such as SGD and Adam, train a stack
@@ -114,7 +116,7 @@ class Stack(keras.layers.Layer):
         self.constants = stack_arguments.check_constants(
             constants or {}, block, self.depth
         )
-        self.supports_masking = block.supports_masking
+        self.supports_masking = True
         self.supports_jit = all(x.supports_jit for x in block._flatten_layers())
         self._template = _Untracked(block)
         self._sources = _Untracked(None)
@@ -309,7 +311,16 @@ class Stack(keras.layers.Layer):
         loop.assign_states(self.stacked_variables, states)
         if loop.adds_losses:
             self.add_loss(loss)
+        if mask is not None and not loop.drops_mask:
+            _keras.set_mask(outputs, mask)
         return outputs
+
+    def compute_mask(self, inputs, previous_mask=None):
+        """The given mask, or `None` where a block drops it."""
+        if previous_mask is None or not self.block.supports_masking:
+            return None
+        kept = self.block.compute_mask(inputs, previous_mask) is not None
+        return previous_mask if kept else None
 
     def scan_blocks(self, inputs, body, rows=(), like=(), keep=True):
         """Runs `body` for every block, one after the other, in one loop.
