@@ -25,7 +25,7 @@ import benchmarks  # noqa: E402
 from benchmarks.common import report  # noqa: E402
 from benchmarks.common.measuring import measure  # noqa: E402
 from benchmarks.common.processes import WorkerFailed  # noqa: E402
-from recipes.common import files  # noqa: E402
+from recipes.common.experiment import files  # noqa: E402
 
 
 def find():

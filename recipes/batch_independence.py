@@ -22,14 +22,16 @@ import numpy as np
 
 import fixinit
 from fixinit.diagnostics.report import loss_and_gradients
-from recipes.common import datasets, experiment, families, style
-from recipes.common.arms import select
+from recipes.common import experiment
+from recipes.common.data import datasets
 from recipes.common.experiment import Claim
-from recipes.common.figures import panels
-from recipes.common.plots import Figure
-from recipes.common.runs import Runs, sgd
-from recipes.common.settings import setting
-from recipes.common.tables import Table, format_percent
+from recipes.common.experiment.reading import select
+from recipes.common.experiment.settings import setting
+from recipes.common.experiment.tables import Table, format_percent
+from recipes.common.plotting import panels, style
+from recipes.common.plotting.figure import Figure
+from recipes.common.training import families
+from recipes.common.training.runs import Runs, sgd
 
 # How a batch reaches the optimizer, beside whole.
 SPLITS = {

@@ -13,13 +13,15 @@ import numpy as np
 import fixinit
 from fixinit.conversion import delete_normalization, explain
 from fixinit.diagnostics import diagnose
-from recipes.common import applications, experiment, plots, style
-from recipes.common import arms as read
+from recipes.common import experiment
+from recipes.common.data.standard_inputs import standard_inputs
 from recipes.common.experiment import Claim
-from recipes.common.figures import panels
-from recipes.common.settings import setting
-from recipes.common.standard_inputs import standard_inputs
-from recipes.common.tables import Table, format_number
+from recipes.common.experiment import reading as read
+from recipes.common.experiment.settings import setting
+from recipes.common.experiment.tables import Table, format_number
+from recipes.common.plotting import figure as plots
+from recipes.common.plotting import panels, style
+from recipes.common.training import applications
 
 VERSIONS = {
     "normalized": "as it is",

@@ -11,16 +11,19 @@ import keras
 import numpy as np
 
 import fixinit
-from recipes.common import applications, datasets, experiment, plots, style
-from recipes.common.augmentation import TrainingBatches
-from recipes.common.differences import Difference
+from recipes.common import experiment
+from recipes.common.data import datasets
+from recipes.common.data.augmentation import TrainingBatches
+from recipes.common.data.standard_inputs import as_read
 from recipes.common.experiment import Claim
-from recipes.common.figures import panels
-from recipes.common.runs import Runs
-from recipes.common.settings import setting
-from recipes.common.standard_inputs import as_read
-from recipes.common.tables import Table
-from recipes.common.time_series import time_series_resnet
+from recipes.common.experiment.settings import setting
+from recipes.common.experiment.tables import Table
+from recipes.common.plotting import figure as plots
+from recipes.common.plotting import panels, style
+from recipes.common.training import applications
+from recipes.common.training.differences import Difference
+from recipes.common.training.runs import Runs
+from recipes.common.training.time_series import time_series_resnet
 
 VERSIONS = {"normalized": "BatchNorm", "converted": "converted"}
 # What counts as the same accuracy, in points.

@@ -12,13 +12,15 @@ from keras import ops
 import fixinit
 from fixinit import graph
 from fixinit.diagnostics.report import loss_and_gradients
-from recipes.common import arms as read
-from recipes.common import datasets, experiment, plots, style
+from recipes.common import experiment
+from recipes.common.data import datasets
 from recipes.common.experiment import Claim
-from recipes.common.figures import panels
-from recipes.common.settings import setting
-from recipes.common.shuffled import Shuffled
-from recipes.common.tables import Table, format_percent
+from recipes.common.experiment import reading as read
+from recipes.common.experiment.settings import setting
+from recipes.common.experiment.tables import Table, format_percent
+from recipes.common.plotting import figure as plots
+from recipes.common.plotting import panels, style
+from recipes.common.training.shuffled import Shuffled
 
 # In the place of zero, where all units of a layer are off.
 _TINY = 1e-30

@@ -18,15 +18,17 @@ import dataclasses
 import numpy as np
 from matplotlib.lines import Line2D
 
-from recipes.common import datasets, experiment, families, style
-from recipes.common.arms import select
-from recipes.common.differences import Difference
+from recipes.common import experiment
+from recipes.common.data import datasets
 from recipes.common.experiment import Claim
-from recipes.common.figures import panels
-from recipes.common.plots import Figure
-from recipes.common.runs import Runs
-from recipes.common.settings import setting
-from recipes.common.tables import Table, format_percent
+from recipes.common.experiment.reading import select
+from recipes.common.experiment.settings import setting
+from recipes.common.experiment.tables import Table, format_percent
+from recipes.common.plotting import panels, style
+from recipes.common.plotting.figure import Figure
+from recipes.common.training import families
+from recipes.common.training.differences import Difference
+from recipes.common.training.runs import Runs
 
 # Arguments of the model, and how it is drawn.
 NETWORKS = {

@@ -10,12 +10,14 @@ import numpy as np
 from keras import ops
 
 import fixinit
-from recipes.common import datasets, experiment, plots, style
+from recipes.common import experiment
+from recipes.common.data import datasets
 from recipes.common.experiment import Claim
-from recipes.common.figures import panels
-from recipes.common.settings import setting
-from recipes.common.shuffled import Shuffled
-from recipes.common.tables import Table, format_percent
+from recipes.common.experiment.settings import setting
+from recipes.common.experiment.tables import Table, format_percent
+from recipes.common.plotting import figure as plots
+from recipes.common.plotting import panels, style
+from recipes.common.training.shuffled import Shuffled
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 

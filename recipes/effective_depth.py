@@ -24,13 +24,15 @@ from matplotlib.ticker import MaxNLocator
 
 import fixinit
 from fixinit import diagnostics
-from recipes.common import datasets, experiment, families, initial, style
+from recipes.common import experiment
+from recipes.common.data import datasets
 from recipes.common.experiment import Claim
-from recipes.common.figures import panels
-from recipes.common.plots import Figure
-from recipes.common.runs import Runs
-from recipes.common.settings import setting
-from recipes.common.tables import Table, format_number
+from recipes.common.experiment.settings import setting
+from recipes.common.experiment.tables import Table, format_number
+from recipes.common.plotting import panels, style
+from recipes.common.plotting.figure import Figure
+from recipes.common.training import families, initial
+from recipes.common.training.runs import Runs
 
 GAMMA = 2.0
 # How far a measurement may be from what is claimed, as a part of it.

@@ -12,13 +12,13 @@ from matplotlib.patheffects import withStroke
 
 import fixinit
 from fixinit.diagnostics import jacobian_spectrum
-from recipes.common import arms as read
-from recipes.common import experiment, style
+from recipes.common import experiment
 from recipes.common.experiment import Claim
-from recipes.common.figures import panels
-from recipes.common.plots import Figure
-from recipes.common.settings import setting
-from recipes.common.tables import Table
+from recipes.common.experiment import reading as read
+from recipes.common.experiment.settings import setting
+from recipes.common.experiment.tables import Table
+from recipes.common.plotting import panels, style
+from recipes.common.plotting.figure import Figure
 
 LABELS = {
     "he_relu": "Gaussian, ReLU (He)",

@@ -13,12 +13,14 @@ from keras import ops
 import fixinit
 from fixinit.diagnostics import loss_surface
 from fixinit.diagnostics.geometry import WeightFunction, filter_normalized_direction
-from recipes.common import arms as read
-from recipes.common import datasets, experiment, style
+from recipes.common import experiment
+from recipes.common.data import datasets
 from recipes.common.experiment import Claim
-from recipes.common.plots import Figure
-from recipes.common.settings import setting
-from recipes.common.tables import Table
+from recipes.common.experiment import reading as read
+from recipes.common.experiment.settings import setting
+from recipes.common.experiment.tables import Table
+from recipes.common.plotting import style
+from recipes.common.plotting.figure import Figure
 
 # Scheme, and whether shortcuts are left out.
 KINDS = {

@@ -25,14 +25,16 @@ from matplotlib.lines import Line2D
 import fixinit
 from fixinit import diagnostics
 from fixinit.diagnostics.paths import ChainGradient, backward_only
-from recipes.common import datasets, experiment, families, initial, style
-from recipes.common.arms import select
+from recipes.common import experiment
+from recipes.common.data import datasets
 from recipes.common.experiment import Claim
-from recipes.common.figures import panels
-from recipes.common.plots import Figure
-from recipes.common.runs import Runs
-from recipes.common.settings import setting
-from recipes.common.tables import Table, format_number, format_percent
+from recipes.common.experiment.reading import select
+from recipes.common.experiment.settings import setting
+from recipes.common.experiment.tables import Table, format_number, format_percent
+from recipes.common.plotting import panels, style
+from recipes.common.plotting.figure import Figure
+from recipes.common.training import families, initial
+from recipes.common.training.runs import Runs
 
 EXPANDED = "expanded"
 # Veit et al.: 5 to 17 of the 54 blocks of a ResNet-110 carry almost all gradient.

@@ -11,12 +11,13 @@ from keras import ops
 
 import fixinit
 from fixinit.diagnostics.geometry import GradientCorrelation, ModelFunction
-from recipes.common import arms as read
-from recipes.common import experiment, style
+from recipes.common import experiment
 from recipes.common.experiment import Claim
-from recipes.common.plots import Figure
-from recipes.common.settings import setting
-from recipes.common.tables import Table
+from recipes.common.experiment import reading as read
+from recipes.common.experiment.settings import setting
+from recipes.common.experiment.tables import Table
+from recipes.common.plotting import style
+from recipes.common.plotting.figure import Figure
 
 NUM_INPUTS = 256
 NUM_LAGS = 15

@@ -23,13 +23,15 @@ import math
 
 import keras
 
-from recipes.common import datasets, experiment, families, style
+from recipes.common import experiment
+from recipes.common.data import datasets
 from recipes.common.experiment import Claim
-from recipes.common.figures import panels
-from recipes.common.plots import Figure
-from recipes.common.runs import Runs
-from recipes.common.settings import setting
-from recipes.common.tables import Table
+from recipes.common.experiment.settings import setting
+from recipes.common.experiment.tables import Table
+from recipes.common.plotting import panels, style
+from recipes.common.plotting.figure import Figure
+from recipes.common.training import families
+from recipes.common.training.runs import Runs
 
 # Arguments of the model, and how it is drawn.
 NETWORKS = {

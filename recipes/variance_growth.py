@@ -10,12 +10,13 @@ import numpy as np
 
 import fixinit
 from fixinit.diagnostics import BlockStatistics, fit_growth
-from recipes.common import arms as read
-from recipes.common import experiment, plots, style
+from recipes.common import experiment
 from recipes.common.experiment import Claim
-from recipes.common.figures import panels
-from recipes.common.settings import setting
-from recipes.common.tables import Table
+from recipes.common.experiment import reading as read
+from recipes.common.experiment.settings import setting
+from recipes.common.experiment.tables import Table
+from recipes.common.plotting import figure as plots
+from recipes.common.plotting import panels, style
 
 FAMILIES = {"mlp": "fully connected", "convolutional": "convolutional"}
 SCHEMES = ("unnormalized", "batch_norm", "scaled_residual", "fixup")

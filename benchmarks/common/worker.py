@@ -14,7 +14,7 @@ import pathlib
 import sys
 import time
 
-from recipes.common.memory import PeakMemory
+from recipes.common.training.memory import PeakMemory
 
 PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy")
 

@@ -18,8 +18,9 @@ import dataclasses
 
 from absl import app, flags
 
-from recipes.common import command_line, datasets
-from recipes.common.results import Results
+from recipes.common.data import datasets
+from recipes.common.experiment import command_line
+from recipes.common.experiment.results import Results
 from recipes.compare_stability.comparison import Comparison
 from recipes.compare_stability.publish import publish
 from recipes.compare_stability.settings import Settings

@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from recipes.common.progress import Progress
+from recipes.common.experiment.progress import Progress
 from recipes.compare_stability.trainer import Trainer
 
 # Building, tracing and compiling a network takes as long as about so many steps.
@@ -56,8 +56,8 @@ class Comparison:
 
     Args:
         settings: `recipes.compare_stability.settings.Settings`.
-        data: `recipes.common.datasets.Dataset` in the family's shape.
-        results: `recipes.common.results.Results`.
+        data: `recipes.common.data.datasets.Dataset` in the family's shape.
+        results: `recipes.common.experiment.results.Results`.
     """
 
     def __init__(self, settings, data, results):

@@ -1,6 +1,6 @@
 """What every recipe that compares networks does when they are trained."""
 
-from recipes.common import plots
+from recipes.common.plotting import figure as plots
 from recipes.compare_stability import figures, report, summary
 
 
@@ -8,7 +8,7 @@ def publish(results, title, arm_ids):
     """Writes results.json, the figures and the report, and prints the table.
 
     Args:
-        results: `recipes.common.results.Results`.
+        results: `recipes.common.experiment.results.Results`.
         title: Title of the report.
         arm_ids: Ids of the arms, in the order of the report.
 

@@ -1,8 +1,8 @@
 """The report of a comparison: table, findings, and what the columns mean."""
 
-from recipes.common import arms as read
-from recipes.common import report
-from recipes.common.style import scheme_style
+from recipes.common.experiment import reading as read
+from recipes.common.experiment import report
+from recipes.common.plotting.style import scheme_style
 from recipes.compare_stability import findings
 from recipes.compare_stability.summary import COLUMNS, format_cell, summarize
 
@@ -12,7 +12,7 @@ def write_report(results, figures, output_dir):
 
     Args:
         results: dict. The content of results.json.
-        figures: What `recipes.common.plots.draw_all` returns.
+        figures: What `recipes.common.plotting.figure.draw_all` returns.
         output_dir: Path. Directory to write to; it is made where it is missing.
     """
     rows = summarize(results)

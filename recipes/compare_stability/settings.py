@@ -5,10 +5,11 @@ import dataclasses
 import keras
 
 from fixinit import schemes
-from recipes.common import datasets, families
-from recipes.common import settings as settings_lib
-from recipes.common.runs import sgd
-from recipes.common.settings import setting
+from recipes.common.data import datasets
+from recipes.common.experiment import settings as settings_lib
+from recipes.common.experiment.settings import setting
+from recipes.common.training import families
+from recipes.common.training.runs import sgd
 
 OPTIMIZERS = {
     "sgd": sgd,

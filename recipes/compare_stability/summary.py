@@ -8,9 +8,9 @@ import math
 
 import numpy as np
 
-from recipes.common import arms as read
-from recipes.common.style import scheme_style
-from recipes.common.tables import align, format_number, format_percent
+from recipes.common.experiment import reading as read
+from recipes.common.experiment.tables import align, format_number, format_percent
+from recipes.common.plotting.style import scheme_style
 
 # Title, key of a row and name in the terminal, where there is less room.
 COLUMNS = (

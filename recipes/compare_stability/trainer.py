@@ -5,9 +5,9 @@ import time
 import keras
 
 from fixinit import schemes
-from recipes.common.initial import BlockMeasurements, probe
-from recipes.common.memory import PeakMemory
-from recipes.common.runs import Runs
+from recipes.common.training.initial import BlockMeasurements, probe
+from recipes.common.training.memory import PeakMemory
+from recipes.common.training.runs import Runs
 
 
 class Trainer:
@@ -15,7 +15,7 @@ class Trainer:
 
     Args:
         settings: `recipes.compare_stability.settings.Settings`.
-        data: `recipes.common.datasets.Dataset` in the family's shape.
+        data: `recipes.common.data.datasets.Dataset` in the family's shape.
         scheme: Name of a scheme.
         depth: int. Weight layers.
     """

@@ -10,12 +10,13 @@ import numpy as np
 from keras import ops
 
 import fixinit
-from recipes.common import datasets, experiment
-from recipes.common.differences import Difference
+from recipes.common import experiment
+from recipes.common.data import datasets
 from recipes.common.experiment import Claim
-from recipes.common.settings import setting
-from recipes.common.shuffled import Shuffled
-from recipes.common.tables import Table, format_percent
+from recipes.common.experiment.settings import setting
+from recipes.common.experiment.tables import Table, format_percent
+from recipes.common.training.differences import Difference
+from recipes.common.training.shuffled import Shuffled
 from recipes.regularizing_residuals import disturbance, residual_noise
 from recipes.regularizing_residuals.disturbance import BATCH_SIZE
 from recipes.regularizing_residuals.figures import FIGURES, WAYS, by_way, mean

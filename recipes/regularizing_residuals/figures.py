@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from recipes.common import style
-from recipes.common.figures import panels
-from recipes.common.plots import Figure
+from recipes.common.plotting import panels, style
+from recipes.common.plotting.figure import Figure
 
 # name: (label, group)
 WAYS = {

@@ -20,9 +20,11 @@ import dataclasses
 import keras
 from absl import app, flags
 
-from recipes.common import command_line, datasets, families
-from recipes.common.progress import Progress
-from recipes.common.results import Results
+from recipes.common.data import datasets
+from recipes.common.experiment import command_line
+from recipes.common.experiment.progress import Progress
+from recipes.common.experiment.results import Results
+from recipes.common.training import families
 from recipes.compare_stability.comparison import describe
 from recipes.compare_stability.publish import publish
 from recipes.ten_thousand_layers.settings import Settings

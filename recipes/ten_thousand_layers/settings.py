@@ -3,9 +3,9 @@
 import dataclasses
 
 from fixinit import schemes
-from recipes.common import datasets
-from recipes.common import settings as settings_lib
-from recipes.common.settings import setting
+from recipes.common.data import datasets
+from recipes.common.experiment import settings as settings_lib
+from recipes.common.experiment.settings import setting
 
 # Kept activations above this many bytes are computed again for the gradient.
 KEPT_BYTES = 4e9

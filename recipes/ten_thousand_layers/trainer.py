@@ -6,13 +6,13 @@ import time
 import keras
 
 import fixinit
-from recipes.common import families
-from recipes.common.divergence import Divergence
-from recipes.common.initial import BlockMeasurements, probe
-from recipes.common.memory import PeakMemory
-from recipes.common.recorder import Recorder
-from recipes.common.shuffled import Shuffled
+from recipes.common.training import families
+from recipes.common.training.divergence import Divergence
+from recipes.common.training.initial import BlockMeasurements, probe
+from recipes.common.training.memory import PeakMemory
+from recipes.common.training.recorder import Recorder
 from recipes.common.training.schedule import warmup_and_cosine
+from recipes.common.training.shuffled import Shuffled
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -70,9 +70,10 @@ def train(settings, data, scheme, progress):
 
     Args:
         settings: `recipes.ten_thousand_layers.settings.Settings`.
-        data: `recipes.common.datasets.Dataset` of vectors.
+        data: `recipes.common.data.datasets.Dataset` of vectors.
         scheme: Name of a scheme.
-        progress: `recipes.common.progress.Progress`; the work is counted in epochs.
+        progress: `recipes.common.experiment.progress.Progress`; one epoch is one
+            unit of work.
 
     Returns:
         dict. The arm as results.json holds it.
@@ -121,8 +122,8 @@ class Watch(keras.callbacks.Callback):
     Args:
         settings: `recipes.ten_thousand_layers.settings.Settings`.
         scheme: Name of a scheme.
-        recorder: `recipes.common.recorder.Recorder`, called before this.
-        progress: `recipes.common.progress.Progress`.
+        recorder: `recipes.common.training.recorder.Recorder`, called before this.
+        progress: `recipes.common.experiment.progress.Progress`.
         guessing: float. The loss of a network that guesses.
     """
 

@@ -27,7 +27,7 @@ import sys
 
 from absl import app, flags
 
-from recipes.common import command_line
+from recipes.common.experiment import command_line
 from recipes.train.callbacks import TrainingDiverged
 from recipes.train.run import run
 from recipes.train.settings import Settings

@@ -8,9 +8,9 @@ import sys
 import keras
 import numpy as np
 
-from recipes.common import datasets
-from recipes.common.augmentation import TrainingBatches
-from recipes.common.environment import environment
+from recipes.common.data import datasets
+from recipes.common.data.augmentation import TrainingBatches
+from recipes.common.experiment.environment import environment
 from recipes.common.training.schedule import warmup_and_cosine
 from recipes.train import devices
 from recipes.train import model as networks

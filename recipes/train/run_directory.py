@@ -4,7 +4,7 @@ import csv
 import pathlib
 import re
 
-from recipes.common.files import read_json, replacing, write_csv, write_json
+from recipes.common.experiment.files import read_json, replacing, write_csv, write_json
 
 SETTINGS = "settings.json"
 HISTORY = "history.csv"

@@ -3,9 +3,9 @@
 import dataclasses
 
 from fixinit import schemes
-from recipes.common import settings as settings_lib
-from recipes.common.datasets import Dataset
-from recipes.common.settings import setting
+from recipes.common.data.datasets import Dataset
+from recipes.common.experiment import settings as settings_lib
+from recipes.common.experiment.settings import setting
 
 MODELS = (
     "cifar_resnet",

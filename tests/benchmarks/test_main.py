@@ -7,7 +7,7 @@ import pytest
 from absl import app, flags
 
 from benchmarks import __main__ as command
-from recipes.common import files
+from recipes.common.experiment import files
 
 # Arms without Keras: a process starts in a tenth of a second.
 TRIVIAL = """

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import fixinit
-from recipes.common import applications
-from recipes.common.standard_inputs import standard_inputs
+from recipes.common.data.standard_inputs import standard_inputs
+from recipes.common.training import applications
 from tests.conversion.helpers import NORMALIZATIONS
 
 SMALLEST = (

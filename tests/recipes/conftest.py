@@ -8,7 +8,8 @@ import shutil
 import pytest
 from absl import flags
 
-from recipes.common import results, style
+from recipes.common.experiment import results
+from recipes.common.plotting import style
 
 COST = {"seconds", "step_seconds", "steps_per_second", "peak_memory_mb"}
 

@@ -6,7 +6,7 @@ import pytest
 import fixinit
 from recipes import batch_independence
 from recipes.batch_independence import EXPERIMENT, SPLITS, Settings
-from recipes.common.datasets import Dataset
+from recipes.common.data.datasets import Dataset
 
 SETTINGS = Settings(batch_size=8, parts=2, steps=3, company_sizes=(2,))
 

@@ -6,7 +6,7 @@ import pytest
 
 from recipes import changing_width
 from recipes.changing_width import EXPERIMENT, WAYS, Settings
-from recipes.common.datasets import Dataset
+from recipes.common.data.datasets import Dataset
 
 SMALL = Settings(num_blocks=3, units=4, draws=2, runs=2, epochs=2)
 

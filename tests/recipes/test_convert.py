@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import fixinit
-from recipes.common.standard_inputs import standard_inputs
+from recipes.common.data.standard_inputs import standard_inputs
 from recipes.convert import EXPERIMENT, claims, measure
 
 

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from recipes.common import applications
-from recipes.common.standard_inputs import standard_inputs
+from recipes.common.data.standard_inputs import standard_inputs
+from recipes.common.training import applications
 from recipes.converted_applications import (
     EXPERIMENT,
     SCHEMES,

@@ -3,7 +3,7 @@ import pytest
 from keras import ops
 
 from recipes import depth_as_time
-from recipes.common import datasets
+from recipes.common.data import datasets
 from recipes.depth_as_time import EXPERIMENT, Settings, interpolated, roughness, smooth
 
 

@@ -4,7 +4,7 @@ A module's `draw(results)` returns a `matplotlib.figure.Figure`, or `None` where
 results hold nothing to draw. `TITLE`, `CAPTION` and `ALT` say what it shows.
 """
 
-from recipes.common.plots import Figure
+from recipes.common.plotting.figure import Figure
 from recipes.compare_stability.figures import (
     gradient_norms,
     learning_rate_map,

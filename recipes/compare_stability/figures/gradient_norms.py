@@ -5,9 +5,9 @@ import math
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from recipes.common import arms as read
-from recipes.common.figures import panels
-from recipes.common.style import MUTED, new_figure
+from recipes.common.experiment import reading as read
+from recipes.common.plotting import panels
+from recipes.common.plotting.style import MUTED, new_figure
 
 TITLE = "Gradient norms at initialization"
 CAPTION = (

@@ -9,8 +9,8 @@ from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from recipes.common import arms as read
-from recipes.common.style import INK, new_figure, scheme_style
+from recipes.common.experiment import reading as read
+from recipes.common.plotting.style import INK, new_figure, scheme_style
 
 TITLE = "Which learning rates train"
 CAPTION = (

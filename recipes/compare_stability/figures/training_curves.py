@@ -5,10 +5,10 @@ import math
 import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from recipes.common import arms as read
-from recipes.common.figures import panels
-from recipes.common.style import MUTED, new_figure, scheme_style
-from recipes.common.tables import format_percent
+from recipes.common.experiment import reading as read
+from recipes.common.experiment.tables import format_percent
+from recipes.common.plotting import panels
+from recipes.common.plotting.style import MUTED, new_figure, scheme_style
 
 TITLE = "Training"
 CAPTION = (

@@ -5,10 +5,10 @@ import math
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from recipes.common import arms as read
-from recipes.common.figures import panels
-from recipes.common.style import new_figure, scheme_style
-from recipes.common.tables import format_number
+from recipes.common.experiment import reading as read
+from recipes.common.experiment.tables import format_number
+from recipes.common.plotting import panels
+from recipes.common.plotting.style import new_figure, scheme_style
 
 TITLE = "Growth of the mean square at initialization"
 CAPTION = (

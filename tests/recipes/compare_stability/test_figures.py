@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from recipes.common import arms, plots, style
-from recipes.common.figures import panels
+from recipes.common.experiment import reading as arms
+from recipes.common.plotting import figure as plots
+from recipes.common.plotting import panels, style
 from recipes.compare_stability import figures
 
 SMALL = {"schemes": ("unnormalized", "batch_norm", "fixup"), "depths": (22, 302)}

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from absl import flags
 
-from recipes.common import plots, results
+from recipes.common.experiment import results
+from recipes.common.plotting import figure as plots
 from recipes.compare_stability import __main__ as compare_stability
 from recipes.compare_stability import report as comparison_report
 from recipes.compare_stability.settings import Settings

@@ -8,7 +8,8 @@ import shlex
 import pytest
 from absl import flags
 
-from recipes.common import command_line, plots
+from recipes.common.experiment import command_line
+from recipes.common.plotting import figure as plots
 from recipes.compare_stability import figures, findings, summary
 from recipes.compare_stability import report as comparison_report
 from recipes.compare_stability.settings import Settings

@@ -1,7 +1,7 @@
 import pytest
 from absl import flags
 
-from recipes.common import command_line
+from recipes.common.experiment import command_line
 from recipes.compare_stability.settings import Settings
 
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from recipes.common import arms
+from recipes.common.experiment import reading as arms
 from recipes.compare_stability import summary
 
 

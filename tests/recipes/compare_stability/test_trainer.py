@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from recipes.common.datasets import Dataset
-from recipes.common.runs import groups
+from recipes.common.data.datasets import Dataset
+from recipes.common.training.runs import groups
 from recipes.compare_stability.settings import Settings
 from recipes.compare_stability.trainer import Trainer
 

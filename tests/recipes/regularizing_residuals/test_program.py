@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recipes.common import datasets
+from recipes.common.data import datasets
 from recipes.regularizing_residuals.__main__ import EXPERIMENT, Settings, build, claims
 
 

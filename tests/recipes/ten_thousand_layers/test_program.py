@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from absl import flags
 
-from recipes.common import command_line, datasets, families, results
+from recipes.common.data import datasets
+from recipes.common.experiment import command_line, results
+from recipes.common.training import families
 from recipes.ten_thousand_layers import __main__ as ten_thousand_layers
 from recipes.ten_thousand_layers import trainer as deep_trainer
 from recipes.ten_thousand_layers.settings import Settings
@@ -195,7 +197,7 @@ def test_flags_default_to_the_settings():
 
 
 def test_command_in_the_report_gives_the_same_settings_again():
-    from recipes.common.report import _command
+    from recipes.common.experiment.report import _command
 
     settings = Settings(layers=30, schemes=("fixup",), global_clipnorm=0.0)
     words = _command(

@@ -1,6 +1,6 @@
 import pytest
 
-from recipes.common.results import Results
+from recipes.common.experiment.results import Results
 from recipes.train.run_directory import RunDirectory
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from absl import flags
 
-from recipes.common import command_line
-from recipes.common.datasets import Dataset
+from recipes.common.data.datasets import Dataset
+from recipes.common.experiment import command_line
 from recipes.train.settings import Settings
 
 

@@ -1,0 +1,230 @@
+"""The frame of an experiment: arms that are measured, and claims that are tested.
+
+A recipe that is an experiment of a paper says what it measures and what it expects;
+everything else is here: flags, the results directory, going on after a kill, the
+table, the figures and the report.
+"""
+
+import dataclasses
+import itertools
+import os
+import textwrap
+import time
+from collections.abc import Callable
+
+# Before Keras is imported, and TensorFlow with it, which is talkative.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras  # noqa: E402
+from absl import app, flags  # noqa: E402
+
+from recipes.common.experiment import command_line, report, settings  # noqa: E402
+from recipes.common.experiment.progress import Progress  # noqa: E402
+from recipes.common.experiment.results import Results  # noqa: E402
+from recipes.common.experiment.tables import format_number  # noqa: E402
+from recipes.common.plotting import figure as plots  # noqa: E402
+
+flags.disclaim_key_flags()
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(settings.Settings):
+    """What every experiment can be asked for."""
+
+    seed: int = settings.setting(
+        0,
+        "Seed of everything that is drawn: the same seed, the same results.",
+        at_least=0,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A sentence that an experiment tests.
+
+    Attributes:
+        text: str. What is claimed, as one sentence.
+        held: bool. Whether it was so here.
+        evidence: str. The measured numbers that say so.
+    """
+
+    text: str
+    held: bool
+    evidence: str
+
+    def __post_init__(self):
+        # Comparisons of NumPy numbers give no `bool`, and JSON knows no other.
+        object.__setattr__(self, "held", bool(self.held))
+
+    @property
+    def verdict(self):
+        return "held" if self.held else "did not hold"
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One experiment: a recipe ends with one, and starts it.
+
+        EXPERIMENT = Experiment("my_recipe", "Title", Settings, arms, measure, ...)
+
+        if __name__ == "__main__":
+            EXPERIMENT.start()
+
+    Attributes:
+        name: str. The recipe's name: that of its module.
+        title: str. Title of the report.
+        settings: Subclass of `Settings`, whose fields are the flags.
+        arms: Callable `settings -> [{...}]`. The keyword arguments of `measure`, arm
+            by arm: texts, numbers and booleans, together different for every arm.
+        measure: Callable `(settings, **arm) -> {...}`. What one arm gives, as JSON
+            holds it; NumPy arrays and numbers will do. It must depend on nothing else:
+            global seeds are set before, and models are freed after every arm.
+        tables: Callable `results -> [Table]`, where `results` is the content of
+            results.json: `results["arms"]` are the arguments and measurements of all
+            arms (`select` picks some), `results["config"]` are
+            the flags.
+        claims: Callable `results -> [Claim]`. At least one, unless the flags leave
+            out what it needs.
+        figures: Instances of `recipes.common.plotting.figure.Figure`.
+        method: str. What was measured, and how: paragraphs with empty lines between.
+    """
+
+    name: str
+    title: str
+    settings: type
+    arms: Callable
+    measure: Callable
+    tables: Callable
+    claims: Callable
+    figures: tuple
+    method: str
+
+    def start(self):
+        """Runs the recipe from the command line."""
+        self.define_flags()
+        app.run(self.main)
+
+    def define_flags(self, flag_values=flags.FLAGS):
+        command_line.define(self.settings, flag_values)
+        command_line.define_output_dir(self.name, flag_values)
+
+    def main(self, argv, flag_values=flags.FLAGS):
+        """Runs what parsed flags ask for; their mistakes end it with one line."""
+        with command_line.one_line_errors(self.name):
+            asked = command_line.parse(self.settings, argv, flag_values)
+            config = dataclasses.asdict(asked)
+            results = Results(flag_values["output_dir"].value, self.name, config)
+            arms = _with_ids(self.arms(asked))
+        self.run(asked, arms, results)
+
+    def run(self, asked, arms, results):
+        """Measures what is not on disk yet. Returns the content of results.json.
+
+        Args:
+            asked: An instance of `settings`.
+            arms: dict. The arguments of every arm by its id.
+            results: `recipes.common.experiment.results.Results`.
+        """
+        progress = Progress(len(arms))
+        for arm_id, arguments in arms.items():
+            if results.arm(arm_id) is not None:
+                progress.skip(1)
+                continue
+            progress.start(arm_id)
+            start = time.perf_counter()
+            # No arm depends on those before it.
+            keras.utils.set_random_seed(asked.seed)
+            measured = self.measure(asked, **arguments)
+            seconds = round(time.perf_counter() - start, 3)
+            results.add({"id": arm_id, **arguments, **measured, "seconds": seconds})
+            # Networks would pile up: they hold themselves in cycles.
+            keras.utils.clear_session()
+            progress.advance(1)
+            progress.write(_describe(arm_id, measured))
+        progress.finish()
+        return self.publish(results, list(arms))
+
+    def publish(self, results, arm_ids):
+        """Writes results, figures and report, and prints tables and claims."""
+        content = results.content(self.title, arm_ids)
+        claims, tables = self.claims(content), self.tables(content)
+        content["claims"] = [dataclasses.asdict(claim) for claim in claims]
+        results.finish(content, _rows(content["arms"]))
+        drawn = plots.draw_all(self.figures, content, results.path)
+        path = report.write_report(
+            "experiment.html",
+            content,
+            drawn,
+            results.path,
+            claims=claims,
+            tables=tables,
+            method=self.method.strip().split("\n\n"),
+        )
+        for table in tables:
+            print(f"\n{table.title}\n\n{table.text()}")
+        print(f"\n{format_claims(claims)}\n\nReport: {path}", flush=True)
+        return content
+
+
+def grid(**values):
+    """Arms for every combination of values; the last name changes fastest.
+
+    Example:
+
+    >>> grid(scheme=("fixup", "rezero"), depth=(2,))
+    [{'scheme': 'fixup', 'depth': 2}, {'scheme': 'rezero', 'depth': 2}]
+    """
+    combinations = itertools.product(*values.values())
+    return [dict(zip(values, chosen, strict=True)) for chosen in combinations]
+
+
+def format_claims(claims):
+    """Claims for a terminal, each with its verdict and evidence.
+
+    Example:
+
+    >>> print(format_claims([Claim("Depth doubles it.", True, "x1.98 per block")]))
+    HELD: Depth doubles it.
+        x1.98 per block
+    """
+    if not claims:
+        return "These flags leave out what the claims need."
+    lines = []
+    for claim in claims:
+        text = f"{claim.verdict.upper()}: {claim.text}"
+        lines += textwrap.wrap(text, 88, subsequent_indent="    ")
+        indent = {"initial_indent": "    ", "subsequent_indent": "    "}
+        lines += textwrap.wrap(claim.evidence, 88, **indent)
+    return "\n".join(lines)
+
+
+def _with_ids(arms):
+    """The arms by an id that is made of their arguments, and names their file."""
+    by_id = {"-".join(_word(*item) for item in arm.items()): arm for arm in arms}
+    if len(by_id) < len(arms):
+        raise ValueError("Two arms have the same arguments.")
+    return by_id
+
+
+def _word(name, value):
+    return value if isinstance(value, str) else f"{name}{value!r}"
+
+
+def _describe(arm_id, measured):
+    """A finished arm in one line: its numbers that are not lists."""
+    numbers = [
+        f"{name.replace('_', ' ')} {format_number(float(value))}"
+        for name, value in measured.items()
+        if not hasattr(value, "__len__") and value is not None
+    ]
+    return f"{arm_id}  {', '.join(numbers)}".rstrip()
+
+
+def _rows(arms):
+    """The rows of results.csv: what is neither a list nor a dict."""
+    rows = [
+        {name: x for name, x in arm.items() if not isinstance(x, (list, dict))}
+        for arm in arms
+    ]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name) for name in names} for row in rows]

@@ -1,1 +1,0 @@
-"""Panels that figures share."""

@@ -1,0 +1,1 @@
+"""Figures: styles, panels, and curves that are declared."""

@@ -1,0 +1,50 @@
+"""Runs of one compiled network; `test_trainer.py` tests what a comparison adds."""
+
+import math
+
+import numpy as np
+import pytest
+
+import fixinit
+from recipes.common.data.datasets import Dataset
+from recipes.common.training.runs import Runs
+
+
+@pytest.fixture(scope="module")
+def runs():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((96, 8)).astype("float32")
+    y = (x @ rng.standard_normal((8, 3))).argmax(1).astype("int32")
+    data = Dataset("points", x[:64], y[:64], x[64:], y[64:], 3)
+
+    def build(seed):
+        return fixinit.models.ResidualMLP(
+            1, 8, input_shape=(8,), classes=3, seed=seed, scheme="scaled_residual"
+        )
+
+    return Runs(build, data, batch_size=16, seed=0)
+
+
+@pytest.mark.every_backend
+def test_a_run_does_not_depend_on_those_before(runs):
+    first, diverged = runs.run(0.05, seed=0, epochs=4)
+    runs.run(0.5, seed=1, epochs=1)
+    again, _ = runs.run(0.05, seed=0, epochs=4)
+    losses, others = ([e["test_loss"] for e in run] for run in (first, again))
+    assert losses == others and diverged is None
+    assert losses[-1] < losses[0] < 1.5 * math.log(3)
+
+
+@pytest.mark.every_backend
+def test_divergence_ends_a_run_and_not_the_next(runs):
+    epochs, diverged = runs.run(1e9, seed=0, epochs=3)
+    assert len(epochs) < 3 and "not finite" in diverged["reason"]
+    epochs, diverged = runs.run(0.05, seed=0, epochs=1)
+    assert len(epochs) == 1 and diverged is None
+
+
+def test_test_samples_can_be_left_out(runs):
+    (with_tests,), _ = runs.run(0.05, seed=0, epochs=1)
+    (without,), _ = runs.run(0.05, seed=0, epochs=1, tests=False)
+    assert without["test_loss"] is None is without["test_accuracy"]
+    assert without["train_loss"] == with_tests["train_loss"]
