@@ -11,7 +11,14 @@ VERSION = re.search(
 ).group(1)
 
 EXTRAS = {
-    "recipes": ["jinja2", "matplotlib", "mnist1d", "scikit-learn", "tensorboard"],
+    "recipes": [
+        "jinja2",
+        "markdown-it-py",
+        "matplotlib",
+        "mnist1d",
+        "scikit-learn",
+        "tensorboard",
+    ],
     "diagnostics": ["jinja2", "matplotlib"],
     "jax": ["jax"],
     "torch": ["torch"],

@@ -29,7 +29,6 @@ from recipes.common.experiment.reading import select
 from recipes.common.experiment.settings import setting
 from recipes.common.experiment.tables import Table, format_percent
 from recipes.common.plotting import panels, style
-from recipes.common.plotting.figure import Figure
 from recipes.common.training import families
 from recipes.common.training.runs import Runs, sgd
 
@@ -300,57 +299,14 @@ def draw_modes(results):
     return figure
 
 
-METHOD = """
-Every way to split a batch trains the same residual network of dense layers, from the
-same weights, on the same batches in the same order, with momentum 0.9. Accumulated
-gradients are those of Keras's optimizers. Replicas take their parts with statistics of
-their own, average the gradients and make the same step. No two ways round off
-alike: the same batch in another order shows how far rounding alone takes the weights.
-
-Training mode is compared with test mode after training, on the test samples: BatchNorm
-then takes its running averages in place of the statistics of the batch. The company of
-a sample is the others in its batch, drawn anew.
-
-Single samples take the learning rate of whole batches divided by their size, and as
-many epochs. With BatchNorm, a single vector minus its own mean is zero: nothing of the
-input is left after the first normalization of a branch. In convolutional networks the
-statistics over space remain.
-"""
-
-FIGURES = (
-    Figure(
-        "splits",
-        draw_splits,
-        "The same batches, split in four ways",
-        "Distance between the weights after so many steps with split batches and with "
-        "whole ones, relative to the way that the weights have come. Without "
-        "normalization all lines lie on that of the same batch in another order, at "
-        "the rounding of single precision.",
-        "Line charts of the distance of weights against steps on a logarithmic axis, "
-        "one panel for each scheme and one line for each way to split a batch.",
-    ),
-    Figure(
-        "modes",
-        draw_modes,
-        "Training and test mode",
-        "Left: test samples that are classified otherwise in training mode, in batches "
-        "of that size, than in test mode. Right: root mean square of the change of "
-        "outputs when others share the batch, relative to that of the outputs.",
-        "Line charts against batch size: share of predictions that differ between "
-        "training and test mode, and change of the outputs with the company.",
-    ),
-)
-
 EXPERIMENT = experiment.Experiment(
-    name="batch_independence",
-    title="What BatchNorm couples, and training without normalization does not",
+    __file__,
     settings=Settings,
     arms=arms,
     measure=measure,
     tables=tables,
     claims=claims,
-    figures=FIGURES,
-    method=METHOD,
+    figures={"splits": draw_splits, "modes": draw_modes},
 )
 
 if __name__ == "__main__":

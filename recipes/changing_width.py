@@ -30,7 +30,6 @@ from recipes.common.experiment.reading import select
 from recipes.common.experiment.settings import setting
 from recipes.common.experiment.tables import Table, format_percent
 from recipes.common.plotting import panels, style
-from recipes.common.plotting.figure import Figure
 from recipes.common.training import families
 from recipes.common.training.differences import Difference
 from recipes.common.training.initial import probe
@@ -311,58 +310,14 @@ def draw_training(results):
     return figure
 
 
-METHOD = """
-All networks have a stem, the same number of pre-activation blocks of two dense layers
-with He's initialization, and a head that starts at zero. Branches are scaled by
-1/sqrt(number of blocks), but for those that are concatenated: what is not added does
-not add up. Growth is the mean square of the activations at initialization, over the
-same training samples for every network.
-
-The prediction follows a unit through a block. Appended zeros leave the sum of squares
-and raise the number of units; a projection of variance v/(units) multiplies the mean
-square by v, 2 for He's initialization, which is meant for what a ReLU has halved, and
-1 for LeCun's; a branch adds 1/(number of blocks) of what it reads; concatenation
-averages over what was there and what is new, which have the same mean square.
-
-Accuracies are those after the last epoch, over networks and orders of samples that the
-seeds draw. A difference counts where it is twice its standard error. The ways differ in
-parameters: the table says by how much. With the defaults, all losses still fall after
-the last epoch, and the ways that leave larger activations have come further: part of
-what projections win is speed, not capacity.
-"""
-
-FIGURES = (
-    Figure(
-        "growth",
-        draw_growth,
-        "Width, and mean square at initialization",
-        "Left: width after every block. Right: mean square of the activations after "
-        "every block, mean and standard deviation over networks, with the closed form "
-        "dashed over it. Widths coincide where blocks grow alike.",
-        "Line charts against the block index: widths of five networks, and the mean "
-        "square of their activations on a logarithmic axis with predictions.",
-    ),
-    Figure(
-        "training",
-        draw_training,
-        "Training",
-        "Left: train loss after every epoch, mean over runs. Right: test accuracy "
-        "after the last epoch over the number of parameters, mean and standard error.",
-        "Line chart of the train loss against the epoch, and points of test accuracy "
-        "against the number of parameters, for five networks.",
-    ),
-)
-
 EXPERIMENT = experiment.Experiment(
-    name="changing_width",
-    title="The shortcut where the width changes",
+    __file__,
     settings=Settings,
     arms=arms,
     measure=measure,
     tables=tables,
     claims=claims,
-    figures=FIGURES,
-    method=METHOD,
+    figures={"growth": draw_growth, "training": draw_training},
 )
 
 if __name__ == "__main__":

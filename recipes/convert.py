@@ -19,7 +19,6 @@ from recipes.common.experiment import Claim
 from recipes.common.experiment import reading as read
 from recipes.common.experiment.settings import setting
 from recipes.common.experiment.tables import Table, format_number
-from recipes.common.plotting import figure as plots
 from recipes.common.plotting import panels, style
 from recipes.common.training import applications
 
@@ -229,29 +228,6 @@ def draw(results):
     return figure
 
 
-FIGURES = (
-    plots.Figure(
-        "signals",
-        draw,
-        "Signals before and after the conversion",
-        "Mean squares behind every residual block, or, in networks without, behind "
-        "every weight layer; at initialization, with the statistics of the batch. What "
-        "is exactly zero is not drawn: where the head starts at zero, so do gradients.",
-        "Two panels over the depth: activations and gradients of the model as it is, "
-        "with its normalization deleted and converted.",
-    ),
-)
-
-METHOD = """
-The model is measured as it is, with its normalization deleted and nothing in its place,
-and converted by `fixinit.convert`. Inputs are random, and standard normal where the
-network itself begins, behind layers that scale or standardize the data.
-
-Training shows that nothing overflows or stands still, and no more: random targets, one
-batch. A network that normalizes does it with the statistics of the batch.
-"""
-
-
 @dataclasses.dataclass(frozen=True)
 class Conversion(experiment.Experiment):
     """An experiment that also explains what it does, and leaves the model."""
@@ -269,15 +245,13 @@ class Conversion(experiment.Experiment):
 
 
 EXPERIMENT = Conversion(
-    name="convert",
-    title="A network without its normalization",
+    __file__,
     settings=Settings,
     arms=lambda settings: experiment.grid(version=tuple(VERSIONS)),
     measure=measure,
     tables=tables,
     claims=claims,
-    figures=FIGURES,
-    method=METHOD,
+    figures={"signals": draw},
 )
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from recipes.common.experiment import Claim
 from recipes.common.experiment.reading import number
 from recipes.common.experiment.settings import setting
 from recipes.common.experiment.tables import Table, format_number
-from recipes.common.plotting import figure as plots
 from recipes.common.plotting import panels, style
 from recipes.common.training import applications
 
@@ -282,38 +281,14 @@ def draw(results):
     return figure
 
 
-FIGURES = (
-    plots.Figure(
-        "last_block",
-        draw,
-        "Signals at the last block",
-        "Mean squares for standard normal inputs, with new weights. What is outside of "
-        f"the axis, from {SHOWN[0]:g} to {SHOWN[1]:g}, is drawn at its end.",
-        "One row for every network; markers for its versions on a logarithmic axis.",
-    ),
-)
-
-METHOD = """
-Every network is made with random weights at the smallest image size that it takes, with
-standard normal inputs behind the layers that scale or standardize the data. It is
-measured as it is, with its normalization deleted and nothing in its place, and
-converted by `fixinit.convert` with every scheme there is; always in training mode, so
-that what normalizes takes the statistics of the batch, and with the network's dropout.
-
-Where no block ends, a weight layer that holds its activation is measured behind it; the
-schemes that put something between the two, `fixup` and `batch_norm`, in front of it.
-"""
-
 EXPERIMENT = experiment.Experiment(
-    name="converted_applications",
-    title="All of keras.applications without normalization",
+    __file__,
     settings=Settings,
     arms=lambda settings: experiment.grid(model=settings.models),
     measure=measure,
     tables=tables,
     claims=claims,
-    figures=FIGURES,
-    method=METHOD,
+    figures={"last_block": draw},
 )
 
 if __name__ == "__main__":

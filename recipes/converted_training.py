@@ -18,7 +18,6 @@ from recipes.common.data.standard_inputs import as_read
 from recipes.common.experiment import Claim
 from recipes.common.experiment.settings import setting
 from recipes.common.experiment.tables import Table
-from recipes.common.plotting import figure as plots
 from recipes.common.plotting import panels, style
 from recipes.common.training import applications
 from recipes.common.training.differences import Difference
@@ -306,46 +305,14 @@ def draw(results):
     return figure
 
 
-FIGURES = (
-    plots.Figure(
-        "training",
-        draw,
-        "Test accuracy and time of a step",
-        "Points: seeds, at the rate that is best for the version.",
-        "Two panels with the networks side by side: accuracies of single seeds, and "
-        "bars for the time of a training step.",
-    ),
-)
-
-METHOD = """
-Networks with BatchNorm and random weights are trained as they are and converted by
-`fixinit.convert`: those of keras.applications on scikit-learn's handwritten digits,
-blown up to 32 x 32 pixels and three channels, and two on MNIST-1D: TimeSeriesResNet,
-the residual network for time series of Wang et al. (2017), and ResidualMLP, 74 dense
-layers of width 100. Images are moved by up to four pixels, other ones in each epoch.
-SGD with momentum 0.9, whose rate goes down epoch by epoch, on a line towards zero,
-and whose gradients are clipped at --clip_norm, those of scalars and of all others
-apart: without normalization, that is what allows rates at which both train well.
-Scalars train at a tenth of the rate. The two take turns, epoch by epoch, behind an
-epoch that is not counted, in which they are compiled. The first seed is trained at
-every rate; each version takes the rate that is best for it there, by the test
-samples, to the other seeds. The first seed counts too. Data are standardized where
-the network itself begins, behind layers that scale them.
-
-The moving averages of BatchNorm have a memory of 0.9 here, not Keras's 0.99, which
-would not settle in so few steps.
-"""
-
 EXPERIMENT = experiment.Experiment(
-    name="converted_training",
-    title="Training without normalization",
+    __file__,
     settings=Settings,
     arms=lambda settings: experiment.grid(model=settings.models),
     measure=measure,
     tables=tables,
     claims=claims,
-    figures=FIGURES,
-    method=METHOD,
+    figures={"training": draw},
 )
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from recipes.common.experiment import Claim
 from recipes.common.experiment import reading as read
 from recipes.common.experiment.settings import setting
 from recipes.common.experiment.tables import Table, format_percent
-from recipes.common.plotting import figure as plots
 from recipes.common.plotting import panels, style
 from recipes.common.training.shuffled import Shuffled
 
@@ -356,69 +355,14 @@ def _legend(figure, results):
     panels.legend_below(figure, handles)
 
 
-FIGURES = (
-    plots.Figure(
-        "stuck_units",
-        draw_depth,
-        "Units that are always on or always off, by depth",
-        "Share of the units that are on for all test inputs or for none of them, at "
-        "every activation. Left: as the networks start. Right: after training; "
-        "networks that diverged are left out. Dotted: without shortcuts. Curves of "
-        "networks that lose no unit lie on each other, at zero.",
-        "Curves over depth. With He initialization alone they rise towards one, more "
-        "slowly with shortcuts; BatchNorm, Fixup and looks-linear stay at zero.",
-    ),
-    plots.Figure(
-        "why_units_are_stuck",
-        draw_why,
-        "Why: all inputs become one",
-        "At initialization. Left: the cosine of the angle between two inputs, as the "
-        "activations read them, on average over all pairs; inside Fixup's branches, "
-        "at every second activation, it is near 1/pi, as behind any ReLU that reads "
-        "inputs at right angles. Right: on what share of "
-        "the inputs each unit of the last activation is on, units sorted; a step "
-        "from 0 to 100 % means that no unit tells inputs apart.",
-        "Left: cosines that rise to one with He initialization alone and stay near "
-        "zero otherwise. Right: a step for He alone, flat curves at one half for "
-        "the others.",
-    ),
-)
-
-METHOD = """
-The sign of what every ReLU reads is recorded for all test inputs. A unit that is on for
-all of them is linear on the data, one that is off for all of them computes nothing and
-gets no gradient. Of a CReLU, which passes the positive and the negative part on, a unit
-is counted once. At initialization BatchNorm normalizes with the statistics of the
-inputs that are measured, as it does in training; after training with its running
-averages.
-
-Why it happens: without normalization and shortcuts, an He-initialized ReLU layer maps
-the cosine c between two inputs to (sqrt(1 - c^2) + (pi - arccos c) c) / pi, whose only
-fixed point is 1. What reaches deep layers is nearly the same vector for all inputs, and
-its sign at a unit is a matter of that unit's weights alone. Shortcuts slow this down,
-since the input itself goes through. BatchNorm subtracts what the inputs have in common
-at every layer. Fixup's blocks start as the identity and looks-linear layers as linear
-maps that keep angles: with them, depth does nothing to the cosine.
-
-What training adds: BatchNorm without shortcuts pays for its units with gradients that
-grow from layer to layer towards the input (column "gradient"; Yang et al. 2019,
-arXiv 1902.08129, derive it). The first layers take steps far too large, and lose units
-for good; that network does not learn at this depth. Shortcuts cure it.
-
-The last look is after a short training at one learning rate for all, which is too large
-for some: it says what training does to the units, not which network is the better one.
-"""
-
 EXPERIMENT = experiment.Experiment(
-    name="dead_units",
-    title="Units that are always on or always off",
+    __file__,
     settings=Settings,
     arms=lambda settings: [{"network": network} for network in settings.networks],
     measure=measure,
     tables=tables,
     claims=claims,
-    figures=FIGURES,
-    method=METHOD,
+    figures={"stuck_units": draw_depth, "why_units_are_stuck": draw_why},
 )
 
 if __name__ == "__main__":

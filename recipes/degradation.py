@@ -16,25 +16,31 @@ Reference:
 import dataclasses
 
 import numpy as np
-from matplotlib.lines import Line2D
 
 from recipes.common import experiment
 from recipes.common.data import datasets
-from recipes.common.experiment import Claim
-from recipes.common.experiment.reading import select
-from recipes.common.experiment.settings import setting
-from recipes.common.experiment.tables import Table, format_percent
-from recipes.common.plotting import panels, style
-from recipes.common.plotting.figure import Figure
+from recipes.common.experiment import (
+    Table,
+    Verdict,
+    by,
+    format_percent,
+    select,
+    setting,
+)
+from recipes.common.plotting.curves import Curves, Line, Panel
+from recipes.common.plotting.variants import shades, variant
 from recipes.common.training import families
 from recipes.common.training.differences import Difference
 from recipes.common.training.runs import Runs
 
-# Arguments of the model, and how it is drawn.
 NETWORKS = {
-    "plain": ({"scheme": "batch_norm", "plain": True}, "Plain, BatchNorm", "#1a1a1a"),
-    "residual": ({"scheme": "batch_norm"}, "Residual, BatchNorm", "#3b2f9b"),
-    "fixup": ({"scheme": "fixup"}, "Residual, Fixup", "#c0242e"),
+    "plain": variant(
+        "Plain, BatchNorm", "#1a1a1a", marker="^", scheme="batch_norm", plain=True
+    ),
+    "residual": variant(
+        "Residual, BatchNorm", "#3b2f9b", "--", "s", scheme="batch_norm"
+    ),
+    "fixup": variant("Residual, Fixup", "#c0242e", "-", "o", scheme="fixup"),
 }
 # Points of training error that count as none.
 MARGIN = 3.0
@@ -78,7 +84,7 @@ def measure(settings, network, num_blocks):
             data,
             num_blocks,
             settings.units,
-            **NETWORKS[network][0],
+            **NETWORKS[network].options,
             seed=seed,
             stacked=num_blocks > 1,
         )
@@ -117,33 +123,22 @@ def last(arm, name):
 
 
 def tables(results):
-    rows = []
-    for arm in results["arms"]:
-        reached = arm["epochs_to_target"]
-        rows.append(
-            (
-                NETWORKS[arm["network"]][1],
-                layers(arm["num_blocks"]),
-                arm["parameters"],
-                *(
-                    format_percent(last(arm, name).mean() / 100, _std(arm, name))
-                    for name in ("train_errors", "test_errors")
-                ),
-                ", ".join("–" if epoch is None else str(epoch) for epoch in reached),
-            )
+    rows = [
+        (
+            NETWORKS[arm["network"]].label,
+            layers(arm["num_blocks"]),
+            arm["parameters"],
+            *(
+                format_percent(x.mean() / 100, x.std(ddof=1) / 100)
+                for x in (last(arm, "train_errors"), last(arm, "test_errors"))
+            ),
+            ", ".join(str(epoch or "–") for epoch in arm["epochs_to_target"]),
         )
-    target = results["config"]["target"]
+        for arm in results["arms"]
+    ]
     columns = ("network", "layers", "parameters", "train error (%)", "test error (%)")
-    columns += (f"epochs to {100 * target:.0f} %",)
-    note = (
-        "Errors: mean and standard deviation over runs. Epochs: of every run, until "
-        "its training error was that of the target; a dash where it was not."
-    )
-    return [Table("Errors after the last epoch", columns, rows, note)]
-
-
-def _std(arm, name):
-    return last(arm, name).std(ddof=1) / 100
+    columns += (f"epochs to {100 * results['config']['target']:.0f} %",)
+    return [Table("errors", columns, rows)]
 
 
 def deeper_minus_shallower(results, network):
@@ -155,152 +150,58 @@ def deeper_minus_shallower(results, network):
 
 
 def claims(results):
-    plain, residual, fixup = (
-        deeper_minus_shallower(results, name) for name in ("plain", "residual", "fixup")
-    )
-    deepest = layers(max(results["config"]["num_blocks"]))
-    (deep_plain,), (deep_residual,) = (
-        select(results, network=n, num_blocks=max(results["config"]["num_blocks"]))
-        for n in ("plain", "residual")
-    )
-    gap = Difference.of(*(last(a, "test_errors") for a in (deep_plain, deep_residual)))
-    compared = "points of training error against the best shallower one"
+    deepest = max(results["config"]["num_blocks"])
+    more = {name: deeper_minus_shallower(results, name) for name in NETWORKS}
+    test = {
+        name: last(arm, "test_errors")
+        for name, arm in by(results, "network", num_blocks=deepest).items()
+    }
+    gap = Difference.of(test["plain"], test["residual"])
+    numbers = {"more": more, "layers": layers(deepest), "margin": MARGIN, "gap": gap}
     return [
-        Claim(
-            "Deeper plain networks have a higher training error: what is worse is not "
-            "generalization but optimization.",
-            plain.is_positive,
-            f"{plain:+.1f} {compared}, with {deepest} layers",
-        ),
-        Claim(
-            "With BatchNorm, deeper residual networks have no higher training error, "
-            f"to within {MARGIN:g} points.",
-            residual.is_below(MARGIN),
-            f"{residual:+.1f} {compared}",
-        ),
-        Claim(
-            "Without normalization, with Fixup, deeper residual networks have no "
-            f"higher training error, to within {MARGIN:g} points.",
-            fixup.is_below(MARGIN),
-            f"{fixup:+.1f} {compared}",
-        ),
-        Claim(
-            "At the greatest depth, shortcuts lower the test error.",
-            gap.is_positive,
-            f"by {gap:.1f} points at {deepest} layers",
-        ),
+        Verdict("plain_degrades", more["plain"].is_positive, **numbers),
+        Verdict("batch_norm_does_not", more["residual"].is_below(MARGIN), **numbers),
+        Verdict("fixup_does_not", more["fixup"].is_below(MARGIN), **numbers),
+        Verdict("shortcuts_lower_test_error", gap.is_positive, **numbers),
     ]
 
 
-def draw_curves(results):
-    figure, axes = style.new_figure(1, len(NETWORKS), row_height=3.2, sharey=True)
-    depths = sorted({arm["num_blocks"] for arm in results["arms"]})
-    for axis, (network, (_, title, color)) in zip(
-        axes[0], NETWORKS.items(), strict=True
-    ):
-        for index, arm in enumerate(select(results, network=network)):
-            for name, linestyle in (("train_errors", "--"), ("test_errors", "-")):
-                mean = 100 * np.mean(arm[name], axis=0)
-                width = _width(index, depths)
-                epochs = np.arange(1, len(mean) + 1)
-                axis.plot(epochs, mean, linestyle, color=color, lw=width, alpha=0.85)
-        axis.set_title(title)
-        axis.set_xlabel("epoch")
-    axes[0, 0].set_ylabel("error (%)")
-    handles = [
-        Line2D(
-            [], [], color=style.INK, lw=_width(i, depths), label=f"{layers(d)} layers"
-        )
-        for i, d in enumerate(depths)
-    ]
-    handles.append(Line2D([], [], color=style.INK, ls="--", lw=1.2, label="training"))
-    handles.append(Line2D([], [], color=style.INK, lw=1.2, label="test"))
-    panels.legend_below(figure, handles)
-    return figure
+def error_over_depth(name, title):
+    line = Line(lambda arm: last(arm, name), x=lambda arm: layers(arm["num_blocks"]))
+    axes = {"title": title, "xlabel": "weight layers", "ylabel": "error (%)"}
+    return Panel(line, axes | {"xscale": "log2"})
 
 
-def _label(num_blocks):
-    return f"{layers(num_blocks)} layers"
+def percent(name):
+    return lambda arm: (100 * np.mean(arm[name], axis=0)).tolist()
 
 
-def _width(index, depths):
-    return 0.8 + 1.8 * index / (len(depths) - 1)
-
-
-def draw_depth(results):
-    figure, axes = style.new_figure(1, 2, row_height=3.2, sharey=True)
-    for axis, name in zip(axes[0], ("train_errors", "test_errors"), strict=True):
-        for network, (_, label, color) in NETWORKS.items():
-            found = select(results, network=network)
-            values = [last(arm, name) for arm in found]
-            axis.errorbar(
-                [layers(arm["num_blocks"]) for arm in found],
-                [x.mean() for x in values],
-                [x.std(ddof=1) for x in values],
-                color=color,
-                marker="o",
-                capsize=3,
-                label=label,
-            )
-        axis.set_xscale("log", base=2)
-        ticks = [layers(arm["num_blocks"]) for arm in found]
-        axis.set_xticks(ticks, ticks)
-        axis.minorticks_off()
-        axis.set_xlabel("weight layers")
-    axes[0, 0].set_ylabel("training error (%)")
-    axes[0, 1].set_ylabel("test error (%)")
-    panels.legend_below(figure, axes[0, 0].get_legend_handles_labels()[0])
-    return figure
-
-
-METHOD = """
-Plain networks are residual ones without their shortcuts, layer by layer the same. As in
-He et al. (2016), both have BatchNorm in front of every activation, so that activations
-and gradients neither vanish nor explode at initialization. Fixup stands beside them, as
-a residual network without normalization. All are trained alike, with momentum 0.9 and
-a constant rate.
-
-The training error is that of the last epoch while it went on, in training mode; the
-test error is in test mode. The claims compare the deepest network with the best of the
-shallower ones; a difference counts where it is twice its standard error over runs.
-
-With BatchNorm, what falls with depth is the rate that a residual network bears. With
-the default rate of 0.05, 98 layers have a higher training error than 10; with
---learning_rate=0.02 it is 41.4 ± 0.6 % against 40.3 ± 2.4 %, and with 0.01 45.7 ± 0.5 %
-against 47.2 ± 2.5 %: no degradation, but slower training in as many epochs.
-"""
-
-FIGURES = (
-    Figure(
-        "depth",
-        draw_depth,
-        "Error over depth",
-        "Training and test error after the last epoch, mean and standard deviation "
-        "over runs.",
-        "Line charts of training error and of test error against the number of "
-        "weight layers, for plain and residual networks.",
+FIGURES = {
+    "depth": Curves(
+        (
+            error_over_depth("train_errors", "training"),
+            error_over_depth("test_errors", "test"),
+        ),
+        "network",
+        NETWORKS,
     ),
-    Figure(
-        "curves",
-        draw_curves,
-        "Training",
-        "Training error (dashed) and test error after every epoch, mean over runs; the "
-        "deeper the network, the thicker the line.",
-        "Line charts of errors against epochs, one panel for each kind of network and "
-        "two lines for each depth.",
+    "curves": Curves(
+        Panel(
+            (
+                Line(percent("train_errors"), None, "training", {"linestyle": "--"}, 1),
+                Line(percent("test_errors"), None, "test", first=1),
+            ),
+            {"xlabel": "epoch", "ylabel": "error (%)"},
+        ),
+        "num_blocks",
+        lambda depths: shades(depths, lambda depth: f"{layers(depth)} layers"),
+        facet="network",
+        facet_title=NETWORKS,
     ),
-)
+}
 
 EXPERIMENT = experiment.Experiment(
-    name="degradation",
-    title="Degradation: plain and residual networks at growing depth",
-    settings=Settings,
-    arms=arms,
-    measure=measure,
-    tables=tables,
-    claims=claims,
-    figures=FIGURES,
-    method=METHOD,
+    __file__, Settings, arms, measure, claims, tables, FIGURES
 )
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from recipes.common.data import datasets
 from recipes.common.experiment import Claim
 from recipes.common.experiment.settings import setting
 from recipes.common.experiment.tables import Table, format_percent
-from recipes.common.plotting import figure as plots
 from recipes.common.plotting import panels, style
 from recipes.common.training.shuffled import Shuffled
 
@@ -355,70 +354,14 @@ def _legend(figure, results, lines, others=()):
     panels.legend_below(figure, [*handles, *others])
 
 
-FIGURES = (
-    plots.Figure(
-        "doubling",
-        draw_doubling,
-        "What doubling the depth does to the function",
-        "Standard deviation of the change of the logits over that of the logits, on "
-        "test inputs. Left: when the depth is doubled, over the depth. A line that "
-        "falls like 1/L (thin dashes) is that of a differential equation. Right: when "
-        "the deepest "
-        "trained network is made deeper still.",
-        "Left: a falling line for steps of 1/L with smooth weights, lines that do not "
-        "fall for the others. Right: two flat lines, and a rising one for 1/√L.",
-    ),
-    plots.Figure(
-        "accuracy_and_roughness",
-        draw_accuracy,
-        "Accuracy before and after, and how smooth the weights are",
-        "Left: accuracy on the test set, as trained and with doubled depth. Right: "
-        "how much the weights of neighbouring blocks differ, relative to their size; "
-        "1.41 if they are independent.",
-        "Left: pairs of lines that coincide for smooth weights and lie apart for the "
-        "others. Right: a falling line for smooth weights, two at 1.4.",
-    ),
-)
-
-METHOD = """
-Residual networks x + h F(x) with two layers in F are trained at several depths L. Then
-their depth is multiplied: block l of L stands for the time (l + 1/2) / L, the new
-blocks' weights are interpolated linearly between the old ones, and the step becomes
-that of the new depth. If the network is a discretized differential equation
-x' = F(x, t), it should hardly notice: Euler's method errs by O(1/L).
-
-With h = 1/L and a smooth start, every kernel turns from one random matrix to another
-with depth, cos(t) A + sin(t) B, which has the variance of He initialization everywhere.
-An independent start is the usual one, one draw per block. With h = 1/√L the sum of L
-independent branches has a variance that does not depend on L: what tends to a
-stochastic differential equation, not to an ordinary one.
-
-Why 1/L alone is not enough: before training the change does fall, like 1/√L, because
-the sum of L independent branches over L does. Training adds to each block a change that
-is computed through the block's own random weights, so that neighbours learn different
-things too: the learned part is as rough as the start. Averaged with its neighbour's, a
-block is neither of the two, and the part of the function that was learned, which does
-not shrink with L, is lost in the blocks between. Only from smooth weights does gradient
-descent lead to a smooth solution (Cohen et al. 2021, arXiv 2105.12245; Marion et al.
-2023, arXiv 2309.01213). Made deeper again and again, both networks with 1/L come to
-rest nevertheless, since the interpolated weights are a fixed function of time. With
-1/√L the interpolated weights, which are now smooth, add up coherently, and the more of
-them there are the larger is the sum.
-
-Adam is used because its steps do not depend on the size of the gradient, which is
-proportional to h.
-"""
-
 EXPERIMENT = experiment.Experiment(
-    name="depth_as_time",
-    title="Depth as time",
+    __file__,
     settings=Settings,
     arms=lambda settings: experiment.grid(start=settings.starts, depth=settings.depths),
     measure=measure,
     tables=tables,
     claims=claims,
-    figures=FIGURES,
-    method=METHOD,
+    figures={"doubling": draw_doubling, "accuracy_and_roughness": draw_accuracy},
 )
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ from recipes.common.experiment import Claim
 from recipes.common.experiment.settings import setting
 from recipes.common.experiment.tables import Table, format_number
 from recipes.common.plotting import panels, style
-from recipes.common.plotting.figure import Figure
 from recipes.common.training import families, initial
 from recipes.common.training.runs import Runs
 
@@ -314,66 +313,14 @@ def draw_gradient(results):
     return figure
 
 
-METHOD = """
-Block l puts out the sum y of its shortcut and its branch F. Its share is Cov(F, y) /
-Var(y), over 250 training samples, averaged over channels; that of the shortcut is the
-rest. Where the two are uncorrelated, it is Var(F) / Var(y), and under BatchNorm every
-branch has the same variance, so that 1 / share grows by one with every block. The
-book's 1/(l + 1) takes the first block's input to be as large as a branch. Here it is
-larger: its stem has twice the variance of the data by He initialization, and ReLU gives
-a branch a mean, the same for every sample, which is no variance: 1 - 1/pi of its second
-moment is left.
-
-The effective depth is the sum of the shares over all blocks: the mean number of
-branches on a path, if every block sends a signal through its branch with a probability
-of its share. By gradient, the share of block l is the part of the gradient at the first
-block, projected on the whole, that is missing if branch l passes none back. It is
-larger than by variance: going back, the second normalization of a branch divides by the
-standard deviation of what its ReLU has left, and not by the root of the second moment.
-
-Without normalization, ReLU's means add up along the shortcut. The first scaled block
-has (1 - 1/pi)^2 of the share 1/(L + 1) that second moments give, as each of its two
-ReLUs takes that part of the variance; later blocks have more, as units whose mean is
-large are on or off for all samples, and take nothing.
-
-The networks are pre-activation residual MLPs, two dense layers in a branch, trained
-with SGD, momentum 0.9 and a constant learning rate. BatchNorm runs with the statistics
-of the batch.
-"""
-
 EXPERIMENT = experiment.Experiment(
-    name="effective_depth",
-    title="How deep a residual network is in effect",
+    __file__,
     settings=Settings,
     arms=arms,
     measure=measure,
     tables=tables,
     claims=claims,
-    figures=(
-        Figure(
-            "shares",
-            draw_shares,
-            "Under BatchNorm a block counts less the later it comes",
-            "Share of every block in the variance that it puts out, before and after "
-            "training. Lines are means over runs, bands reach from the lowest to the "
-            "highest. Thin dashes: 1/(l + c), with c from a fit. Star: the last block "
-            "with gamma = 2, and what is expected of it.",
-            "Three panels over the index of a block. BatchNorm: shares fall as one "
-            "over the index, before and after training. Fixup: zero before training, "
-            "small after it. Scaled residual: a nearly level line.",
-        ),
-        Figure(
-            "gradient_shares",
-            draw_gradient,
-            "What passes back through every branch, after training",
-            "Part of the gradient at the first block that is missing if the branch of "
-            "this block passes none back. Lines are means over runs, bands reach from "
-            "the lowest to the highest.",
-            "One curve for every scheme over the index of a block: the share of the "
-            "gradient that comes through its branch.",
-        ),
-    ),
-    method=METHOD,
+    figures={"shares": draw_shares, "gradient_shares": draw_gradient},
 )
 
 if __name__ == "__main__":

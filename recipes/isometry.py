@@ -18,7 +18,6 @@ from recipes.common.experiment import reading as read
 from recipes.common.experiment.settings import setting
 from recipes.common.experiment.tables import Table
 from recipes.common.plotting import panels, style
-from recipes.common.plotting.figure import Figure
 
 LABELS = {
     "he_relu": "Gaussian, ReLU (He)",
@@ -383,59 +382,14 @@ def draw_edge(results):
     return figure
 
 
-METHOD = """
-The Jacobian of a network's outputs by its inputs, without stem and head, at inputs of
-Gaussian noise, and all its singular values (fixinit.diagnostics.jacobian_spectrum).
-Where all of them are 1, every change of the input and every gradient keeps its length:
-dynamical isometry (Pennington et al. 2017, Xiao et al. 2018).
-
-Dense networks are as wide as --units says; convolutional ones have an eighth as many
-channels on 8 positions, so that their Jacobians are of the same size. Inputs of tanh
-networks have a standard deviation of 0.1, where tanh is nearly linear: there the edge
-of chaos is at a weight variance of 1, and biases are zero. Deep tanh networks shrink
-what goes through them, the more the larger it is; with larger inputs the spectrum of
-the first layers is wider. ReLU networks have no such choice: half of a ReLU layer's
-derivatives are 0, whatever the size of the input, so that a Jacobian of orthogonal
-matrices loses half of its rank in the first layer and ever more of it later.
-
-Edge of chaos: q* is the fixed point of the variance of pre-activations, and chi_1 =
-weight variance x E[tanh'(sqrt(q*) z)^2] the growth of a gradient's mean square in a
-layer, both in closed form (fixinit.theory). Measured: the mean square of
-the singular values of 8 layers, to the power 1/8, at inputs that have the variance of
-the fixed point.
-"""
-
 EXPERIMENT = experiment.Experiment(
-    name="isometry",
-    title="Isometry: the singular values of the Jacobian with depth",
+    __file__,
     settings=Settings,
     arms=arms,
     measure=measure,
     tables=tables,
     claims=claims,
-    figures=(
-        Figure(
-            "spectra",
-            draw_spectra,
-            "Singular values with depth",
-            "All singular values of the Jacobian (light), the middle 80 % (dark) and "
-            "the median (line), by depth. Dotted: 1, where lengths are kept. Values "
-            "below 1e-12, or below the rounding of the largest, are drawn there.",
-            "Bands of singular values by depth: those of He and orthogonal ReLU "
-            "networks fall towards zero, those of orthogonal tanh, looks-linear and "
-            "Fixup networks stay at one.",
-        ),
-        Figure(
-            "edge_of_chaos",
-            draw_edge,
-            "The edge of chaos of tanh networks",
-            "Predicted edge (line) and measured growth of a gradient's mean square per "
-            "layer (numbers, colors): below 1 on the left of it, above 1 on the right.",
-            "A curve rising to the right in the plane of weight and bias variance; "
-            "measured growth is below one on its left and above one on its right.",
-        ),
-    ),
-    method=METHOD,
+    figures={"spectra": draw_spectra, "edge_of_chaos": draw_edge},
 )
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from recipes.common.experiment import reading as read
 from recipes.common.experiment.settings import setting
 from recipes.common.experiment.tables import Table
 from recipes.common.plotting import style
-from recipes.common.plotting.figure import Figure
 
 # Scheme, and whether shortcuts are left out.
 KINDS = {
@@ -342,67 +341,14 @@ def draw_steep(results):
     return draw(results, "steep_losses", "sharpest direction")
 
 
-METHOD = """
-Residual MLPs on MNIST-1D, and the same without shortcuts ("plain"), trained by SGD with
-momentum; then the training loss of some samples on a plane through the trained weights
-in two random, filter-normalized directions (fixinit.diagnostics.loss_surface, after Li
-et al. 2018). Coordinate 1 changes every filter by its own norm. BatchNorm uses its
-running statistics, as Li et al. do.
-
-"Plain" without normalization starts with He initialization. Where it does not train,
-its loss is that of a guess, and the slice shows a plateau.
-
-The sharpest direction is the Hessian's eigenvector with the largest eigenvalue in
-magnitude, found by 15 steps of power iteration on differences of gradients. Random
-directions of so many dimensions see the mean of all eigenvalues, which is close to 0,
-as most are: a slice says next to nothing about the few that limit the learning rate.
-In the second figure the sharpest direction, as long as the random one, takes the place
-of the first of them.
-
-Fixup's wide basins say less than they seem to. Its last kernels of every branch start
-at zero and stay small, a filter moves in proportion to its norm, and scalars do not
-move: in relative terms the slice leaves the branches nearly alone.
-
-A slice is a plane in a space of ten thousands of dimensions, and the way that training
-has taken is in other dimensions. Its picture also depends on choices: on the length of
-directions, and on BatchNorm's statistics. With running statistics, changed weights meet
-the means and variances of the old ones; with those of the batch, the network adapts, as
-it would in training.
-"""
-
 EXPERIMENT = experiment.Experiment(
-    name="loss_surface",
-    title="Slices of the loss",
+    __file__,
     settings=Settings,
     arms=arms,
     measure=measure,
     tables=tables,
     claims=claims,
-    figures=(
-        Figure(
-            "slices",
-            draw_random,
-            "Slices in random directions",
-            "Training loss around the trained network (cross) in two random "
-            "filter-normalized directions, by depth: 1 is as far as the filters are "
-            "long. Inside the white line, the network is better than a guess; colors "
-            "end at twice that loss.",
-            "Contour maps of the loss: networks with shortcuts have round basins at "
-            "every depth, those without have jagged ones or none when deep.",
-        ),
-        Figure(
-            "sharpest",
-            draw_steep,
-            "Slices through the sharpest direction",
-            "The same, but left to right is the direction in which the loss curves "
-            "most, with the length of the random direction that it replaces. Where the "
-            "basin is narrower than the distance of two points, its shape is that of "
-            "the interpolation between them.",
-            "Contour maps of the loss that are narrow from left to right: the sharpest "
-            "direction leaves the basin much sooner than a random one.",
-        ),
-    ),
-    method=METHOD,
+    figures={"slices": draw_random, "sharpest": draw_steep},
 )
 
 if __name__ == "__main__":

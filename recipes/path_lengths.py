@@ -32,7 +32,6 @@ from recipes.common.experiment.reading import select
 from recipes.common.experiment.settings import setting
 from recipes.common.experiment.tables import Table, format_number, format_percent
 from recipes.common.plotting import panels, style
-from recipes.common.plotting.figure import Figure
 from recipes.common.training import families, initial
 from recipes.common.training.runs import Runs
 
@@ -319,69 +318,14 @@ def draw_norms(results):
     return figure
 
 
-METHOD = """
-A block passes its input on through its shortcut and through its branch, so that n
-blocks make 2^n paths. The network of 4 blocks has the branch of every block open or
-closed in the backward pass, in all 16 ways; the gradients are compared with each other
-and with the network's own.
-
-The deep networks are pre-activation residual MLPs, two dense layers in a branch,
-trained with SGD, momentum 0.9 and a constant learning rate. All gradients are those of
-the cross-entropy of 250 training samples at the input of the first block, in inference
-mode.
-
-Sampled, after Veit et al.: the forward pass is the whole network's; in the backward
-pass k random blocks let the gradient through their branch only and all others through
-their shortcut only. Every sample goes its own path. The mean norm times the number of
-such paths is what the protocol takes for their total. That would be so if all of them
-pointed the same way. Where they do not, the sum of n-over-k vectors is much shorter
-than the sum of their lengths, the more so the more there are: sampling overrates long
-paths. If the norm falls by a factor r with every branch, the protocol finds lengths of
-n r / (1 + r) in the mean; if the paths were uncorrelated, so that squares add up, it
-would be n r^2 / (1 + r^2). The exact mean lies between the two.
-
-Exactly: with t times the gradient through every branch, the network's gradient is a
-polynomial in t, whose coefficient at t^k is the sum of all paths through k branches,
-with their signs. It is measured at n + 1 points of the complex unit circle, and a
-Fourier transform gives the coefficients. The share of a length is the projection of its
-coefficient on the whole gradient: all shares add up to 1, and their mean length is the
-number of branches that the gradient really comes through.
-"""
-
 EXPERIMENT = experiment.Experiment(
-    name="path_lengths",
-    title="Which paths carry the gradient of a residual network",
+    __file__,
     settings=Settings,
     arms=arms,
     measure=measure,
     tables=tables,
     claims=claims,
-    figures=(
-        Figure(
-            "shares",
-            draw_shares,
-            "Short paths carry the gradient, and shorter ones than norms suggest",
-            "Grey area: the part of all paths that has this many branches, a binomial "
-            "distribution. Dashed: the share of the gradient by the norms of sampled "
-            "paths times their number. Solid: the exact share of all paths of that "
-            "length. Lines are means over runs, bands reach from the lowest to the "
-            "highest. The shaded strip is that of Veit et al., 5 to 17 of 54.",
-            "Three curves over the number of branches on a path, for every scheme: a "
-            "bell around half of the blocks for the number of paths, and further left "
-            "those of the gradient, the exact one leftmost.",
-        ),
-        Figure(
-            "norms",
-            draw_norms,
-            "One more branch on a path divides its gradient",
-            "Mean norm of the gradient that a single path brings to the first block, "
-            "for one sample. Lines are means over runs, bands reach from the lowest to "
-            "the highest; they end where norms underflow float32.",
-            "Straight lines that fall on a logarithmic axis: the gradient of a single "
-            "path over the number of branches on it, one line for every scheme.",
-        ),
-    ),
-    method=METHOD,
+    figures={"shares": draw_shares, "norms": draw_norms},
 )
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from recipes.common.experiment import reading as read
 from recipes.common.experiment.settings import setting
 from recipes.common.experiment.tables import Table
 from recipes.common.plotting import style
-from recipes.common.plotting.figure import Figure
 
 NUM_INPUTS = 256
 NUM_LAGS = 15
@@ -386,71 +385,14 @@ def draw_autocorrelations(results):
     return figure
 
 
-METHOD = """
-Networks from one number to one number, with ReLUs, 200 units a layer and 256 inputs
-evenly spaced in [-2, 2), as in Balduzzi et al. (2017); for every one the derivative
-dy/dx at all inputs. Kernels have He's variance 2 / fan-in, biases the same; "Glorot" is
-what notebook 11.1 of Understanding Deep Learning draws: kernels and biases of variance
-1 / width, without normalization. BatchNorm takes mean and variance over the 256 inputs,
-in front of every activation but that of the first layer; the derivative holds them
-fixed, as at test time. The autocorrelation is that of the gradient minus its mean.
-
-What the notebook lacks is normalization. A deep ReLU network without it maps all inputs
-to nearly the same direction (the correlation of the representations tends to 1), so
-that nearly the same units are active at all of them, no kink of the function lies
-between two inputs, and the gradient hardly changes. Normalization removes what is
-common to all inputs in every layer: what distinguishes them is all that is left, every
-unit is active at half of the inputs, and two inputs share few of the paths through the
-network. The theorem of Balduzzi et al. assumes just that: units that are active half of
-the time and co-active a quarter of the time. Without removing the mean of the gradient,
-as in the notebook, the autocorrelation of networks that do not shatter is higher still.
-
-It is the mean that matters. Without it, nothing is left that all inputs have in common.
-Dividing by the standard deviation alone leaves the common part in place, the same units
-active, and gradients as they are without normalization.
-
-Where the normalization stands matters as well. Behind the activation it meets units
-that are active at a few inputs only, whose variance is small, and divides by its root:
-the gradient becomes a few peaks ("peaks" in the table), which do not correlate with
-their neighbors, shortcuts or not.
-
-A looks-linear network is exactly linear at the start. Its gradient is the same for all
-inputs; the autocorrelation of a constant is 1 by definition here.
-"""
-
 EXPERIMENT = experiment.Experiment(
-    name="shattered_gradients",
-    title="Shattered gradients",
+    __file__,
     settings=Settings,
     arms=arms,
     measure=measure,
     tables=tables,
     claims=claims,
-    figures=(
-        Figure(
-            "gradients",
-            draw_gradients,
-            "The gradient at every input",
-            "dy/dx over the input for one network of each of six kinds, by number of "
-            "layers. A step is a ReLU that switches. Noise means that a step of "
-            "training that is good for one input says nothing about its neighbors. "
-            "With one layer there is nothing to normalize or to skip.",
-            "Panels of gradients over inputs: one layer gives a rough staircase; deep "
-            "feedforward networks with BatchNorm give noise, without it a rougher "
-            "staircase; looks-linear ones a constant.",
-        ),
-        Figure(
-            "autocorrelations",
-            draw_autocorrelations,
-            "Autocorrelation of the gradient",
-            "How alike the gradients at inputs some steps apart are, mean over nets. "
-            "Brown noise decays slowly from 1; white noise is 0 from lag 1 on. With "
-            "one layer all curves but that of looks-linear networks coincide.",
-            "Curves of autocorrelation by lag for 1, 24 and 50 layers; those of "
-            "feedforward networks with normalization drop to zero at once.",
-        ),
-    ),
-    method=METHOD,
+    figures={"gradients": draw_gradients, "autocorrelations": draw_autocorrelations},
 )
 
 if __name__ == "__main__":

@@ -29,7 +29,6 @@ from recipes.common.experiment import Claim
 from recipes.common.experiment.settings import setting
 from recipes.common.experiment.tables import Table
 from recipes.common.plotting import panels, style
-from recipes.common.plotting.figure import Figure
 from recipes.common.training import families
 from recipes.common.training.runs import Runs
 
@@ -282,55 +281,14 @@ def draw_rates(results):
     return figure
 
 
-METHOD = """
-All networks are dense and pre-activation: a stem, blocks of two layers, a head. Plain
-ones are the same without their shortcuts. Plain and residual ones have He's
-initialization and nothing else, so that the variance of the residual one doubles with
-every block while that of the plain one stays: what its shortcuts win for the gradient,
-they lose to the growth. Smaller rates do not help: where they do not diverge, they
-learn too little in these epochs. The book's statement is about networks that are kept
-from growing. Networks of all depths are trained alike, with momentum 0.9 and a constant
-rate; scalars of Fixup take a tenth of it.
-
-To train means here to learn anything at all in a few epochs: a training loss below 90 %
-of that of a guess. It says nothing about how good the network becomes. One seed is
-trained at every depth, and depths are known to the ratio of the search. Near its limit
-it is luck whether a network trains: with the defaults, the plain one of 66 layers just
-does, and that of 48 layers does not, at any rate.
-"""
-
-FIGURES = (
-    Figure(
-        "losses",
-        draw_losses,
-        "Training loss over depth",
-        "Training loss of the last epoch at the best of the learning rates. Dotted: "
-        "the loss of a guess; dashed: the bar below which a network trains. A cross: "
-        "it diverged at every rate.",
-        "Line chart of the training loss against the number of weight layers on a "
-        "logarithmic axis, one line for each kind of network.",
-    ),
-    Figure(
-        "rates",
-        draw_rates,
-        "Largest depth over the learning rate",
-        "The deepest network that trains at every rate, found by bisection. Points at "
-        "the top: the deepest that was tried. A missing point: none does.",
-        "Line chart of the largest number of layers against the learning rate, one "
-        "line for each kind of network.",
-    ),
-)
-
 EXPERIMENT = experiment.Experiment(
-    name="trainable_depth",
-    title="The largest depth that trains",
+    __file__,
     settings=Settings,
     arms=arms,
     measure=measure,
     tables=tables,
     claims=claims,
-    figures=FIGURES,
-    method=METHOD,
+    figures={"losses": draw_losses, "rates": draw_rates},
 )
 
 if __name__ == "__main__":

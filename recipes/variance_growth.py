@@ -15,7 +15,6 @@ from recipes.common.experiment import Claim
 from recipes.common.experiment import reading as read
 from recipes.common.experiment.settings import setting
 from recipes.common.experiment.tables import Table
-from recipes.common.plotting import figure as plots
 from recipes.common.plotting import panels, style
 
 FAMILIES = {"mlp": "fully connected", "convolutional": "convolutional"}
@@ -237,50 +236,8 @@ def _of(results, family):
     return [arm for arm in results["arms"] if arm["family"] == family]
 
 
-FIGURES = (
-    plots.Figure(
-        "variance_growth",
-        draw_growth,
-        "Mean square after every block, measured and predicted",
-        "Lines: mean over networks with weights of their own; bands, where they are "
-        "wide enough to be seen: lowest and highest. Dashed: the closed form. Fixup "
-        "starts lower in convolutional networks, as it draws the stem by its fan-out.",
-        "A straight line upwards for He initialization alone, a slowly rising curve "
-        "for BatchNorm, nearly flat lines for scaled residuals and Fixup. The dashed "
-        "predictions lie on the measured lines.",
-    ),
-)
-
-METHOD = """
-Networks of equal pre-activation blocks of two weight layers, fully connected and
-convolutional (3 x 3, on images of 8 x 8), are drawn several times and given standard
-normal inputs. After every block the mean square of the activations is measured, which
-estimates the variance over weights and inputs, and beside it the variance over batch
-and space. BatchNorm normalizes with the statistics of the batch, as in training.
-
-Why: a branch of He-initialized ReLU layers passes the variance v of its input on, so a
-block makes v + v of it. BatchNorm hands every branch a variance of 1: v + 1. A branch
-scaled by 1/sqrt(L) adds v/L, and (1 + 1/L)^L < e. Fixup's branches start at zero.
-
-In convolutional networks the padding with zeros takes something from every branch: at
-a border, three of nine weights see nothing; that is also why a block with BatchNorm
-adds less than one unit. Activations there are smaller, and so the
-factor is below two. The closed form of `fixinit.theory` follows the borders inwards
-from block to block, and says by how much.
-
-What the table calls error is large where growth is exponential: at finite width the
-factors of the blocks are random, and deviations of a percent multiply up over 64
-blocks. The closed form is that of infinite width, the mean over all networks; a typical
-network stays below that mean (Hanin and Nica, 2019, arXiv 1812.05994). Hence the last
-claim is about factors per block. In convolutional networks of 64 channels even these
-fall short by about 3 %: measured over 20 of 24 blocks, with six draws each, they were
-1.74 ± 0.05 with 64 channels, 1.77 ± 0.03 with 128 and 1.84 ± 0.01 with 256, where
-the closed form says 1.84.
-"""
-
 EXPERIMENT = experiment.Experiment(
-    name="variance_growth",
-    title="How activations grow with depth",
+    __file__,
     settings=Settings,
     arms=lambda settings: experiment.grid(
         family=settings.families, scheme=settings.schemes
@@ -288,8 +245,7 @@ EXPERIMENT = experiment.Experiment(
     measure=measure,
     tables=tables,
     claims=claims,
-    figures=FIGURES,
-    method=METHOD,
+    figures={"variance_growth": draw_growth},
 )
 
 if __name__ == "__main__":

@@ -330,53 +330,14 @@ def claim_noise_regularizes(found):
     )
 
 
-METHOD = """
-Residual networks of dense layers are trained on a small data set until the gap between
-training and test accuracy is wide, each with one way to regularize it; with more
---epochs it grows wider. All but those with BatchNorm are Fixup networks. Stochastic
-depth (Huang et al. 2016) drops a branch for a whole batch, ShakeDrop (Yamada et al.
-2019) multiplies it by a random number and its gradient by another one; the probability
-that a branch passes falls linearly with depth, as published. For Shake-Shake (Gastaldi
-2017) every branch becomes two of half the inner width, with the same number of weights;
-the same network without noise is its baseline. Weight decay is an L2 penalty on the
-kernels of the branches alone.
-
-BatchNorm's noise is taken apart at a constant batch size of 128: statistics are
-computed over 128, 32 or 8 samples of a batch (ghost batches, Hoffer et al. 2017), or
-set once, from the data before the first step, and then frozen: an affine map at every
-place where BatchNorm would stand, without any noise.
-
-Lesions (Veit et al. 2016): one block is taken out of the trained network, which then
-runs on without it; nothing is trained again. Noise: 16 samples are shown in 16 batches
-of which all other samples are drawn, in training mode; for BatchNorm all of their noise
-comes from the company that they are in.
-
-What does not come out as published, and why. The papers train for hundreds of epochs,
-Shake-Shake for 1,800, networks that have capacity to spare: here every way to disturb
-branches narrows the gap by holding the training accuracy down, and the test accuracy
-does not gain from it in so short a time. A network of 6 blocks is not one of 54: with
-BatchNorm each of its branches adds half of what its shortcut carries, and is missed;
-Fixup's branches stay small, and are not. The noise of a single block's BatchNorm does
-follow the root of the samples (--num_blocks=1, before training); that of many adds up
-to what is no small disturbance any more, and saturates. Training against more noise
-then makes a network less sensitive to it, so that trained networks differ by less
-still. Normalizing over 8 samples, the noise is so large that the network no longer fits
-its training set.
-
-The networks are small and the seeds are few: differences of a point between accuracies
-mean little, gaps and lesions of several points do.
-"""
-
 EXPERIMENT = experiment.Experiment(
-    name="regularizing_residuals",
-    title="What regularizes residual networks",
+    __file__,
     settings=Settings,
     arms=lambda settings: [{"way": way} for way in settings.ways],
     measure=measure,
     tables=tables,
     claims=claims,
     figures=FIGURES,
-    method=METHOD,
 )
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import numpy as np
 
 from recipes.common.plotting import panels, style
-from recipes.common.plotting.figure import Figure
 
 # name: (label, group)
 WAYS = {
@@ -134,34 +133,8 @@ def draw_decay_and_noise(results):
     return figure
 
 
-FIGURES = (
-    Figure(
-        "accuracies",
-        draw_accuracy,
-        "Accuracy on training and test set",
-        "Means over seeds; bars mark single seeds on the test set. The length of a "
-        "line is the gap between the sets.",
-        "One line for each way to train, from its test to its training accuracy.",
-    ),
-    Figure(
-        "lesions",
-        draw_lesions,
-        "Networks without one of their blocks",
-        "Left: test accuracy of the trained network when one block is removed; thin "
-        "lines are whole networks. Right: root mean square of what each branch adds, "
-        "over that of the shortcut.",
-        "Left: residual networks lose little, the one without shortcuts falls to "
-        "chance. Right: sizes of branches by block.",
-    ),
-    Figure(
-        "decay_and_noise",
-        draw_decay_and_noise,
-        "Weight decay on branches, and the noise of BatchNorm",
-        "Left: root mean square of what each branch adds over that of the shortcut, "
-        "by the weight decay of its kernels. Right: standard deviation of a sample's "
-        "logits over batches in training mode, over that of the logits, before and "
-        "after training.",
-        "Left: lines that lie the lower the stronger the decay. Right: a line that "
-        "falls with the number of samples, along a dotted one.",
-    ),
-)
+FIGURES = {
+    "accuracies": draw_accuracy,
+    "lesions": draw_lesions,
+    "decay_and_noise": draw_decay_and_noise,
+}

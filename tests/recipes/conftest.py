@@ -57,15 +57,14 @@ def check_experiment(tmp_path, monkeypatch, without_cost):
         _check_help(experiment)
 
         _leave_as_if_killed_in_last_arm(undisturbed, killed, content)
-        _run(_replaced(experiment, figures=()), killed, arguments)
+        _run(_replaced(experiment, figures={}), killed, arguments)
         assert without_cost(_arms(killed)) == without_cost(content["arms"])
 
         # A finished run is drawn again, and nothing is measured.
         (undisturbed / "report.html").unlink()
         # One figure says it as well as all.
-        again = _replaced(
-            experiment, measure=pytest.fail, figures=experiment.figures[:1]
-        )
+        first = dict([*experiment.figures.items()][:1])
+        again = _replaced(experiment, measure=pytest.fail, figures=first)
         _run(again, undisturbed, arguments)
         assert (undisturbed / "report.html").exists()
         assert results.load(undisturbed) == content
@@ -98,7 +97,7 @@ def _leave_as_if_killed_in_last_arm(undisturbed, killed, content):
 
 def _check_files(experiment, path, content):
     figures = {path.stem for path in path.glob("*.png")}
-    assert figures == {figure.name for figure in experiment.figures}
+    assert figures == set(experiment.figures)
     assert content["recipe"] == experiment.name
     assert len((path / "results.csv").read_text().splitlines()) > len(content["arms"])
     text = (path / "report.html").read_text()
@@ -110,7 +109,8 @@ def _check_files(experiment, path, content):
         assert html.escape(claim["text"]) in html.escape(html.unescape(text))
         # The number that says so.
         assert any(character.isdigit() for character in claim["evidence"])
-    for figure in experiment.figures:
+    for name, draw in experiment.figures.items():
+        figure = experiment.words.figure(name, draw, content)
         assert min(len(figure.caption), len(figure.alt)) > 40
 
 

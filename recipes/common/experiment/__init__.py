@@ -1,21 +1,22 @@
 """The frame of an experiment: settings, arms, measurements, claims, and a report."""
 
 from recipes.common.experiment.frame import (
-    Claim,
     Experiment,
     Settings,
-    format_claims,
     grid,
 )
-from recipes.common.experiment.reading import select
+from recipes.common.experiment.reading import by, select
 from recipes.common.experiment.settings import setting
 from recipes.common.experiment.tables import Table, format_number, format_percent
+from recipes.common.experiment.words import Claim, Verdict, format_claims
 
 __all__ = [
     "Claim",
     "Experiment",
     "Settings",
     "Table",
+    "Verdict",
+    "by",
     "format_claims",
     "format_number",
     "format_percent",

@@ -7,22 +7,19 @@ table, the figures and the report.
 
 import dataclasses
 import itertools
-import os
-import textwrap
+import pathlib
 import time
 from collections.abc import Callable
 
-# Before Keras is imported, and TensorFlow with it, which is talkative.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import keras
+from absl import app, flags
 
-import keras  # noqa: E402
-from absl import app, flags  # noqa: E402
-
-from recipes.common.experiment import command_line, report, settings  # noqa: E402
-from recipes.common.experiment.progress import Progress  # noqa: E402
-from recipes.common.experiment.results import Results  # noqa: E402
-from recipes.common.experiment.tables import format_number  # noqa: E402
-from recipes.common.plotting import figure as plots  # noqa: E402
+from recipes.common.experiment import command_line, report, settings
+from recipes.common.experiment.progress import Progress
+from recipes.common.experiment.results import Results
+from recipes.common.experiment.tables import format_number
+from recipes.common.experiment.words import Words, format_claims
+from recipes.common.plotting.figure import draw_all
 
 flags.disclaim_key_flags()
 
@@ -39,65 +36,52 @@ class Settings(settings.Settings):
 
 
 @dataclasses.dataclass(frozen=True)
-class Claim:
-    """A sentence that an experiment tests.
-
-    Attributes:
-        text: str. What is claimed, as one sentence.
-        held: bool. Whether it was so here.
-        evidence: str. The measured numbers that say so.
-    """
-
-    text: str
-    held: bool
-    evidence: str
-
-    def __post_init__(self):
-        # Comparisons of NumPy numbers give no `bool`, and JSON knows no other.
-        object.__setattr__(self, "held", bool(self.held))
-
-    @property
-    def verdict(self):
-        return "held" if self.held else "did not hold"
-
-
-@dataclasses.dataclass(frozen=True)
 class Experiment:
     """One experiment: a recipe ends with one, and starts it.
 
-        EXPERIMENT = Experiment("my_recipe", "Title", Settings, arms, measure, ...)
+        EXPERIMENT = Experiment(__file__, Settings, arms, measure, ...)
 
         if __name__ == "__main__":
             EXPERIMENT.start()
 
+    Its words stand beside it, in NAME.md, or in words.md of a package; `Words` says in
+    which form.
+
     Attributes:
-        name: str. The recipe's name: that of its module.
-        title: str. Title of the report.
+        file: str. Path of the recipe, which is named after its module or package.
         settings: Subclass of `Settings`, whose fields are the flags.
         arms: Callable `settings -> [{...}]`. The keyword arguments of `measure`, arm
             by arm: texts, numbers and booleans, together different for every arm.
         measure: Callable `(settings, **arm) -> {...}`. What one arm gives, as JSON
             holds it; NumPy arrays and numbers will do. It must depend on nothing else:
             global seeds are set before, and models are freed after every arm.
-        tables: Callable `results -> [Table]`, where `results` is the content of
+        claims: Callable `results -> [Verdict]`, where `results` is the content of
             results.json: `results["arms"]` are the arguments and measurements of all
-            arms (`select` picks some), `results["config"]` are
-            the flags.
-        claims: Callable `results -> [Claim]`. At least one, unless the flags leave
-            out what it needs.
-        figures: Instances of `recipes.common.plotting.figure.Figure`.
-        method: str. What was measured, and how: paragraphs with empty lines between.
+            arms (`select` picks some), `results["config"]` are the flags. At least
+            one, unless the flags leave out what it needs.
+        tables: Callable `results -> [Table]`.
+        figures: dict. By name, callables `results -> figure` such as `Curves`, which
+            return `None` where there is nothing to draw.
     """
 
-    name: str
-    title: str
+    file: str
     settings: type
     arms: Callable
     measure: Callable
-    tables: Callable
     claims: Callable
-    figures: tuple
-    method: str
+    tables: Callable
+    figures: dict
+
+    @property
+    def name(self):
+        path = pathlib.Path(self.file)
+        return path.parent.name if path.stem == "__main__" else path.stem
+
+    @property
+    def words(self):
+        path = pathlib.Path(self.file)
+        name = "words" if path.stem == "__main__" else path.stem
+        return Words(path.with_name(f"{name}.md"))
 
     def start(self):
         """Runs the recipe from the command line."""
@@ -146,11 +130,14 @@ class Experiment:
 
     def publish(self, results, arm_ids):
         """Writes results, figures and report, and prints tables and claims."""
-        content = results.content(self.title, arm_ids)
-        claims, tables = self.claims(content), self.tables(content)
+        words = self.words
+        content = results.content(words.title, arm_ids)
+        claims = [words.claim(verdict, content) for verdict in self.claims(content)]
+        tables = [words.table(table, content) for table in self.tables(content)]
+        figures = [words.figure(*item, content) for item in self.figures.items()]
         content["claims"] = [dataclasses.asdict(claim) for claim in claims]
         results.finish(content, _rows(content["arms"]))
-        drawn = plots.draw_all(self.figures, content, results.path)
+        drawn = draw_all(figures, content, results.path)
         path = report.write_report(
             "experiment.html",
             content,
@@ -158,7 +145,7 @@ class Experiment:
             results.path,
             claims=claims,
             tables=tables,
-            method=self.method.strip().split("\n\n"),
+            method=words.method(content),
         )
         for table in tables:
             print(f"\n{table.title}\n\n{table.text()}")
@@ -176,26 +163,6 @@ def grid(**values):
     """
     combinations = itertools.product(*values.values())
     return [dict(zip(values, chosen, strict=True)) for chosen in combinations]
-
-
-def format_claims(claims):
-    """Claims for a terminal, each with its verdict and evidence.
-
-    Example:
-
-    >>> print(format_claims([Claim("Depth doubles it.", True, "x1.98 per block")]))
-    HELD: Depth doubles it.
-        x1.98 per block
-    """
-    if not claims:
-        return "These flags leave out what the claims need."
-    lines = []
-    for claim in claims:
-        text = f"{claim.verdict.upper()}: {claim.text}"
-        lines += textwrap.wrap(text, 88, subsequent_indent="    ")
-        indent = {"initial_indent": "    ", "subsequent_indent": "    "}
-        lines += textwrap.wrap(claim.evidence, 88, **indent)
-    return "\n".join(lines)
 
 
 def _with_ids(arms):

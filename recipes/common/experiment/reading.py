@@ -47,6 +47,17 @@ def select(results, kind=None, scheme=None, depth=None, **others):
     ]
 
 
+def by(results, name, **wanted):
+    """The arms with these properties, by one of their arguments.
+
+    Example:
+
+    >>> by({"arms": [{"scheme": "fixup", "depth": 2}]}, "scheme", depth=2)
+    {'fixup': {'scheme': 'fixup', 'depth': 2}}
+    """
+    return {arm[name]: arm for arm in select(results, **wanted) if name in arm}
+
+
 def schemes(results, kind=None):
     """The schemes that have arms, in the order of the flag."""
     present = list(dict.fromkeys(arm["scheme"] for arm in select(results, kind)))

@@ -10,19 +10,23 @@ import numpy as np
 import pytest
 from absl import flags
 
-from recipes.common.experiment import Claim, Experiment, format_claims
-from recipes.common.experiment import Settings as BaseSettings
-from recipes.common.experiment import reading as arms
-from recipes.common.experiment.settings import setting
-from recipes.common.experiment.tables import Table
+from recipes.common import experiment
+from recipes.common.experiment import (
+    Claim,
+    Experiment,
+    Table,
+    Verdict,
+    format_claims,
+    select,
+    setting,
+)
 from recipes.common.plotting import style
-from recipes.common.plotting.figure import Figure
 
 HERE = pathlib.Path(__file__).parent
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(BaseSettings):
+class Settings(experiment.Settings):
     schemes: tuple[str, ...] = setting(("fixup", "rezero"), "Which schemes to compare.")
     depths: tuple[int, ...] = setting(
         (2, 4, 8), "Numbers of blocks to measure.", quick=(2,)
@@ -45,18 +49,18 @@ def measure(settings, scheme, depth):
 
 
 def claims(results):
-    values = [arm["value"] for arm in arms.select(results, scheme="fixup")]
+    values = [arm["value"] for arm in select(results, scheme="fixup")]
     if not values:
         return []
     return [
-        Claim("Values are positive.", min(values) > 0, f"least {min(values)}"),
-        Claim("Values are negative & small.", max(values) < 0, f"most {max(values)}"),
+        Verdict("positive", min(values) > 0, least=min(values)),
+        Verdict("negative", max(values) < 0, most=max(values)),
     ]
 
 
 def tables(results):
     rows = [(a["scheme"], a["depth"], a["value"]) for a in results["arms"]]
-    return [Table("Values", ("scheme", "blocks", "value"), rows, note="Made up.")]
+    return [Table("values", ("scheme", "blocks", "value"), rows)]
 
 
 def draw(results):
@@ -67,15 +71,13 @@ def draw(results):
 
 
 EXPERIMENT = Experiment(
-    name="made_up",
-    title="Made up",
-    settings=Settings,
-    arms=measure_arms,
-    measure=measure,
-    tables=tables,
-    claims=claims,
-    figures=(Figure("curves", draw, "Curves", "Caption. " * 9, "In words. " * 9),),
-    method="The first.\n\nThe second.",
+    str(HERE / "made_up.py"),
+    Settings,
+    measure_arms,
+    measure,
+    claims,
+    tables,
+    {"curves": draw},
 )
 
 
@@ -138,7 +140,7 @@ def test_report_shows_claims_tables_and_method(tmp_path):
     text = (tmp_path / "report.html").read_text()
     assert text.index("Did not hold") < text.index("Made up.") < text.index("<img")
     assert '<strong class="bad">Did not hold:</strong>' in text
-    assert "<p>The second.</p>" in text and "<h3>Values</h3>" in text
+    assert "<p>The second, with 1 depth.</p>" in text and "<h3>Values</h3>" in text
     command = "".join(text[text.index("<pre>") : text.index("</pre>")].split())
     assert "recipes.made_up" in command and "--depths=2<" in command
 
@@ -179,6 +181,21 @@ def test_arms_of_equal_arguments_are_refused(tmp_path):
     argv = flag_values(["made_up", f"--output_dir={tmp_path}"])
     with pytest.raises(SystemExit, match="Two arms"):
         twice.main(argv, flag_values)
+
+
+@pytest.mark.parametrize(
+    "heading, message",
+    [("### negative", "'### negative' with 2 paragraphs"), ("### curves", "Figures")],
+)
+def test_words_that_are_missing_are_named(tmp_path, heading, message):
+    text = (HERE / "made_up.md").read_text()
+    (tmp_path / "made_up.md").write_text(text.replace(heading, "### other"))
+    elsewhere = dataclasses.replace(EXPERIMENT, file=str(tmp_path / "made_up.py"))
+    flag_values = flags.FlagValues()
+    elsewhere.define_flags(flag_values)
+    argv = flag_values(["made_up", "--quick", f"--output_dir={tmp_path / 'out'}"])
+    with pytest.raises(ValueError, match=message):
+        elsewhere.main(argv, flag_values)
 
 
 def test_long_claims_are_wrapped():
