@@ -304,8 +304,7 @@ TWO_CPUS = """
         cpu, = tf.config.list_physical_devices("CPU")
         two = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(cpu, two)
-    from recipes.train import __main__ as program
-from recipes.train import run as train
+    from recipes.train.run import run
     from recipes.train.settings import Settings
     settings = Settings(dataset=sys.argv[1], model="residual_mlp", depth=4, epochs=2,
                         batch_size=16, scheme="unnormalized")
