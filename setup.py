@@ -37,8 +37,9 @@ setup(
     packages=find_packages(include=["fixinit", "fixinit.*"]),
     package_data={"fixinit": ["py.typed", "diagnostics/report/templates/*.html"]},
     install_requires=[
-        # MultiOptimizer and OptimizerMap came with Keras 3.15.
-        "keras>=3.15",
+        # MultiOptimizer and OptimizerMap came with Keras 3.15. The upper bound is what
+        # tests/test_keras_private.py has passed on.
+        "keras>=3.15,<3.16",
         "tensorflow>=2.16.1",
         "numpy>=1.26",
         "scipy>=1.11.1",

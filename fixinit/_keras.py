@@ -1,4 +1,9 @@
-"""Every private part of Keras that fixinit uses, each with the reason."""
+"""Every private part of Keras that fixinit uses, each with the reason.
+
+No other file reads an attribute of Keras that starts with an underscore or imports
+`keras.src`. `tests/test_keras_private.py` has one test for each function, which fails
+first when Keras moves what it reads; setup.py allows the versions that pass.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -73,3 +78,161 @@ def kept_masks(*tensors: Any) -> Iterator[None]:
     finally:
         for tensor, mask in zip(tensors, before, strict=True):
             set_mask(tensor, mask)
+
+
+# Layers
+
+
+def flatten_layers(
+    layer: keras.layers.Layer, include_self: bool = True
+) -> list[keras.layers.Layer]:
+    """A layer and all layers inside it, in Keras's order.
+
+    `keras.Model.layers` neither descends nor exists in other layers.
+    """
+    return layer._flatten_layers(include_self=include_self)
+
+
+def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layers that a layer holds directly, the input layers of models among them.
+
+    `keras.Sequential.layers` leaves its input layer out, which its config counts.
+    """
+    return layer._layers
+
+
+def own_state(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """The variables of a layer itself that calls may change.
+
+    `non_trainable_variables` adds those of the layers inside, and the weights of a
+    frozen layer.
+    """
+    return layer._non_trainable_variables
+
+
+def embedding_variable(layer: keras.layers.Embedding) -> keras.Variable:
+    """The variable of an `Embedding`.
+
+    Its property `embeddings` is a tensor under LoRA.
+    """
+    return layer._embeddings
+
+
+def initializer(variable: keras.Variable) -> Any:
+    """The initializer of a variable that is made in a `keras.StatelessScope`.
+
+    Keras keeps it until it draws the variable, for itself alone.
+    """
+    return variable._initializer
+
+
+def set_initializer(variable: keras.Variable, value: Any) -> None:
+    """Replaces the initializer of a variable that is not drawn yet."""
+    variable._initializer = value
+
+
+# Functional models
+
+
+def is_functional(layer: Any) -> bool:
+    """Whether Keras holds a graph of calls for a model.
+
+    Keras exports no class of functional models: `keras.Model` makes one.
+    """
+    return hasattr(layer, "_nodes_by_depth")
+
+
+def functional(model: keras.Sequential) -> keras.Model | None:
+    """The functional model that a built `keras.Sequential` makes of itself."""
+    return model._functional
+
+
+def calls(model: keras.Model) -> Iterator[Any]:
+    """Yields the calls of a functional model in an order in which they can be made.
+
+    A call is Keras's `Node`: `operation`, `arguments`, `input_tensors`, `outputs`,
+    `is_input`. Keras exports the operations of a model, and not their calls.
+    """
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        yield from model._nodes_by_depth[depth]
+
+
+def calls_of(layer: keras.Operation) -> list[Any]:
+    """All calls of a layer or operation, in whichever model.
+
+    Its public `input` and `output` are an error where there are several.
+    """
+    return layer._inbound_nodes
+
+
+def origin(tensor: keras.KerasTensor) -> tuple[keras.Operation, int, int]:
+    """What gives a symbolic tensor: `(operation, index of its call, of its output)`.
+
+    Keras exports no way back from tensors to operations.
+    """
+    operation, call, output = tensor._keras_history
+    return operation, call, output
+
+
+def input_structure(model: keras.Model) -> Any:
+    """The inputs of a functional model in the structure that it takes them in.
+
+    `keras.Model.inputs` is a flat list.
+    """
+    return model._inputs_struct
+
+
+def output_structure(model: keras.Model) -> Any:
+    """The outputs of a functional model in the structure that it gives them in."""
+    return model._outputs_struct
+
+
+# Training
+
+
+def compiled_loss(model: keras.Model) -> Any:
+    """What `compile` has made of a model's losses, `None` before.
+
+    `keras.Model.loss` is the argument of `compile`, equal for two calls of it.
+    """
+    return model._compile_loss
+
+
+def trained_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """The variables that an optimizer was built on.
+
+    Its public `variables` are its own state.
+    """
+    return optimizer._trainable_variables
+
+
+def is_excluded_from_decay(
+    optimizer: keras.optimizers.Optimizer, variable: keras.Variable
+) -> bool:
+    """Whether `exclude_from_weight_decay` names a variable.
+
+    An optimizer's config does not say so.
+    """
+    keys = getattr(optimizer, "_exclude_from_weight_decay", ())
+    pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+    if optimizer._var_key(variable) in keys:
+        return True
+    return bool(pattern and pattern.search(variable.name))
+
+
+def num_batches_seen(optimizer: keras.optimizers.Optimizer) -> keras.Variable:
+    """The count of all batches that an optimizer has seen.
+
+    Under gradient accumulation, its public `iterations` counts updates.
+    """
+    return optimizer._iterations
+
+
+def accumulated_gradients(
+    optimizer: keras.optimizers.Optimizer,
+) -> list[keras.Variable | None]:
+    """The sums of gradients under gradient accumulation, none without it.
+
+    Keras has no way to reset them.
+    """
+    return getattr(optimizer, "_accumulated_gradients", [])

@@ -2,6 +2,7 @@
 
 import keras
 
+from fixinit import _keras
 from fixinit.conversion import kinds
 from fixinit.graph.blocks import is_addition
 from fixinit.layers import facts_of
@@ -106,7 +107,7 @@ def _called_inside(plan):
     for call, _ in plan.graph.walk():
         layer = call.operation
         if isinstance(layer, keras.layers.Layer) and call.body is None:
-            inside = layer._flatten_layers(include_self=False)
+            inside = _keras.flatten_layers(layer, include_self=False)
             if any(id(x) in plan.times_called for x in inside):
                 yield call.name
 

@@ -4,6 +4,7 @@ import inspect
 
 import keras
 
+from fixinit import _keras
 from fixinit._validation import check_choice
 from fixinit.conversion import kinds
 from fixinit.graph.calls import no_graph
@@ -44,7 +45,7 @@ def check_graph(graph, keep):
 
 def _holds_lambda(operation):
     is_layer = isinstance(operation, keras.layers.Layer)
-    inside = operation._flatten_layers() if is_layer else ()
+    inside = _keras.flatten_layers(operation) if is_layer else ()
     return any(isinstance(layer, keras.layers.Lambda) for layer in inside)
 
 
@@ -74,7 +75,7 @@ def _hidden(call):
     if not is_layer or call.body is not None or kinds.is_normalization(layer):
         return []
     # A `SpectralNormalization` itself is taken off.
-    inside = kinds.unwrapped(layer)._flatten_layers()
+    inside = _keras.flatten_layers(kinds.unwrapped(layer))
     return [x.name for x in inside if _is_out_of_reach(x)]
 
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import tree
 
+from fixinit import _keras
 from fixinit.conversion import kinds
 from fixinit.conversion.kernels import TRANSPOSED
 from fixinit.conversion.rewrite import (
@@ -205,12 +206,12 @@ def check_foldable(model, graph, keep):
 
 def _called_in_training(model, keep):
     """The names of models whose BatchNormalization is always in training mode."""
-    for node in sum(functional_of(model)._nodes_by_depth.values(), []):
+    for node in _keras.calls(functional_of(model)):
         inner = node.operation
         if isinstance(inner, keras.Model):
             by_batch = any(
                 isinstance(layer, keras.layers.BatchNormalization) and not keep(layer)
-                for layer in inner._flatten_layers()
+                for layer in _keras.flatten_layers(inner)
             )
             if by_batch and node.arguments.kwargs.get("training"):
                 yield inner.name

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import tree
 
+from fixinit import _keras
 from fixinit.conversion.converted import ConvertedModel
 from fixinit.graph.calls import functional_of
 from fixinit.layers import ResidualBlock, Stack
@@ -65,21 +66,21 @@ class Rewriter:
     def model(self, model, record=None):
         """A functional model like the given one, after the edits."""
         functional, tensors = functional_of(model), {}
-        for layer in functional._flatten_layers():
+        for layer in _keras.flatten_layers(functional):
             for variable in layer.weights:
                 self._owners.setdefault(id(variable), []).append(layer)
         for old in functional.inputs:
             tensors[id(old)] = self._input(old)
-        for depth in sorted(functional._nodes_by_depth, reverse=True):
-            for node in functional._nodes_by_depth[depth]:
-                if not node.is_input:
-                    outputs = self._node(node, tensors)
-                    tensors.update(
-                        zip(map(id, node.outputs), tree.flatten(outputs), strict=True)
-                    )
+        for node in _keras.calls(functional):
+            if not node.is_input:
+                outputs = tree.flatten(self._node(node, tensors))
+                tensors.update(zip(map(id, node.outputs), outputs, strict=True))
         inputs, outputs = (
             tree.map_structure(lambda tensor: tensors[id(tensor)], structure)
-            for structure in (functional._inputs_struct, functional._outputs_struct)
+            for structure in (
+                _keras.input_structure(functional),
+                _keras.output_structure(functional),
+            )
         )
         if record is None:
             new = keras.Model(inputs, outputs, name=model.name)
@@ -91,7 +92,7 @@ class Rewriter:
         return new
 
     def _input(self, tensor):
-        layer = tensor._keras_history.operation
+        layer, _, _ = _keras.origin(tensor)
         # A clone keeps what `keras.Input` has no argument for.
         clone = type(layer).from_config(layer.get_config())
         self.made[id(layer)] = clone
@@ -247,8 +248,8 @@ class Rewriter:
 
 def _node_of(outputs):
     """Keras's record of the call that has given some tensors."""
-    history = tree.flatten(outputs)[0]._keras_history
-    return history.operation._inbound_nodes[history.node_index]
+    operation, call, _ = _keras.origin(tree.flatten(outputs)[0])
+    return _keras.calls_of(operation)[call]
 
 
 def copy_state(rewriter, graph):
@@ -258,7 +259,9 @@ def copy_state(rewriter, graph):
         if isinstance(made, keras.layers.Layer) and call.body is None:
             # Also inside of wrappers and pipelines.
             pairs = zip(
-                call.operation._flatten_layers(), made._flatten_layers(), strict=False
+                _keras.flatten_layers(call.operation),
+                _keras.flatten_layers(made),
+                strict=False,
             )
             for old, new in pairs:
                 if hasattr(old, "adapt") and old.built and type(new) is type(old):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import keras
 from keras import tree
 
+from fixinit import _keras
 from fixinit.layers import ResidualBlock, Stack, facts_of
 
 
@@ -47,7 +48,7 @@ class Call:
     @property
     def weight(self):
         """The kernel of a layer that multiplies by one, or `None`."""
-        names = ("kernel", "_kernel", "depthwise_kernel", "pointwise_kernel")
+        names = ("kernel", "depthwise_kernel", "pointwise_kernel")
         found = (getattr(self.operation, name, None) for name in names)
         return next((kernel for kernel in found if kernel is not None), None)
 
@@ -207,8 +208,8 @@ def functional_of(layer):
     if not isinstance(layer, keras.Model) or _has_own_call(layer):
         return None
     if isinstance(layer, keras.Sequential):
-        return layer._functional if layer.built else None
-    return layer if hasattr(layer, "_nodes_by_depth") else None
+        return _keras.functional(layer) if layer.built else None
+    return layer if _keras.is_functional(layer) else None
 
 
 def _has_own_call(model):
@@ -243,10 +244,9 @@ def no_graph(model):
 def _add_functional(graph, model, inputs, scope):
     """Adds the calls of a functional model; returns its outputs."""
     values = dict(zip((id(t) for t in model.inputs), inputs, strict=True))
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        for node in model._nodes_by_depth[depth]:
-            if not node.is_input:
-                _add_node(graph, node, values, scope)
+    for node in _keras.calls(model):
+        if not node.is_input:
+            _add_node(graph, node, values, scope)
     return [values[id(tensor)] for tensor in model.outputs]
 
 

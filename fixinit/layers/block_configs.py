@@ -4,6 +4,7 @@ import copy
 
 import keras
 
+from fixinit import _keras
 from fixinit.initializers.stacked import is_seed, with_seeds_shifted
 
 # What holds names of layers in the configuration of a functional model.
@@ -17,7 +18,7 @@ def make(block, config):
     # Keras would build the copy otherwise, which costs a draw of every weight.
     config = without_build(config)
     # Classes that nobody has registered, too.
-    classes = {type(x).__name__: type(x) for x in block._flatten_layers()}
+    classes = {type(x).__name__: type(x) for x in _keras.flatten_layers(block)}
     try:
         with keras.saving.custom_object_scope(classes):
             return type(block).from_config(copy.deepcopy(config["config"]))
@@ -151,7 +152,7 @@ def resolve(block, path):
     for part in parents:
         if part == "layers" and isinstance(owner, keras.Sequential):
             # As in its configuration, which counts the input layer.
-            owner = owner._layers
+            owner = _keras.sublayers(owner)
         else:
             owner = owner[int(part)] if part.isdigit() else getattr(owner, part)
     getattr(owner, name)

@@ -117,7 +117,7 @@ class Stack(keras.layers.Layer):
             constants or {}, block, self.depth
         )
         self.supports_masking = True
-        self.supports_jit = all(x.supports_jit for x in block._flatten_layers())
+        self.supports_jit = all(x.supports_jit for x in _keras.flatten_layers(block))
         self._template = _Untracked(block)
         self._sources = _Untracked(None)
         self._loops = _Untracked({})
@@ -287,9 +287,9 @@ class Stack(keras.layers.Layer):
             config = keras.saving.serialize_keras_object(block)
             block = block_configs.make(block, config)
             outputs = block(keras.KerasTensor(shape, block.compute_dtype))
-            starts = {id(v): v._initializer for v in block.weights}
+            starts = {id(v): _keras.initializer(v) for v in block.weights}
             for variable in block.weights:
-                variable._initializer = keras.initializers.Zeros()
+                _keras.set_initializer(variable, keras.initializers.Zeros())
         if not isinstance(outputs, keras.KerasTensor) or (
             tuple(outputs.shape) != shape or outputs.dtype != block.compute_dtype
         ):
@@ -364,7 +364,7 @@ class Stack(keras.layers.Layer):
 
     def _loop(self, training):
         """The loop over the blocks, made once for each way to run them."""
-        layers = self.block._flatten_layers()
+        layers = _keras.flatten_layers(self.block)
         key = (training, self.remat, *(x.trainable for x in layers))
         loops = self._loops.value
         if key not in loops:
@@ -445,9 +445,7 @@ class _Untracked:
 def _state_ids(block):
     """The ids of the variables that calls may change: statistics, seeds."""
     weights = {id(v) for v in block.weights}
-    states = {
-        id(v) for x in block._flatten_layers() for v in x._non_trainable_variables
-    }
+    states = {id(v) for x in _keras.flatten_layers(block) for v in _keras.own_state(x)}
     return states | {id(v) for v in block.variables if id(v) not in weights}
 
 

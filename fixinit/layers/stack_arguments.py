@@ -4,6 +4,7 @@ import weakref
 
 import keras
 
+from fixinit import _keras
 from fixinit.layers import block_configs
 
 REMAT = ("block", "sqrt")
@@ -29,7 +30,7 @@ def check_block(block):
             "Argument `block` must take one tensor. Received the model "
             f"`{block.name}` with {len(block.inputs)} inputs."
         )
-    for layer in block._flatten_layers():
+    for layer in _keras.flatten_layers(block):
         if layer in _TEMPLATES:
             raise ValueError(_IN_USE.format(layer.name))
     check_unused(block)
@@ -37,12 +38,12 @@ def check_block(block):
 
 def claim(block):
     """Marks a block, and all that it holds, as the template of one stack."""
-    _TEMPLATES.update(block._flatten_layers())
+    _TEMPLATES.update(_keras.flatten_layers(block))
 
 
 def check_unused(block):
     """Refuses a block of which a part is called somewhere else."""
-    if block._inbound_nodes:
+    if _keras.calls_of(block):
         raise ValueError(_IN_USE.format(block.name))
     _check_parts(block)
 
@@ -50,12 +51,12 @@ def check_unused(block):
 def _check_parts(block):
     # A functional model calls its layers itself; a sequential one, and one within
     # another, makes calls that nobody can tell from those of others.
-    by_depth = getattr(block, "_nodes_by_depth", {})
-    own = {id(node) for nodes in by_depth.values() for node in nodes}
-    for layer in [] if isinstance(block, keras.Sequential) else block._layers:
+    calls = _keras.calls(block) if _keras.is_functional(block) else ()
+    own = {id(call) for call in calls}
+    for layer in [] if isinstance(block, keras.Sequential) else _keras.sublayers(block):
         if isinstance(layer, keras.layers.InputLayer):
             continue
-        if any(id(node) not in own for node in layer._inbound_nodes):
+        if any(id(node) not in own for node in _keras.calls_of(layer)):
             raise ValueError(_IN_USE.format(layer.name))
         if not isinstance(layer, keras.Model):
             _check_parts(layer)

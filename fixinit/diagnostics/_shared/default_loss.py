@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from fixinit import _keras
+
 
 def default_loss(target, output, spec):
     """The mean loss of one output.
@@ -100,12 +102,12 @@ def _agree(shape, specified):
 
 def _activation(spec):
     """The name of what makes an output: "softmax", "sigmoid" or any other."""
-    operation, _, index = spec._keras_history
+    operation, _, index = _keras.origin(spec)
     while isinstance(operation, keras.Model):
-        operation, _, index = operation.outputs[index]._keras_history
+        operation, _, index = _keras.origin(operation.outputs[index])
     activation = getattr(operation, "activation", None)
     return getattr(activation, "__name__", type(operation).__name__).lower()
 
 
 def _name(spec):
-    return spec._keras_history.operation.name
+    return _keras.origin(spec)[0].name

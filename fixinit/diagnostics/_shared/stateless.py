@@ -5,7 +5,7 @@ import contextlib
 import keras
 from keras import tree
 
-from fixinit import backend
+from fixinit import _keras, backend
 from fixinit.graph.calls import functional_of
 
 
@@ -44,12 +44,12 @@ def outputs_of(model, x, trainable, non_trainable, training):
 
 def structured_inputs(model, x):
     """A flat list of inputs in the structure that the model takes them in."""
-    return tree.pack_sequence_as(functional_of(model)._inputs_struct, x)
+    return tree.pack_sequence_as(_keras.input_structure(functional_of(model)), x)
 
 
 def structured(model, outputs):
     """A flat list of outputs in the structure that the model gives them."""
-    return tree.pack_sequence_as(functional_of(model)._outputs_struct, outputs)
+    return tree.pack_sequence_as(_keras.output_structure(functional_of(model)), outputs)
 
 
 def output_names(model):

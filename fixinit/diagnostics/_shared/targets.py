@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from fixinit import graph
+from fixinit import _keras, graph
 from fixinit.diagnostics._shared.default_loss import check_target, default_loss
 from fixinit.diagnostics._shared.stateless import output_names, structured
 
@@ -186,7 +186,7 @@ def _takes_indices(model, index):
         isinstance(layer, (keras.layers.Embedding, keras.layers.CategoryEncoding))
         for reader in readers
         if isinstance(reader.operation, keras.layers.Layer)
-        for layer in reader.operation._flatten_layers()
+        for layer in _keras.flatten_layers(reader.operation)
     )
 
 

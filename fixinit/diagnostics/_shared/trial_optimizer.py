@@ -5,6 +5,8 @@ import contextlib
 import keras
 from keras import ops
 
+from fixinit import _keras
+
 
 class TrialOptimizer:
     """An optimizer like the given one, with copies of a model's weights.
@@ -50,7 +52,7 @@ class TrialOptimizer:
             _forget_accumulated(new)
 
     def _take_state(self, model, given):
-        trained = given._trainable_variables if given.built else []
+        trained = _keras.trained_variables(given) if given.built else []
         if [id(v) for v in trained] == [id(v) for v in model.trainable_variables]:
             pairs = zip(self._optimizer.variables, given.variables, strict=True)
             for state, value in pairs:
@@ -75,12 +77,10 @@ def _parts(optimizer):
 
 def _exclude_from_decay(given, copy, originals, copies):
     """Excludes what `given` does, which is in no configuration."""
-    keys = getattr(given, "_exclude_from_weight_decay", ())
-    pattern = getattr(given, "_exclude_from_weight_decay_pattern", None)
     excluded = [
         new
         for old, new in zip(originals, copies, strict=True)
-        if given._var_key(old) in keys or (pattern and pattern.search(old.name))
+        if _keras.is_excluded_from_decay(given, old)
     ]
     if excluded:
         copy.exclude_from_weight_decay(var_list=excluded)
@@ -90,9 +90,9 @@ def _forget_accumulated(optimizer):
     """Goes back to where accumulation has begun."""
     if not optimizer.gradient_accumulation_steps:
         return
-    done = optimizer._iterations % optimizer.gradient_accumulation_steps
-    optimizer._iterations.assign_sub(done)
-    for gradient in getattr(optimizer, "_accumulated_gradients", []):
+    seen = _keras.num_batches_seen(optimizer)
+    seen.assign_sub(seen % optimizer.gradient_accumulation_steps)
+    for gradient in _keras.accumulated_gradients(optimizer):
         gradient.assign(ops.zeros(gradient.shape, gradient.dtype))
 
 

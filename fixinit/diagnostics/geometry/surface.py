@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from fixinit import _keras
 from fixinit._validation import check_number, check_positive_int
 from fixinit.diagnostics.geometry.weight_function import WeightFunction
 from fixinit.layers import Stack
@@ -165,7 +166,7 @@ def filter_normalized_direction(model, seed):
 def _filter_axes(model):
     """By id of a weight: the axes that tell filters apart, where it is not the last."""
     found = {}
-    for layer in model._flatten_layers():
+    for layer in _keras.flatten_layers(model):
         if isinstance(layer, Stack):
             found |= {id(v): (0, -1) for v in layer.trainable_variables}
         elif isinstance(layer, _DEPTHWISE):
@@ -175,7 +176,7 @@ def _filter_axes(model):
         elif isinstance(layer, _TRANSPOSED):
             found[id(layer.kernel)] = (-2,)
         elif isinstance(layer, keras.layers.Embedding):
-            found[id(layer._embeddings)] = (0,)
+            found[id(_keras.embedding_variable(layer))] = (0,)
     return found
 
 

@@ -8,7 +8,7 @@ import warnings
 import keras
 import numpy as np
 
-from fixinit import backend
+from fixinit import _keras, backend
 from fixinit._validation import check_choice, check_number, check_positive_int
 from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
@@ -124,7 +124,7 @@ class Monitor(keras.callbacks.Callback):
             self._writer = backend.SummaryWriter(self.log_dir)
         is_new = self._measure is None or self._measure.model is not self.model
         # `compile` may have changed the loss, which a measure has compiled.
-        compiled = getattr(self.model, "_compile_loss", None)
+        compiled = _keras.compiled_loss(self.model)
         if is_new or compiled is not self._compiled:
             self._measure, self._compiled = Measure(self.model), compiled
             self._losses = _Losses()

@@ -1,0 +1,214 @@
+"""Each private part of Keras that `fixinit._keras` reads, by itself.
+
+A test that fails names the part that a new version of Keras has moved.
+"""
+
+import keras
+import numpy as np
+import pytest
+
+from fixinit import _keras
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A functional model: a sum around a Sequential of Dense and Dropout."""
+    inputs = keras.Input((3,), name="x")
+    inner = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, name="dense")])
+    branch = keras.layers.Dropout(0.1)(inner(inputs))
+    return keras.Model({"x": inputs}, [keras.ops.add(inputs, branch)])
+
+
+@pytest.fixture
+def sequential():
+    dense = keras.layers.Dense(3, name="dense")
+    return keras.Sequential([keras.Input((3,)), dense])
+
+
+@pytest.mark.parametrize(
+    "name, function",
+    [
+        ("Add", lambda x: x + x),
+        ("Multiply", lambda x: x * x),
+        ("TrueDivide", lambda x: x / 2),
+        ("GetItem", lambda x: x[:, 0]),
+        ("Cast", lambda x: keras.ops.cast(x, "float16")),
+        ("Relu", keras.ops.relu),
+        ("Norm", keras.ops.norm),
+        ("Resize", lambda x: keras.ops.image.resize(x, (2, 2))),
+        ("ReLU", lambda x: keras.activations.relu(x, negative_slope=0.1)),
+    ],
+)
+def test_operation(name, function):
+    recorded, _, _ = _keras.origin(function(keras.KerasTensor((4, 4, 1))))
+    assert type(recorded) is _keras.operation(name)
+
+
+def test_operation_that_keras_does_not_have():
+    with pytest.raises(ImportError, match="no operation class `Addition`"):
+        _keras.operation("Addition")
+
+
+def test_layer_scale_of_keras_applications():
+    layer = _keras.LayerScale(0.5, 3)
+    np.testing.assert_array_equal(layer(np.ones((1, 3))), np.full((1, 3), 0.5))
+
+
+def test_custom_scale_layer_of_keras_applications():
+    total = _keras.CustomScaleLayer(0.5)([np.ones((1, 3)), np.ones((1, 3))])
+    np.testing.assert_array_equal(total, np.full((1, 3), 1.5))
+
+
+def test_get_mask_and_set_mask():
+    ids = np.array([[1, 2, 0]])
+    embedded = keras.layers.Embedding(3, 2, mask_zero=True)(ids)
+    np.testing.assert_array_equal(_keras.get_mask(embedded), [[True, True, False]])
+    x = keras.ops.ones((1, 3, 2))
+    assert _keras.get_mask(x) is None
+    _keras.set_mask(x, keras.ops.convert_to_tensor([[True, False, False]]))
+    np.testing.assert_array_equal(_keras.get_mask(x), [[True, False, False]])
+
+
+def test_kept_masks():
+    x = keras.ops.ones((1, 3, 2))
+    mask = keras.ops.convert_to_tensor([[True, True, False]])
+    _keras.set_mask(x, mask)
+    with _keras.kept_masks(x):
+        _keras.set_mask(x, None)
+    assert _keras.get_mask(x) is mask
+
+
+def test_flatten_layers(sequential):
+    inner = sequential.layers
+    wrapped = keras.Sequential([sequential])
+    flat = _keras.flatten_layers(wrapped)
+    assert flat[0] is wrapped and sequential in flat and inner[0] in flat
+    assert wrapped not in _keras.flatten_layers(wrapped, include_self=False)
+
+
+def test_sublayers_count_the_input_layer(sequential):
+    kinds = [type(layer) for layer in _keras.sublayers(sequential)]
+    assert kinds == [keras.layers.InputLayer, keras.layers.Dense]
+
+
+def test_own_state():
+    layer = keras.layers.BatchNormalization()
+    layer.build((None, 3))
+    layer.trainable = False
+    names = [variable.name for variable in _keras.own_state(layer)]
+    assert names == ["moving_mean", "moving_variance"]
+    wrapped = keras.Sequential([keras.Input((3,)), layer])
+    assert _keras.own_state(wrapped) == []
+
+
+def test_embedding_variable():
+    layer = keras.layers.Embedding(5, 2)
+    layer.build()
+    layer.enable_lora(1)
+    assert isinstance(_keras.embedding_variable(layer), keras.Variable)
+    assert _keras.embedding_variable(layer).shape == (5, 2)
+
+
+def test_initializer_and_set_initializer():
+    start = keras.initializers.Constant(2.0)
+    with keras.StatelessScope():
+        variable = keras.Variable(start, shape=(2,), dtype="float32")
+        assert _keras.initializer(variable) is start
+        _keras.set_initializer(variable, keras.initializers.Constant(3.0))
+    np.testing.assert_array_equal(variable, [3.0, 3.0])
+
+
+def test_is_functional(model, sequential):
+    class Subclass(keras.Model):
+        pass
+
+    assert _keras.is_functional(model)
+    assert not _keras.is_functional(Subclass())
+    assert not _keras.is_functional(keras.layers.Dense(3))
+
+
+def test_functional(sequential):
+    assert _keras.is_functional(_keras.functional(sequential))
+    assert _keras.functional(keras.Sequential([keras.layers.Dense(3)])) is None
+
+
+def test_calls(model):
+    calls = list(_keras.calls(model))
+    first, second, third, last = calls
+    assert [call.is_input for call in calls] == [True, False, False, False]
+    assert isinstance(second.operation, keras.Sequential)
+    assert isinstance(third.operation, keras.layers.Dropout)
+    assert last.input_tensors == [first.outputs[0], third.outputs[0]]
+    assert last.outputs == model.outputs
+    x = {id(first.outputs[0]): "a", id(third.outputs[0]): "b"}
+    by_position, by_name = last.arguments.fill_in(x)
+    assert [*by_position, *by_name.values()] == ["a", "b"]
+    assert last.arguments.keras_tensors == last.input_tensors
+    assert last.arguments.args == (first.outputs[0], third.outputs[0])
+    assert last.arguments.kwargs == {}
+
+
+def test_calls_of():
+    layer = keras.layers.Dense(3)
+    assert _keras.calls_of(layer) == []
+    x = keras.Input((3,))
+    outputs = [layer(x), layer(x)]
+    assert [call.outputs for call in _keras.calls_of(layer)] == [[y] for y in outputs]
+
+
+def test_origin():
+    x = keras.Input((4,))
+    _, second = keras.ops.split(x, 2)
+    layer = keras.layers.Dense(3)
+    layer(x)
+    assert _keras.origin(layer(x)) == (layer, 1, 0)
+    operation, call, output = _keras.origin(second)
+    assert type(operation) is _keras.operation("Split")
+    assert (call, output) == (0, 1)
+
+
+def test_input_and_output_structure(model):
+    assert _keras.input_structure(model) == {"x": model.inputs[0]}
+    assert _keras.output_structure(model) == [model.outputs[0]]
+
+
+def test_compiled_loss():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    assert _keras.compiled_loss(model) is None
+    model.compile(loss="mse")
+    first = _keras.compiled_loss(model)
+    model.compile(loss="mse")
+    assert first is not None and _keras.compiled_loss(model) is not first
+
+
+def test_trained_variables(sequential):
+    optimizer = keras.optimizers.Adam()
+    optimizer.build(sequential.trainable_variables)
+    trained = _keras.trained_variables(optimizer)
+    ids = [id(variable) for variable in trained]
+    assert ids == [id(variable) for variable in sequential.trainable_variables]
+
+
+def test_is_excluded_from_decay(sequential):
+    kernel, bias = sequential.trainable_variables
+    optimizer = keras.optimizers.AdamW()
+    assert not _keras.is_excluded_from_decay(optimizer, kernel)
+    optimizer.exclude_from_weight_decay(var_list=[kernel])
+    assert _keras.is_excluded_from_decay(optimizer, kernel)
+    assert not _keras.is_excluded_from_decay(optimizer, bias)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    assert _keras.is_excluded_from_decay(optimizer, bias)
+
+
+def test_num_batches_seen_and_accumulated_gradients():
+    optimizer = keras.optimizers.SGD(1.0, gradient_accumulation_steps=2)
+    variable = keras.Variable(1.0)
+    optimizer.build([variable])
+    optimizer.apply([keras.ops.convert_to_tensor(0.25)])
+    assert int(optimizer.iterations) == 0
+    assert int(_keras.num_batches_seen(optimizer)) == 1
+    (accumulated,) = _keras.accumulated_gradients(optimizer)
+    assert float(accumulated) == 0.25
+    plain = keras.optimizers.SGD(1.0)
+    plain.build([variable])
+    assert _keras.accumulated_gradients(plain) == []
