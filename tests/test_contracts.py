@@ -146,13 +146,14 @@ THEORY = {
     "calculus": {"errors", "gaussian"},
     "registry": {"errors"},
     "rules": {"calculus", "errors", "gaussian", "registry"},
-    "propagation": {"calculus", "errors", "registry"},
-    "gain": {"calculus", "propagation", "registry", "rules"},
+    "application": {"calculus", "errors", "registry"},
+    "propagation": {"application", "calculus", "errors", "registry"},
+    "gain": {"application", "calculus", "registry", "rules"},
     "prediction": {"calculus", "propagation"},
     "criticality": {"prediction"},
 }
 # Where theory meets Keras. The mathematics depends on nothing but NumPy and SciPy.
-THEORY_OF_KERAS = {"rules", "propagation", "prediction", "criticality"}
+THEORY_OF_KERAS = {"rules", "application", "propagation", "prediction", "criticality"}
 
 
 @pytest.mark.parametrize("part", THEORY)

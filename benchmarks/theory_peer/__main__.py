@@ -5,10 +5,11 @@
 AutoInit (github cognizant-ai-labs/autoinit) runs in an environment of its own, with
 Python 3.11, tensorflow-cpu 2.12.1, tensorflow-addons 0.20.0, numpy < 1.24 and
 matplotlib < 3.8. It initializes a model and estimates mean and variance behind every
-layer. Here the same model is drawn with the initializers that AutoInit chose, measured
-on standard normal inputs in training mode, and predicted. Both are held against the
-same measurement: the variance over all elements of a layer's output, averaged over
-draws of weights and inputs, which is what AutoInit estimates.
+layer. This module draws the same model with the initializers that AutoInit chose,
+measures it on standard normal inputs in training mode, and predicts it. Both
+predictions are compared with the same measurement: the variance over all elements of a
+layer's output, averaged over draws of weights and inputs, which is what AutoInit
+estimates.
 """
 
 import json
@@ -25,6 +26,7 @@ from absl import app, flags  # noqa: E402
 from keras import ops  # noqa: E402
 
 from fixinit import theory  # noqa: E402
+from fixinit._typing import Tensor  # noqa: E402
 
 MODELS = [
     "ResNet50V2",
@@ -44,8 +46,8 @@ flags.DEFINE_integer("batch_size", 4, "Inputs per draw.", lower_bound=1)
 flags.DEFINE_string("output", "results/theory_peer", "Where results are written.")
 
 
-def autoinit_estimates(name, folder):
-    """What AutoInit says about a model, computed unless it is there already."""
+def autoinit_estimates(name: str, folder: pathlib.Path) -> dict:
+    """AutoInit's estimates for a model, from their file where that exists."""
     path = folder / f"autoinit_{name}.json"
     if not path.exists():
         script = pathlib.Path(__file__).with_name("autoinit_side.py")
@@ -54,10 +56,10 @@ def autoinit_estimates(name, folder):
     return json.loads(path.read_text())
 
 
-def with_initializers(name, initializers):
-    """The Keras 3 model with AutoInit's initializers; returns the model."""
+def with_initializers(name: str, initializers: dict) -> keras.Model:
+    """The Keras 3 model with AutoInit's initializers."""
 
-    def clone(layer):
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
         for attribute, arguments in initializers.get(layer.name, {}).items():
             if attribute not in config:
@@ -70,8 +72,10 @@ def with_initializers(name, initializers):
     return keras.models.clone_model(model, clone_function=clone)
 
 
-def measured_variances(model, folder):
-    """What `measure` returns, computed unless it is there already."""
+def measured_variances(
+    model: keras.Model, folder: pathlib.Path
+) -> tuple[list[str], np.ndarray]:
+    """The result of `measure`, from its file where that exists."""
     path = folder / f"measured_{model.name}_{FLAGS.draws}x{FLAGS.batch_size}.npz"
     if not path.exists():
         names, variances = measure(model, FLAGS.draws, FLAGS.batch_size)
@@ -80,8 +84,15 @@ def measured_variances(model, folder):
         return found["names"].tolist(), found["variances"]
 
 
-def measure(model, draws, batch_size):
-    """Layers, and `(draws, layers, 2)`: the variance of all elements, by channel."""
+def measure(
+    model: keras.Model, draws: int, batch_size: int
+) -> tuple[list[str], np.ndarray]:
+    """Variances of the outputs of all layers, over draws of weights and inputs.
+
+    Returns:
+        The names of the layers, and an array `(draws, layers, 2)`: the variance of all
+        elements, and the variance by channel, averaged over channels.
+    """
     layers = [x for x in model.layers if not isinstance(x, keras.layers.InputLayer)]
     tap = keras.Model(model.inputs, [x.output for x in layers])
     rng, found = np.random.default_rng(0), []
@@ -100,7 +111,8 @@ def measure(model, draws, batch_size):
     return [x.name for x in layers], np.array(found)
 
 
-def _redraw(layer, rng):
+def _redraw(layer: keras.layers.Layer, rng: np.random.Generator) -> None:
+    """Draws the kernel of a layer anew."""
     for attribute in ("kernel_initializer", "depthwise_initializer"):
         initializer = getattr(layer, attribute, None)
         kernel = getattr(layer, "kernel", None)
@@ -110,14 +122,14 @@ def _redraw(layer, rng):
             return
 
 
-def _variances(y):
+def _variances(y: Tensor) -> tuple[float, float]:
     y = ops.cast(y, "float32")
     axes = tuple(range(len(y.shape) - 1))
     return float(ops.var(y)), float(ops.mean(ops.var(y, axis=axes)))
 
 
-def compare(name, folder):
-    """One row of the table, as a dict."""
+def compare(name: str, folder: pathlib.Path) -> dict:
+    """Compares both predictions with the measurement; returns a row of the table."""
     peer = autoinit_estimates(name, folder)
     model = with_initializers(name, peer["initializers"])
     seconds = []
@@ -154,7 +166,7 @@ def compare(name, folder):
     return result
 
 
-def main(_):
+def main(_: list[str]) -> None:
     folder = pathlib.Path(FLAGS.output)
     folder.mkdir(parents=True, exist_ok=True)
     columns = (

@@ -2,8 +2,8 @@
 
     python autoinit_side.py CHECKOUT MODEL OUTPUT.json
 
-writes AutoInit's estimate of mean and variance behind every layer, the initializers it
-has chosen, and the CPU seconds it took.
+writes AutoInit's estimates of mean and variance behind every layer, the initializers
+that it chose, and the CPU seconds that it took.
 """
 
 import json
@@ -11,7 +11,7 @@ import sys
 import time
 
 
-def main(checkout, name, output):
+def main(checkout: str, name: str, output: str) -> None:
     sys.path.insert(0, checkout)
     import tensorflow as tf
     from autoinit import AutoInit
@@ -40,7 +40,7 @@ def main(checkout, name, output):
         )
 
 
-def _initializers(layer):
+def _initializers(layer) -> dict:
     """The attributes of a layer that hold a scaling initializer, and its arguments."""
     found = {}
     for attribute in ("kernel_initializer", "depthwise_initializer"):

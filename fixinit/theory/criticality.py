@@ -1,7 +1,10 @@
-"""The edge of chaos of a whole model."""
+"""The factor on kernels at which a whole model is critical."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
+import keras
 import numpy as np
 from scipy import optimize
 
@@ -14,17 +17,22 @@ _STEP = 4.0
 
 
 def critical_factor(
-    model, keep="gradient", growth=1.0, first=None, last=None, **options
-):
+    model: keras.Model,
+    keep: str = "gradient",
+    growth: float = 1.0,
+    first: str | None = None,
+    last: str | None = None,
+    **options: Any,
+) -> float:
     """The factor on the variance of all kernels that puts a model on the edge of chaos.
 
-    With v the variance that a kernel's initializer draws with, all kernels are taken
-    to have the variance `factor * v`; biases keep theirs. Found is the factor at which
+    With v the variance that a kernel's initializer draws with, all kernels get the
+    variance `factor * v`; biases keep theirs. The factor solves
 
         gradient(first) = growth * gradient(last)
 
-    where `gradient` is what `fixinit.theory.predict` says of the mean square of the
-    gradient at the outputs of the first weight layer and of the last one in front of
+    where `gradient` is the mean square of the gradient that `fixinit.theory.predict`
+    returns, at the outputs of the first weight layer and of the last one in front of
     the head. With `growth=1`, the average of `log(chi_1)` over the layers between
     them is 0: gradients neither vanish nor explode. That is for this depth and these
     inputs: for one activation and ever more layers it is `edge_of_chaos`.
@@ -39,29 +47,30 @@ def critical_factor(
     2.0
 
     Args:
-        model: Functional or Sequential `keras.Model`, built. Its initializers say
-            how the variances of kernels relate to each other; drawn with
-            `"lecun_normal"` everywhere, the factor is `sigma_w^2`, the `scale` of
+        model: Functional or Sequential `keras.Model`, built. Its initializers give the
+            ratios of the kernels' variances; with `"lecun_normal"` everywhere, the
+            factor is `sigma_w^2`, the `scale` of
             `keras.initializers.VarianceScaling(scale, "fan_in")`.
         keep: `"gradient"` (default), or `"variance"` for
             `mean_square(last) = growth * mean_square(first)`.
         growth: float. Shortcuts carry gradients by themselves, so that branches only
             add to them: unless the shortcuts are scaled down, a residual network is
-            on its edge only without its branches. For it pass what is tolerable over
-            the whole depth, such as 2.
+            on its edge only without its branches. For it pass the growth that is
+            tolerable over the whole depth, such as 2.
         first, last: Strings, names of calls as in `predict`, between which signals are
             kept. By default the first and the last weight layer, sum or stack that all
             paths through the model have in common; the last weight layer is the head,
             and counts for neither.
-        **options: What `predict` takes, such as `training` and `input_variance`.
+        **options: Arguments of `predict`, such as `training` and `input_variance`.
 
     Returns:
         float.
 
     Raises:
         ValueError: If an argument is outside its range, if the model has no two such
-            layers, and where no factor from 2^-20 to 2^20 does it, as in networks
-            whose normalization undoes it.
+            layers, and if no factor from 2^-20 to 2^20 solves the equation, as in
+            networks whose normalization undoes it.
+        NoRuleError: As `predict`.
 
     References:
 
@@ -72,7 +81,7 @@ def critical_factor(
     check_number("growth", growth, "a positive number", lambda x: x > 0)
     first, last = _ends(graph.trace(model), first, last)
 
-    def excess(log_factor):
+    def excess(log_factor: float) -> float:
         factor = math.exp(log_factor)
         prediction = predict(model, kernel_factor=factor, **options)
         ends = prediction[first], prediction[last]
@@ -94,7 +103,9 @@ def critical_factor(
     return math.exp(optimize.brentq(excess, low, high, xtol=1e-12) if low < high else 0)
 
 
-def _bracket(excess, asked):
+def _bracket(
+    excess: Callable[[float], float], asked: tuple[str, float, str, str]
+) -> tuple[float, float]:
     """Two logarithms of factors between which the excess changes its sign."""
     inside, at_one = 0.0, excess(0.0)
     if abs(at_one) < 1e-12:
@@ -103,7 +114,8 @@ def _bracket(excess, asked):
     while abs(inside) < math.log(_WIDEST):
         value = excess(inside + step)
         if value * at_one <= 0:
-            return tuple(sorted([inside, inside + step]))
+            low, high = sorted([inside, inside + step])
+            return low, high
         inside += step
     keep, growth, first, last = asked
     moved = "grows" if at_one > 0 else "shrinks"
@@ -116,8 +128,8 @@ def _bracket(excess, asked):
     )
 
 
-def _ends(traced, first, last):
-    """The names of the calls between which signals are to be kept."""
+def _ends(traced: graph.Graph, first: str | None, last: str | None) -> tuple[str, str]:
+    """The names of the calls between which signals are kept."""
     names = [call.name for call in traced.calls]
     for argument, name in (("first", first), ("last", last)):
         if name is not None:
@@ -138,7 +150,7 @@ def _ends(traced, first, last):
     return first or found[0], last or found[-1]
 
 
-def _trunk(traced):
+def _trunk(traced: graph.Graph) -> list[graph.Call]:
     """The calls that all paths from the inputs to the outputs pass."""
     earliest, found = min(traced.outputs), []
     for call in reversed(traced.calls):

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from fixinit.theory.application import apply
 from fixinit.theory.calculus.moments import Moments
-from fixinit.theory.propagation import apply
 from fixinit.theory.registry import Setting
 from fixinit.theory.rules.activation_layers import activate
 

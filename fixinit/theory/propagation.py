@@ -1,20 +1,19 @@
 """Propagation of moments through a model, call by call."""
 
 import copy
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import keras
 import numpy as np
-from keras import tree
 
 from fixinit import graph
-from fixinit.layers import block_configs
+from fixinit.layers import Stack, block_configs
 from fixinit.theory import calculus
+from fixinit.theory.application import apply
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.errors import NoRuleError
-from fixinit.theory.registry import Setting, find, find_by_key, how_to_register
+from fixinit.theory.registry import Setting, how_to_register
 
 # From an operation and the largest mean square that it reads to the one that it gives.
 Assumption: TypeAlias = Callable[[Any, float], float]
@@ -127,15 +126,18 @@ class Propagation:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             return self._run(traced, inputs, self.hook)
 
-    def _run(self, traced, inputs, hook, suffix="", replaced=None):
-        """Propagates through the calls of a graph.
+    def _run(
+        self,
+        traced: graph.Graph,
+        inputs: list[Moments],
+        hook: graph.Hook,
+        suffix: str = "",
+        replaced: dict[int, Any] | None = None,
+    ) -> list[Moments]:
+        """Propagates through the calls of the model, or of a block of a stack.
 
-        Args:
-            traced: `fixinit.graph.Graph`.
-            inputs: List of `Moments`.
-            hook: `fixinit.graph.Hook`.
-            suffix: String behind the names of the calls in a block of a stack.
-            replaced: Dict from ids of layers to layers in their place.
+        Calls of a block have a `suffix` behind their names; `replaced` is a dict from
+        ids of layers to layers in their place.
         """
         values = dict(zip(traced.inputs, inputs, strict=True))
         shapes = _shapes(traced, inputs)
@@ -143,7 +145,7 @@ class Propagation:
             if call.is_input:
                 outputs = [values[call.outputs[0]]]
             elif call.body is not None:
-                outputs = [self._stack(call, values[call.inputs[0]], suffix)]
+                outputs = [self._stack(call, call.body, values[call.inputs[0]], suffix)]
             else:
                 operation = (replaced or {}).get(id(call.operation), call.operation)
                 read = [values[i] for i in call.inputs]
@@ -154,11 +156,18 @@ class Propagation:
                 self._report(call.name + suffix, call.operation, outputs)
         return [values[i] for i in traced.outputs]
 
-    def _report(self, name, operation, outputs):
+    def _report(self, name: str, operation: Any, outputs: Sequence[Moments]) -> None:
         for index, output in enumerate(outputs):
             self.report(name if not index else f"{name}.{index}", operation, output)
 
-    def _call(self, call, operation, given, shapes, hook):
+    def _call(
+        self,
+        call: graph.Call,
+        operation: Any,
+        given: list[Moments],
+        shapes: Sequence[tuple],
+        hook: graph.Hook,
+    ) -> list[Moments]:
         """The moments of the outputs of one call, a list."""
         setting = Setting(
             call.name,
@@ -173,7 +182,7 @@ class Propagation:
         except NoRuleError:
             if self.assume is None:
                 raise
-            return self._assumed(call, operation, read, shapes)
+            return self._assumed(call, self.assume, operation, read, shapes)
         if len(outputs) != len(call.outputs):
             raise ValueError(
                 f"The rule for {type(operation).__name__} `{call.name}` must return "
@@ -183,7 +192,9 @@ class Propagation:
         self._draw_once(call, [x.sources for x in given], outputs)
         return outputs
 
-    def _applied(self, call, operation, setting, read):
+    def _applied(
+        self, call: graph.Call, operation: Any, setting: Setting, read: list[Moments]
+    ) -> list[Moments]:
         try:
             return apply(operation, setting, *call.fill(read))
         except calculus.Dependent as error:
@@ -194,17 +205,26 @@ class Propagation:
         read = [x.like(x.mean, x.same, x.cross, frozenset([object()])) for x in read]
         return apply(operation, setting, *call.fill(read))
 
-    def _assumed(self, call, operation, read, shapes):
+    def _assumed(
+        self,
+        call: graph.Call,
+        assume: Assumption,
+        operation: Any,
+        read: list[Moments],
+        shapes: Sequence[tuple],
+    ) -> list[Moments]:
         """Independent outputs of the mean square that `assume` says."""
         self.assumed.append(call.name)
-        size = self.assume(operation, max(x.mean_square for x in read))
+        size = assume(operation, max(x.mean_square for x in read))
         # Of an axis that the batch has been moved to, one element is enough.
         sizes = [[n or 1 for n in shapes[value][1:]] or [1] for value in call.outputs]
         return [Moments.inputs(shape, 0.0, size) for shape in sizes]
 
-    def _draw_once(self, call, read, outputs):
+    def _draw_once(
+        self, call: graph.Call, read: list[frozenset], outputs: list[Moments]
+    ) -> None:
         """Gives a layer that is called again the weights that it had before."""
-        known = frozenset().union(*read)
+        known: frozenset = frozenset().union(*read)
         for index, output in enumerate(outputs):
             for tensor in _made_of(output):
                 new = tensor.sources - known
@@ -212,9 +232,12 @@ class Propagation:
                     key = call.operation, index
                     tensor.sources |= self._drawn.setdefault(key, new)
 
-    def _stack(self, call, x, suffix):
+    def _stack(
+        self, call: graph.Call, body: graph.Graph, x: Moments, suffix: str
+    ) -> Moments:
         """The output of the last block of a `fixinit.layers.Stack`."""
-        stack, outside = call.operation, x.sources
+        stack: Any = call.operation
+        outside = x.sources
         # Nothing outside knows the weights of the blocks one by one.
         drawn = self._drawn.setdefault((stack, 0), frozenset([object()]))
         if drawn & outside:
@@ -225,13 +248,13 @@ class Propagation:
             )
         for index in range(stack.depth):
             block, layers = f"{suffix}[{index}]", _with_constants(stack, index)
-            (x,) = self._run(call.body, [x], graph.Hook(), block, layers)
+            (x,) = self._run(body, [x], graph.Hook(), block, layers)
             x.sources = outside | drawn
             self._report(f"{call.name}{block}", stack.block, [x])
         return x
 
 
-def _shapes(traced, inputs):
+def _shapes(traced: graph.Graph, inputs: list[Moments]) -> list[tuple]:
     """The shapes of all values of a graph."""
     try:
         return graph.known_shapes(
@@ -242,11 +265,11 @@ def _shapes(traced, inputs):
         raise NoRuleError(str(error)) from error
 
 
-def _output_shape(shapes):
+def _output_shape(shapes: list[tuple]) -> tuple:
     return shapes[0] if len(shapes) == 1 else tuple(shapes)
 
 
-def _made_of(y):
+def _made_of(y: Moments) -> Iterator[Moments]:
     """A value, what it was concatenated of, and what it is a function of."""
     yield y
     if y.latent:
@@ -255,64 +278,7 @@ def _made_of(y):
         yield from _made_of(part)
 
 
-def apply(operation: Any, setting: Setting, args: tuple, kwargs: dict) -> list[Moments]:
-    """Applies the rule for a layer or an operation.
-
-    Args:
-        operation: Keras layer or recorded operation of `keras.ops`.
-        setting: `fixinit.theory.Setting`.
-        args, kwargs: What it is called with, with `Moments` in the place of tensors.
-
-    Returns:
-        List of `Moments`, one per output.
-
-    Raises:
-        NoRuleError: If there is no rule, or none for this use.
-    """
-    if getattr(operation, "data_format", None) == "channels_first":
-        raise NoRuleError(
-            f"Layer `{setting.name}` has data_format='channels_first'. Predictions "
-            "need channels as the last axis."
-        )
-    is_layer = isinstance(operation, keras.layers.Layer)
-    rule = find(operation) if is_layer else find_by_key(type(operation).__name__)
-    if rule is None:
-        raise NoRuleError(
-            f"No variance rule for {type(operation).__name__} `{setting.name}`. "
-            + how_to_register(operation)
-        )
-    if is_layer:
-        args, kwargs = _arguments(operation, rule, setting, args, kwargs)
-    return tree.flatten(rule(operation, setting, *args, **kwargs))
-
-
-def _arguments(layer, rule, setting, args, kwargs):
-    """The arguments of a layer's call that its rule takes.
-
-    Masks and modes, such as `training`, are left out unless the rule names them. Other
-    tensors are never left out.
-    """
-    if not args:
-        first = next(iter(inspect.signature(layer.call).parameters))
-        kwargs = dict(kwargs)
-        args = (kwargs.pop(first),)
-    if not kwargs:
-        return args, {}
-    parameters = inspect.signature(rule).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return args, kwargs
-    for name, value in kwargs.items():
-        tensors = [x for x in tree.flatten(value) if isinstance(x, Moments)]
-        if tensors and name not in parameters and name != "mask":
-            raise NoRuleError(
-                f"The rule for {type(layer).__name__} `{setting.name}` takes no "
-                f"argument `{name}`, with which the layer is called. Register a rule "
-                f"`(layer, setting, x, {name}=None) -> Moments`."
-            )
-    return args, {k: v for k, v in kwargs.items() if k in parameters}
-
-
-def _with_constants(stack, index):
+def _with_constants(stack: Stack, index: int) -> dict[int, Any] | None:
     """The layers whose attributes differ from block to block, as in one block."""
     if not stack.constants:
         return None

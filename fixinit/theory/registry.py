@@ -1,14 +1,21 @@
-"""Which rule says what a layer, an operation or an initializer does to moments."""
+"""The registry of rules: from layers, operations and initializers to functions."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
 
-_RULES = {}
-_FOUND = {}  # what was found for a class, until the next registration
+# Takes what `register` says for its target, and returns it.
+Rule: TypeAlias = Callable[..., Any]
+_Rule = TypeVar("_Rule", bound=Rule)
+
+_RULES: dict[Any, Rule] = {}
+# What was found for a class, until the next registration.
+_FOUND: dict[type, Rule | None] = {}
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What a rule may need to know beside the layer and its inputs.
+    """The circumstances of a call that its rule may need.
 
     Example:
 
@@ -20,25 +27,29 @@ class Setting:
         name: String. The call's name in the model.
         training: bool. Whether the layer runs in training mode.
         batch_size: int, `None` for a very large batch.
-        output_shape: Tuple of ints, without the batch.
-        kernel_factor: float. What variances of kernels are multiplied by.
+        output_shape: Tuple of ints, without the batch; of a call with several outputs,
+            a tuple of such tuples.
+        kernel_factor: float. Multiplies the variances of kernels; 1 by default.
     """
 
     name: str
     training: bool
     batch_size: int | None
-    output_shape: tuple
+    output_shape: tuple[Any, ...]
     kernel_factor: float = 1.0
 
 
-def register(*targets):
-    """Decorator: the function is the rule for the given classes.
+def register(*targets: Any) -> Callable[[_Rule], _Rule]:
+    """Registers a rule for classes, functions or operations, as a decorator.
 
-    What a rule takes depends on what it is for:
+    The arguments of a rule depend on its target:
 
     * a layer class: `rule(layer, setting, x)`, called as the layer is, with
-      `fixinit.theory.Moments` in the place of tensors; returns `Moments`. A layer that
-      merges gets a list of them. `setting` is a `fixinit.theory.Setting`.
+      `fixinit.theory.Moments` in the place of tensors; returns `Moments`, and for a
+      layer with several outputs the structure of them that the layer returns. A layer
+      that merges gets a list. Tensors given by keyword, such as `value=`, and modes,
+      such as `use_causal_mask=`, come by keyword if the rule names them. `setting` is a
+      `fixinit.theory.Setting`.
     * the name of an operation of `keras.ops`, such as `"Add"`, the class that Keras
       records: `rule(operation, setting, *args, **kwargs)`, likewise
     * an initializer class: `rule(initializer, shape)`; returns the mean and the
@@ -47,7 +58,8 @@ def register(*targets):
       `fixinit.theory.Function`
 
     Rules are made of the functions in `fixinit.theory.calculus`, which know their
-    gradients.
+    gradients. A rule that does not cover a use of its target raises
+    `fixinit.theory.NoRuleError`; all other exceptions are mistakes, and are not caught.
 
     Example:
 
@@ -61,11 +73,24 @@ def register(*targets):
     >>> fixinit.theory.predict(model)["double"].variance
     4.0
 
+    A layer with two outputs, and an argument given by keyword:
+
+    >>> class Swap(keras.layers.Layer):
+    ...     def call(self, x, other=None):
+    ...         return other, x
+    >>> @fixinit.theory.register(Swap)
+    ... def swap(layer, setting, x, other=None):
+    ...     return other, x
+
     Args:
-        *targets: Classes, functions, or names of operations.
+        *targets: Classes, functions, or names of operations. Of several rules for one
+            target, the last one counts.
+
+    Returns:
+        Decorator that returns the rule as it is.
     """
 
-    def decorate(rule):
+    def decorate(rule: _Rule) -> _Rule:
         _FOUND.clear()
         for target in targets:
             _RULES[target] = rule
@@ -74,8 +99,8 @@ def register(*targets):
     return decorate
 
 
-def find(thing):
-    """The rule for an object: that of its class, or of one that it inherits from.
+def find(thing: Any) -> Rule | None:
+    """The rule for an object, `None` without one: of its class, or of a base class.
 
     A subclass with a `call` (or, for initializers, a `__call__`) of its own does
     something else, and needs a rule of its own.
@@ -86,7 +111,7 @@ def find(thing):
     return _FOUND[kind]
 
 
-def _find(kind):
+def _find(kind: type) -> Rule | None:
     for base in kind.__mro__:
         if base in _RULES:
             same = all(
@@ -97,15 +122,15 @@ def _find(kind):
     return None
 
 
-def find_by_key(key):
-    """The rule that was registered for a name or a function."""
+def find_by_key(key: Any) -> Rule | None:
+    """The rule that was registered for a name or a function, `None` without one."""
     try:
         return _RULES.get(key)
     except TypeError:
         return None
 
 
-def how_to_register(operation):
+def how_to_register(operation: Any) -> str:
     """The end of an error about a layer or an operation without a rule."""
     kind, takes = type(operation).__name__, "layer, setting, x"
     target = kind

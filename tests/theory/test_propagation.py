@@ -10,12 +10,13 @@ class Sizes(Hook):
     """The mean squares of what calls give, those of `doubled` twice as large."""
 
     def __init__(self, doubled=None):
-        self.doubled, self.found = doubled, {}
+        self.doubled, self.found, self.outputs = doubled, {}, {}
 
     def leave(self, call, outputs, control):
         if call.name == self.doubled:
             outputs = [calculus.scale(y, 2**0.5) for y in outputs]
         self.found[call.name] = outputs[0].mean_square
+        self.outputs[call.name] = len(outputs)
         return outputs
 
 
@@ -43,6 +44,7 @@ def test_layers_without_a_rule_keep_the_largest_size_that_they_read():
     assert propagate(model, sizes, assume=keeps) == ["attention", "lstm"]
     assert sizes.found["attention"] == pytest.approx(1)
     assert sizes.found["relu"] == pytest.approx(0.5)
+    assert sizes.outputs["lstm"] == 3
 
 
 def test_inputs_of_one_number():

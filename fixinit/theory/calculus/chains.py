@@ -1,12 +1,16 @@
-"""Gradients at the tensors that lie between a Gaussian one and a function of it.
+"""Gradients at the tensors between a Gaussian one and a function of it.
 
 A function of a function of a Gaussian u is one function of u, and takes gradients back
-to u at once. Here is what they are at the tensors that were passed over: `E[(dy/dm)^2]`
-for such a tensor m, by the chain rule at every point u.
+to u at once. For a tensor m that it passes over, the gradient has the mean square
+`E[(dy/dm)^2]`, by the chain rule at every point u.
 """
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from fixinit.theory.calculus.backward import Node, Reporter
+from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.gaussian.functions import expectations
 
 
@@ -22,42 +26,47 @@ class Step:
 
     __slots__ = ("node", "parents", "partials", "kinks")
 
-    def __init__(self, x, parents=(), partials=lambda u: ()):
+    def __init__(
+        self,
+        x: Moments,
+        parents: Sequence[Moments] = (),
+        partials: Callable[[np.ndarray], Sequence] = lambda u: (),
+    ) -> None:
         self.node, self.partials = x.node, partials
         self.parents = tuple(_step(parent) for parent in parents)
         self.kinks = x.latent[1].kinks if x.latent else ()
 
     @property
-    def goes_on(self):
+    def goes_on(self) -> bool:
         """Whether gradients at this tensor have to go on through its layer."""
         return not self.parents
 
 
-def _step(x):
+def _step(x: Moments) -> Step | None:
     if x.latent is None:
         return None
     return x.step or Step(x)
 
 
-def between(last, mean, variance):
+def between(
+    last: Step, mean: np.ndarray, variance: np.ndarray
+) -> tuple[list[Step], list[np.ndarray]]:
     """The steps before the last one, and `E[(dy/dm)^2]` for the tensor m of each.
 
     Args:
         last: `Step`, of y.
         mean, variance: Arrays, of the Gaussian.
-
-    Returns:
-        Two lists.
     """
-    steps, pending = {}, [last]
+    found: dict[int, Step] = {}
+    pending: list[Step | None] = [last]
     while pending:
         step = pending.pop()
-        if step is not None and step.node.serial not in steps:
-            steps[step.node.serial] = step
+        if step is not None and step.node.serial not in found:
+            found[step.node.serial] = step
             pending.extend(step.parents)
-    steps = [steps[serial] for serial in sorted(steps, reverse=True)]
+    steps = [found[serial] for serial in sorted(found, reverse=True)]
 
-    def squares(u):
+    def squares(u: np.ndarray) -> list[np.ndarray]:
         derivatives, found = {last.node.serial: np.ones_like(u)}, []
         for step in steps:
             derivative = derivatives.pop(step.node.serial)
@@ -72,10 +81,10 @@ def between(last, mean, variance):
     return steps[1:], expectations(squares, mean, variance, kinks)
 
 
-def reporter(last, mean, variance):
+def reporter(last: Step, mean: np.ndarray, variance: np.ndarray) -> Reporter:
     """What takes the gradient of y to `(node, gradient, goes_on)` for every step."""
 
-    def report(gradient):
+    def report(gradient: np.ndarray) -> list[tuple[Node, np.ndarray, bool]]:
         if all(parent is None for parent in last.parents):
             return []
         steps, squares = between(last, mean, variance)

@@ -1,20 +1,25 @@
 """Functions of single values, exact where these are Gaussian."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from fixinit.theory.calculus import positions
 from fixinit.theory.calculus.chains import Step, reporter
 from fixinit.theory.calculus.concatenation import by_parts
+from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import first, second, set_diagonal
-from fixinit.theory.gaussian.functions import compose
+from fixinit.theory.gaussian.functions import Function, compose
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 
 
-def apply(x, function):
-    """An element-wise function of `x`.
+def apply(x: Moments, function: Function) -> Moments:
+    """Applies an element-wise function.
 
-    Exact where x is Gaussian, or a function of something Gaussian. Otherwise x is
-    taken to be Gaussian of its moments.
+    With u and v the Gaussian values at a pair of positions, `mean` is `E[f(u)]` and
+    `same` and `cross` are `E[f(u) f(v)]`; gradients are multiplied by `E[f'(u)^2]`.
+    Exact where x is Gaussian, or a function of something Gaussian. Otherwise x is taken
+    to be Gaussian of its moments.
 
     Example:
 
@@ -23,6 +28,13 @@ def apply(x, function):
     >>> y = fixinit.theory.calculus.apply(x, relu)
     >>> round(y.mean_square, 9), round(y.mean_value, 9), round(y.correlation, 9)
     (0.5, 0.39894228, 0.318309886)
+
+    Args:
+        x: `fixinit.theory.Moments`.
+        function: `fixinit.theory.Function`, such as of `fixinit.theory.activation`.
+
+    Returns:
+        `Moments` of the shape of `x`.
     """
     if x.parts:
         return by_parts(x, lambda part: apply(part, function))
@@ -31,7 +43,12 @@ def apply(x, function):
     return function_of(base, composed, [x], lambda u: [function.derivative(inner(u))])
 
 
-def function_of(base, function, xs, partials):
+def function_of(
+    base: Moments,
+    function: Function,
+    xs: Sequence[Moments],
+    partials: Callable[[np.ndarray], Sequence],
+) -> Moments:
     """A function of a Gaussian tensor, by way of other functions of it.
 
     Args:
@@ -49,7 +66,7 @@ def function_of(base, function, xs, partials):
     return y
 
 
-def of_gaussian(x, function):
+def of_gaussian(x: Moments, function: Function) -> tuple[Moments, np.ndarray]:
     """`function` of Gaussian values with the moments of `x`, and `E[function'^2]`."""
     shape = x.shape
     variance = np.maximum(x.squares - x.mean**2, 0.0)
@@ -59,7 +76,7 @@ def of_gaussian(x, function):
     mean, square, slope = function.moments(x.mean, variance)
     half, whole = positions.half_of_pairs(shape)
 
-    def pairs(values):
+    def pairs(values: np.ndarray) -> np.ndarray:
         return values.reshape(len(values), -1)[:, half]
 
     means = pairs(first(x.mean, shape)), pairs(second(x.mean, shape))
@@ -72,13 +89,54 @@ def of_gaussian(x, function):
     return x.like(mean, set_diagonal(same, shape, square), cross), slope
 
 
-def scale(x, factor, shift=0.0):
-    """`factor * x + shift` with constants."""
+def scale(x: Moments, factor: float, shift: float = 0.0) -> Moments:
+    """Computes `factor * x + shift` with constants.
+
+    Gradients are multiplied by `factor^2`.
+
+    Example:
+
+    >>> x = fixinit.theory.Moments.inputs((100,), variance=2.0)
+    >>> y = fixinit.theory.calculus.scale(x, 3.0, shift=1.0)
+    >>> round(y.mean_value, 9), round(y.mean_square, 9)  # 9 * 2 + 1
+    (1.0, 19.0)
+
+    Args:
+        x: `fixinit.theory.Moments`.
+        factor: float.
+        shift: float, 0 by default.
+
+    Returns:
+        `Moments` of the shape of `x`.
+    """
     return apply(x, PiecewiseLinear((), [factor], [shift]))
 
 
-def randomly_scale(x, factor=(1.0, 0.0), shift=(0.0, 0.0)):
-    """`a * x + b` with a and b drawn per channel, of given means and variances."""
+def randomly_scale(
+    x: Moments,
+    factor: tuple[float, float] = (1.0, 0.0),
+    shift: tuple[float, float] = (0.0, 0.0),
+) -> Moments:
+    """Computes `a * x + b` with a and b drawn for every channel.
+
+    `E[a^2] E[x x'] + 2 E[a] E[b] E[x] + E[b^2]` for pairs; gradients are multiplied by
+    `E[a^2]`.
+
+    Example:
+
+    >>> x = fixinit.theory.Moments.inputs((100,), variance=2.0)
+    >>> y = fixinit.theory.calculus.randomly_scale(x, factor=(1.0, 0.5))
+    >>> y.mean_square  # (1 + 0.5) * 2
+    3.0
+
+    Args:
+        x: `fixinit.theory.Moments`.
+        factor: `(mean, variance)` of a; `(1, 0)` by default.
+        shift: `(mean, variance)` of b; `(0, 0)` by default.
+
+    Returns:
+        `Moments` of the shape of `x`.
+    """
     if factor[1] == 0 and shift[1] == 0:
         if (factor[0], shift[0]) == (1.0, 0.0):
             return x

@@ -2,16 +2,21 @@
 
 import functools
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fixinit.theory.calculus import positions
+from fixinit.theory.calculus import pairs, positions
 from fixinit.theory.calculus.backward import Node
-from fixinit.theory.calculus.pairs import diagonal, others, position_average
+from fixinit.theory.gaussian.functions import Function
+
+if TYPE_CHECKING:
+    from fixinit.theory.calculus.chains import Step
 
 
 class Moments:
-    """What is known of one tensor of a wide random network.
+    """First and second moments of one tensor of a wide random network.
 
     With h the values of one channel, x and x' two independent inputs and p and p' two
     positions, all expectations over weights and inputs:
@@ -30,47 +35,68 @@ class Moments:
     >>> x.mean_square, x.variance
     (2.25, 2.0)
 
-    Attributes:
-        shape: Tuple of ints, the spatial axes.
-        channels: Integer array `(groups,)`: how many channels each group has.
+    Args:
+        shape: Sequence of ints, the sizes of the spatial axes.
+        channels: Sequence of ints, how many channels each group has.
         mean: Array `(groups, *positions)`.
         same, cross: Arrays `(groups, *pairs of positions)`.
         sources: Frozenset of what the values were drawn from. Values without a common
             source have uncorrelated deviations from their means.
+
+    Attributes:
+        latent: `(Moments, Function)`: the Gaussian tensor that the values are an
+            element-wise function of, and that function; `None` where there is none.
+        step: How it was made from that, a `Step` of the module `chains`.
+        parts: List of `Moments` that it was concatenated of, where those are such
+            functions, or `None`.
+        levels: Tuple of `(node, nodes)`: the concatenations that these parts were made
+            from, and their parts.
+        node: `Node`, its place in the graph that gradients go back through.
     """
 
-    def __init__(self, shape, channels, mean, same, cross, sources=frozenset()):
+    def __init__(
+        self,
+        shape: Sequence[int],
+        channels: Sequence[int] | np.ndarray,
+        mean: np.ndarray,
+        same: np.ndarray,
+        cross: np.ndarray,
+        sources: frozenset[Any] = frozenset(),
+    ) -> None:
         self.shape = tuple(shape)
         self.channels = np.asarray(channels)
         self.mean, self.same, self.cross = mean, same, cross
         self.sources = sources
-        # What the values are an element-wise function of, and that function.
-        self.latent = None
-        # How it was made from that, a `fixinit.theory.calculus.chains.Step`.
-        self.step = None
-        # What it was concatenated of, where those are such functions.
-        self.parts = None
-        # The concatenations that these parts were made from: nodes of them and parts.
-        self.levels = ()
+        self.latent: tuple[Moments, Function] | None = None
+        self.step: Step | None = None
+        self.parts: list[Moments] | None = None
+        self.levels: tuple[tuple[Node, list[Node]], ...] = ()
         self.node = Node()
 
     @classmethod
-    def inputs(cls, shape, mean=0.0, variance=1.0, between_inputs=0.0, in_space=0.0):
+    def inputs(
+        cls,
+        shape: Sequence[int],
+        mean: float = 0.0,
+        variance: float = 1.0,
+        between_inputs: float = 0.0,
+        in_space: float = 0.0,
+    ) -> "Moments":
         """The moments of a batch of inputs with independent channels.
 
         Args:
             shape: Tuple of ints, without the batch: `(*space, channels)`.
-            mean, variance: floats.
+            mean: float, of every element; 0 by default.
+            variance: float, of every element; 1 by default.
             between_inputs: float in `[0, 1]`. Correlation of two inputs' values.
             in_space: float in `[0, 1]`. Correlation of two positions of one input.
+
+        Returns:
+            `Moments` with a source of its own.
         """
         *space, channels = shape
         sizes = [positions.size(n) for n in space]
-        pairs = [m * m for m in sizes]
-        equal = np.ones((1, *pairs), bool)
-        for axis, m in enumerate(sizes):
-            on_diagonal = np.arange(m * m) % (m + 1) == 0
-            equal &= np.expand_dims(on_diagonal, others(axis, len(sizes)))
+        equal = pairs.equal_positions(sizes)
         common = mean**2 + variance * between_inputs
         same = mean**2 + variance * np.where(equal, 1.0, max(in_space, between_inputs))
         return cls(
@@ -78,52 +104,54 @@ class Moments:
             [channels],
             np.full((1, *sizes), float(mean)),
             same,
-            np.full((1, *pairs), float(common)),
+            np.full(equal.shape, float(common)),
             frozenset([object()]),
         )
 
     @functools.cached_property
-    def total_channels(self):
+    def total_channels(self) -> int:
+        """The number of channels of all groups."""
         return int(self.channels.sum())
 
     @functools.cached_property
-    def shares(self):
-        """The share of the channels that each group has."""
+    def shares(self) -> np.ndarray:
+        """The share of the channels that each group has: array `(groups,)`."""
         return self.channels / self.total_channels
 
     @property
-    def squares(self):
+    def squares(self) -> np.ndarray:
         """The mean square of every group and position: `(groups, *positions)`."""
-        return diagonal(self.same, self.shape)
+        return pairs.diagonal(self.same, self.shape)
 
     @property
-    def mean_value(self):
-        """The mean over channels and positions, a float."""
+    def mean_value(self) -> float:
+        """The mean over channels and positions."""
         return self._over_channels(self.average(self.mean))
 
     @property
-    def mean_square(self):
-        """The uncentred second moment over channels and positions, a float."""
+    def mean_square(self) -> float:
+        """The uncentred second moment over channels and positions."""
         return self._over_channels(self.average(self.squares))
 
     @property
-    def variance(self):
+    def variance(self) -> float:
         """The variance over many inputs and over space, averaged over channels."""
         return self.batch_variance()
 
     @property
-    def correlation(self):
+    def correlation(self) -> float:
         """`E[h(x) h(x')] / E[h(x)^2]` at one position: 1 for a constant network."""
         square = self.mean_square
-        common = self._over_channels(self.average(diagonal(self.cross, self.shape)))
+        equal = pairs.diagonal(self.cross, self.shape)
+        common = self._over_channels(self.average(equal))
         return common / square if square > 0 else math.nan
 
-    def _over_channels(self, values):
+    def _over_channels(self, values: np.ndarray) -> float:
         if len(values) == 1:
             return float(values[0])
         return float(self.shares @ values)
 
-    def batch_variance(self, batch_size=None):
+    def batch_variance(self, batch_size: int | None = None) -> float:
         """The variance over a batch and over space, averaged over channels.
 
         Args:
@@ -133,23 +161,27 @@ class Moments:
         common = self._over_channels(self.pair_average(mixture))
         return max(self.mean_square - common, 0.0)
 
-    def batch_mixture(self, batch_size=None):
+    def batch_mixture(self, batch_size: int | None = None) -> np.ndarray:
         """Moments of pairs that are drawn from a batch, the own input included."""
         if batch_size is None:
             return self.cross
         return self.same / batch_size + self.cross * (1 - 1 / batch_size)
 
-    def average(self, values):
-        """The average of `(groups, *positions)` over positions."""
-        return position_average(values, self.shape)
+    def average(self, values: np.ndarray) -> np.ndarray:
+        """The average of `(groups, *positions)` over positions: `(groups,)`."""
+        return pairs.position_average(values, self.shape)
 
-    def pair_average(self, values):
+    def pair_average(self, values: np.ndarray) -> np.ndarray:
         """The average of `(groups, *pairs)` over all pairs of positions."""
-        for n in self.shape:
-            values = np.tensordot(values, positions.pair_weights(n), (1, 0))
-        return values
+        return pairs.pair_average(values, self.shape)
 
-    def like(self, mean, same, cross, sources=None):
+    def like(
+        self,
+        mean: np.ndarray,
+        same: np.ndarray,
+        cross: np.ndarray,
+        sources: frozenset[Any] | None = None,
+    ) -> "Moments":
         """Other moments of a tensor of the same shape."""
         sources = self.sources if sources is None else sources
         return Moments(self.shape, self.channels, mean, same, cross, sources)

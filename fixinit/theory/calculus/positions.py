@@ -1,11 +1,11 @@
 """Pairs of positions along one spatial axis, and what layers do to them.
 
-Covariances between positions only depend on how far two positions are from each other
-and from both borders, and on large distances hardly at all. So the n x n pairs of
-positions of an axis are sorted into the pairs of a short axis with at most `RESOLUTION`
-positions: the three distances (left border to first position, first to second, second
-to right border) are kept where they are small, and the largest are cut to what is
-left. Axes that are short already are exact. On these classes every spatial layer is a
+Covariances between positions depend on the distances of two positions from each other
+and from both borders, and hardly on large distances. So the n x n pairs of positions of
+an axis are sorted into the pairs of a short axis with at most `RESOLUTION` positions:
+the three distances (left border to first position, first to second, second to right
+border) are kept where they are small, and the largest are cut to what is left. Axes of
+at most `RESOLUTION` positions are exact. On these classes every spatial layer is a
 matrix, the average over the true pairs in a class.
 """
 
@@ -18,13 +18,13 @@ RESOLUTION = 12
 _LONGEST = 512
 
 
-def size(n):
-    """How many positions stand for the n of an axis."""
+def size(n: int) -> int:
+    """The number of positions that stand for the n of an axis."""
     return min(n, RESOLUTION)
 
 
 @functools.lru_cache(maxsize=256)
-def pair_classes(n):
+def pair_classes(n: int) -> np.ndarray:
     """The class of every pair of positions: array `(n, n)` of `size(n)^2` numbers."""
     m = size(n)
     first, second = np.meshgrid(np.arange(n), np.arange(n), indexing="ij")
@@ -37,7 +37,7 @@ def pair_classes(n):
     return first * m + second
 
 
-def _cut(parts, total):
+def _cut(parts: np.ndarray, total: int) -> np.ndarray:
     """Three distances cut to a sum of `total`, the largest first."""
     order = np.argsort(-parts, axis=0, kind="stable")
     large, middle, small = np.take_along_axis(parts, order, axis=0)
@@ -60,7 +60,7 @@ def _cut(parts, total):
 
 
 @functools.lru_cache(maxsize=256)
-def position_weights(n):
+def position_weights(n: int) -> np.ndarray:
     """The share of an axis' positions that every class has."""
     short = min(n, _LONGEST)
     classes = np.diag(pair_classes(short)) // (size(n) + 1)
@@ -71,7 +71,7 @@ def position_weights(n):
 
 
 @functools.lru_cache(maxsize=256)
-def pair_weights(n):
+def pair_weights(n: int) -> np.ndarray:
     """The share of all pairs of positions that every class of pairs has."""
     m = size(n)
     weights = (
@@ -86,7 +86,7 @@ def pair_weights(n):
 
 
 @functools.lru_cache(maxsize=256)
-def row_weights(n):
+def row_weights(n: int) -> np.ndarray:
     """For each position, the weights of all pairs it is in: matrix `(m, m^2)`."""
     m, short = size(n), min(n, _LONGEST)
     pairs = pair_classes(short)
@@ -97,7 +97,7 @@ def row_weights(n):
 
 
 @functools.lru_cache(maxsize=256)
-def half_of_pairs(shape):
+def half_of_pairs(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of positions up to their order.
 
     Returns:
@@ -112,6 +112,6 @@ def half_of_pairs(shape):
     return half, whole.ravel()
 
 
-def shortened(n):
+def shortened(n: int) -> int:
     """A shorter axis for a very long one, alike with respect to strides."""
     return n if n <= _LONGEST else _LONGEST - 64 + n % 64

@@ -1,14 +1,36 @@
 """Positions: windows with fixed coefficients, and axes that change."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from fixinit.theory.calculus import positions
 from fixinit.theory.calculus.moments import Moments
-from fixinit.theory.calculus.pairs import along, diagonal, set_diagonal
+from fixinit.theory.calculus.pairs import along
+from fixinit.theory.calculus.windows import Window
 
 
-def spatial(x, windows):
-    """Fixed coefficients along the spatial axes: average pooling, padding, cropping."""
+def spatial(x: Moments, windows: Sequence[Window]) -> Moments:
+    """Applies fixed coefficients along the spatial axes.
+
+    Average pooling, padding, cropping and repetition: every output is the sum over the
+    taps of its window, `E[y y'] = sum_ij c_i c_j E[x_i x_j]` for pairs; gradients go
+    back by the transposed sum of `c_i^2`.
+
+    Example:
+
+    >>> x = fixinit.theory.Moments.inputs((8, 8, 16))
+    >>> window = fixinit.theory.calculus.Window.convolution(8, kernel=2, stride=2)
+    >>> y = fixinit.theory.calculus.spatial(x, [window.averaging()] * 2)
+    >>> y.shape, y.mean_square  # averages of four independent values
+    ((4, 4), 0.25)
+
+    Args:
+        x: `fixinit.theory.Moments`.
+        windows: Sequence of `fixinit.theory.calculus.Window`, one per spatial axis.
+
+    Returns:
+        `Moments` with the windows' outputs as spatial axes.
+    """
     y = Moments(
         [window.outputs for window in windows],
         x.channels,
@@ -25,8 +47,25 @@ def spatial(x, windows):
     return y
 
 
-def global_average(x, keepdims=False):
-    """The average over all positions."""
+def global_average(x: Moments, keepdims: bool = False) -> Moments:
+    """Averages over all positions.
+
+    Moments of pairs are averaged over all pairs; gradients are divided by the square of
+    the number of positions.
+
+    Example:
+
+    >>> x = fixinit.theory.Moments.inputs((8, 8, 16))
+    >>> fixinit.theory.calculus.global_average(x).mean_square  # 1 / 64
+    0.015625
+
+    Args:
+        x: `fixinit.theory.Moments`.
+        keepdims: bool. Whether the spatial axes stay, with size 1.
+
+    Returns:
+        `Moments` without spatial axes, or with axes of size 1.
+    """
     count = int(np.prod(x.shape))
     shape = (1,) * len(x.shape) if keepdims else ()
     full = (len(x.channels), *shape)
@@ -47,104 +86,44 @@ def global_average(x, keepdims=False):
     return y
 
 
-def flatten(x):
-    """All positions become channels."""
-    if not x.shape:
-        return x
-    weights = np.ones(1)
-    for n in x.shape:
-        counts = np.round(positions.position_weights(n) * n)
-        weights = np.multiply.outer(weights, counts)
-    channels = np.multiply.outer(x.channels, weights[0]).reshape(-1)
-    columns = (
-        values.reshape(-1) for values in (x.mean, x.squares, diagonal(x.cross, x.shape))
-    )
-    y = Moments((), channels, *columns, x.sources)
-    into = x.mean.shape
-    y.node.link((x,), lambda g: [g.reshape(into)])
-    return y
+def permute(x: Moments, order: Sequence[int]) -> Moments:
+    """Transposes the spatial axes.
 
+    Example:
 
-def reshape(x, shape):
-    """Axes of length 1 come and go; the channels stay."""
-    sizes = [positions.size(n) for n in shape]
-    groups = len(x.channels)
-    y = Moments(
-        shape,
-        x.channels,
-        x.mean.reshape(groups, *sizes),
-        x.same.reshape(groups, *(m * m for m in sizes)),
-        x.cross.reshape(groups, *(m * m for m in sizes)),
-        x.sources,
-    )
-    into = x.mean.shape
-    y.node.link((x,), lambda g: [g.reshape(into)])
-    return y
+    >>> x = fixinit.theory.Moments.inputs((4, 6, 16))
+    >>> fixinit.theory.calculus.permute(x, [1, 0]).shape
+    (6, 4)
 
+    Args:
+        x: `fixinit.theory.Moments`.
+        order: Sequence of ints, the spatial axes in their new order, counted from 0.
 
-def permute(x, order):
-    """Spatial axes in another order."""
+    Returns:
+        `Moments` with that order.
+    """
     axes = (0, *(i + 1 for i in order))
     back_axes = np.argsort(axes)
     y = Moments(
         [x.shape[i] for i in order],
         x.channels,
-        *(np.transpose(values, axes) for values in (x.mean, x.same, x.cross)),
+        np.transpose(x.mean, axes),
+        np.transpose(x.same, axes),
+        np.transpose(x.cross, axes),
         x.sources,
     )
     y.node.link((x,), lambda g: [np.transpose(g, back_axes)])
     return y
 
 
-def merge_space(x, shape):
-    """Spatial axes become fewer. What pairs have in common is averaged over space."""
-    equal = x.average(x.squares)
-    count = np.prod(x.shape)
-
-    def pairs(values):
-        own = x.average(diagonal(values, x.shape))
-        others = (x.pair_average(values) - own / count) / (1 - 1 / count)
-        made = Moments.inputs((*shape, 1), 0.0, 0.0)
-        ones = np.ones_like(made.same)
-        lift = (len(own), *(1,) * len(shape))
-        return set_diagonal(ones * others.reshape(lift), shape, own.reshape(lift))
-
-    mean = x.average(x.mean).reshape(len(equal), *(1,) * len(shape))
-    sizes = [positions.size(n) for n in shape]
-    y = Moments(
-        shape,
-        x.channels,
-        np.broadcast_to(mean, (len(equal), *sizes)),
-        pairs(x.same),
-        pairs(x.cross),
-        x.sources,
-    )
-    into, average = x.mean.shape, y.average
-    lift = (len(equal), *(1,) * len(x.shape))
-    y.node.link((x,), lambda g: [np.broadcast_to(average(g).reshape(lift), into)])
-    return y
-
-
-def unflatten(x, shape):
-    """Channels become positions: each position gets channels of its own."""
-    *space, channels = shape
-    mean = float(x.shares @ x.mean)
-    y = Moments.inputs((*space, channels), mean, 0.0)
-    set_diagonal(y.same, space, x.mean_square)
-    set_diagonal(y.cross, space, float(x.shares @ x.cross))
-    y.sources = x.sources
-    into, average = x.mean.shape, y.average
-    y.node.link((x,), lambda g: [np.full(into, float(average(g)[0]))])
-    return y
-
-
-def taps(values, windows, kind):
+def taps(values: np.ndarray, windows: Sequence[Window], kind: str) -> np.ndarray:
+    """Applies the matrices of windows, one of their attributes, along all axes."""
     for axis, window in enumerate(windows):
         values = along(getattr(window, kind), values, axis + 1)
     return values
 
 
-def back(g, windows):
+def back(g: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
     """The mean square of a gradient at the input positions of windows."""
     for axis, window in enumerate(windows):
         g = along(window.backward, g, axis + 1)

@@ -1,22 +1,47 @@
-"""Fresh weights: convolutions and dense layers."""
+"""Weights that are drawn anew: dense layers and convolutions."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from fixinit.theory.calculus.moments import Moments
-from fixinit.theory.calculus.pairs import first, second
+from fixinit.theory.calculus.pairs import first, outer, second
 from fixinit.theory.calculus.space import back, taps
+from fixinit.theory.calculus.windows import Window
 
 
-def mix(x, windows, filters, weight, groups=1, bias=(0.0, 0.0)):
-    """A convolution or dense layer: fresh weights mix all channels.
+def mix(
+    x: Moments,
+    windows: Sequence[Window],
+    filters: int,
+    weight: tuple[float, float],
+    groups: int = 1,
+    bias: tuple[float, float] = (0.0, 0.0),
+) -> Moments:
+    """Mixes all channels with weights of its own: a dense layer or a convolution.
+
+    For weights of mean 0 and variance s over fan_in channels, pairs add up by the taps
+    of the window: `E[y y'] = s * fan_in * sum_t E[x_t x'_t]`. Gradients go back with
+    `s * filters / groups`, by the transposed taps. Weights with a mean add up over
+    channels and taps.
+
+    Example:
+
+    >>> x = fixinit.theory.Moments.inputs((100,))
+    >>> fixinit.theory.calculus.mix(x, [], filters=50, weight=(0.0, 0.02)).mean_square
+    2.0
 
     Args:
-        x: `Moments`.
-        windows: List of `Window`, one per spatial axis.
+        x: `fixinit.theory.Moments`.
+        windows: Sequence of `fixinit.theory.calculus.Window`, one per spatial axis;
+            empty for a dense layer.
         filters: int. Number of output channels.
         weight: `(mean, variance)` of one weight.
-        groups: int. How many parts the channels are convolved in.
-        bias: `(mean, variance)` of one bias.
+        groups: int. How many parts the channels are convolved in; 1 by default.
+        bias: `(mean, variance)` of one bias; `(0, 0)` by default.
+
+    Returns:
+        `Moments` of `filters` channels.
     """
     fan = x.total_channels / groups
     square = weight[0] ** 2 + weight[1]
@@ -27,22 +52,16 @@ def mix(x, windows, filters, weight, groups=1, bias=(0.0, 0.0)):
     )
     mean = weight[0] * fan * taps(_over_channels(shares, x.mean), windows, "mean")
     if weight[0]:
-        # Weights with a mean add up over channels and taps.
-        means = _over_channels(shares, x.mean)
+        means = outer(_over_channels(shares, x.mean), x.shape)
         for values, out in ((x.same, same), (x.cross, cross)):
             pairs = _over_channels(shares, values)
-            together = first(means, x.shape) * second(means, x.shape)
             own = fan * (
                 taps(pairs, windows, "all_taps") - taps(pairs, windows, "same_tap")
             )
-            others = fan * (fan - 1) * taps(together, windows, "all_taps")
+            others = fan * (fan - 1) * taps(means, windows, "all_taps")
             out += weight[0] ** 2 * (own + others)
     shape = [window.outputs for window in windows] if windows else x.shape
-    drift = 0.0
-    if any(bias):
-        drift = bias[0] ** 2 + bias[1]
-        pair_means = first(mean, shape) + second(mean, shape)
-        drift = drift + bias[0] * pair_means
+    drift = _bias_drift(mean, shape, bias)
     sources = frozenset([object()])
     if weight[0]:
         sources |= x.sources
@@ -52,20 +71,47 @@ def mix(x, windows, filters, weight, groups=1, bias=(0.0, 0.0)):
     return y
 
 
-def depthwise(x, windows, multiplier, weight, bias=(0.0, 0.0)):
-    """A depthwise convolution: fresh weights for every channel."""
+def depthwise(
+    x: Moments,
+    windows: Sequence[Window],
+    multiplier: int,
+    weight: tuple[float, float],
+    bias: tuple[float, float] = (0.0, 0.0),
+) -> Moments:
+    """Convolves every channel by itself, with weights of its own.
+
+    For weights of mean 0 and variance s, `E[y y'] = s * sum_t E[x_t x'_t]`; gradients
+    go back with `s * multiplier`.
+
+    Example:
+
+    >>> x = fixinit.theory.Moments.inputs((8, 8, 16))
+    >>> window = fixinit.theory.calculus.Window.convolution(8, kernel=3)
+    >>> y = fixinit.theory.calculus.depthwise(x, [window] * 2, 2, weight=(0.0, 0.5))
+    >>> y.shape, y.total_channels, y.mean_square  # nine taps
+    ((6, 6), 32, 4.5)
+
+    Args:
+        x: `fixinit.theory.Moments`.
+        windows: Sequence of `fixinit.theory.calculus.Window`, one per spatial axis.
+        multiplier: int. Number of outputs of every channel.
+        weight: `(mean, variance)` of one weight.
+        bias: `(mean, variance)` of one bias; `(0, 0)` by default.
+
+    Returns:
+        `Moments` of `multiplier` times as many channels.
+    """
     varying, common = weight[1], weight[0] ** 2
 
-    def pairs(values):
-        result = (varying + 0.0) * taps(values, windows, "same_tap")
+    def pairs(values: np.ndarray) -> np.ndarray:
+        result = varying * taps(values, windows, "same_tap")
         if common:
             result = result + common * taps(values, windows, "all_taps")
         return result
 
     mean = weight[0] * taps(x.mean, windows, "mean")
     shape = [window.outputs for window in windows]
-    drift = bias[0] ** 2 + bias[1]
-    drift = drift + bias[0] * (first(mean, shape) + second(mean, shape))
+    drift = _bias_drift(mean, shape, bias)
     y = Moments(
         shape,
         x.channels * multiplier,
@@ -79,7 +125,17 @@ def depthwise(x, windows, multiplier, weight, bias=(0.0, 0.0)):
     return y
 
 
-def _over_channels(shares, values):
+def _bias_drift(
+    mean: np.ndarray, shape: Sequence[int], bias: tuple[float, float]
+) -> np.ndarray | float:
+    """What a bias adds to the moments of pairs."""
+    if not any(bias):
+        return 0.0
+    means = first(mean, shape) + second(mean, shape)
+    return bias[0] ** 2 + bias[1] + bias[0] * means
+
+
+def _over_channels(shares: np.ndarray, values: np.ndarray) -> np.ndarray:
     if len(shares) == 1:
         return values
     return np.tensordot(shares, values, (0, 0))[None]

@@ -13,11 +13,11 @@ from fixinit.theory.calculus.positions import (
 
 
 class Window:
-    """Which input positions every output position of a layer reads, on one axis.
+    """The input positions that every output position of a layer reads, on one axis.
 
     Example:
 
-    >>> from fixinit.theory.calculus.windows import Window
+    >>> Window = fixinit.theory.calculus.Window
     >>> window = Window.convolution(5, kernel=3, padding="same")
     >>> window.mean.sum(axis=1).tolist()  # how many taps lie inside
     [2.0, 3.0, 3.0, 3.0, 2.0]
@@ -29,7 +29,13 @@ class Window:
         sizes: `(inputs, outputs)` of the axis that a shorter one stands for.
     """
 
-    def __init__(self, inputs, taps, coefficients=None, sizes=None):
+    def __init__(
+        self,
+        inputs: int,
+        taps: np.ndarray,
+        coefficients: np.ndarray | None = None,
+        sizes: tuple[int, int] | None = None,
+    ) -> None:
         self._from, self._to = inputs, len(taps)
         self.inputs, self.outputs = sizes or (self._from, self._to)
         self._taps = np.asarray(taps)
@@ -40,16 +46,26 @@ class Window:
 
     @classmethod
     @functools.lru_cache(maxsize=1024)
-    def convolution(cls, inputs, kernel, stride=1, dilation=1, padding="valid"):
-        """What a convolution or a pooling layer reads.
+    def convolution(
+        cls,
+        inputs: int,
+        kernel: int,
+        stride: int = 1,
+        dilation: int = 1,
+        padding: str = "valid",
+    ) -> "Window":
+        """The window of a convolution or a pooling layer.
 
         Args:
-            padding: `"valid"`, `"same"` as Keras pads, or `"causal"`.
+            inputs: int. Number of input positions.
+            kernel: int. Number of taps.
+            stride, dilation: ints, 1 by default.
+            padding: `"valid"` (default), `"same"` as Keras pads, or `"causal"`.
         """
         full, reach = inputs, (kernel - 1) * dilation + 1
         inputs = max(shortened(inputs), min(inputs, reach))
 
-        def count(n):
+        def count(n: int) -> int:
             return (n - reach) // stride + 1 if padding == "valid" else -(-n // stride)
 
         outputs, left = count(inputs), 0
@@ -64,8 +80,16 @@ class Window:
 
     @classmethod
     @functools.lru_cache(maxsize=1024)
-    def transposed(cls, inputs, outputs, kernel, stride=1, dilation=1, padding="valid"):
-        """What a transposed convolution reads."""
+    def transposed(
+        cls,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        stride: int = 1,
+        dilation: int = 1,
+        padding: str = "valid",
+    ) -> "Window":
+        """The window of a transposed convolution, of a given number of outputs."""
         sizes, short = (inputs, outputs), shortened(inputs)
         inputs, outputs = short, outputs - (inputs - short) * stride
         reach = (kernel - 1) * dilation + 1
@@ -80,9 +104,11 @@ class Window:
 
     @classmethod
     @functools.lru_cache(maxsize=1024)
-    def gather(cls, inputs, low, outputs, repeat=1):
-        """Output i reads input `i // repeat + low`, or nothing outside: padding,
-        cropping, subsampling and repetition."""
+    def gather(cls, inputs: int, low: int, outputs: int, repeat: int = 1) -> "Window":
+        """Output i reads input `i // repeat + low`, or nothing outside of the axis.
+
+        Padding has a negative `low`, cropping a positive one, repetition a `repeat`.
+        """
         sizes, short = (inputs, outputs), shortened(inputs)
         inputs, outputs = short, outputs - (inputs - short) * repeat
         if repeat == sizes[1]:
@@ -94,38 +120,38 @@ class Window:
 
     @classmethod
     @functools.lru_cache(maxsize=1024)
-    def everything(cls, inputs):
+    def everything(cls, inputs: int) -> "Window":
         """One output that reads all positions."""
         short = shortened(inputs)
         return cls(short, np.arange(short)[None], sizes=(inputs, 1))
 
-    def tap(self, index):
+    def tap(self, index: int) -> "Window":
         """The window that reads through one of the taps alone."""
         taps = self._taps[:, [index]]
         return Window(self._from, taps, None, (self.inputs, self.outputs))
 
     @property
-    def selects(self):
+    def selects(self) -> bool:
         """Whether every output is one input, or 0."""
         return self._taps.shape[1] == 1
 
-    def averaging(self):
+    def averaging(self) -> "Window":
         """The same window with coefficients that sum to 1."""
         taken = self._coefficients.sum(axis=1, keepdims=True)
         return self._with(self._coefficients / taken)
 
-    def _with(self, coefficients):
+    def _with(self, coefficients: np.ndarray) -> "Window":
         return Window(self._from, self._taps, coefficients, (self.inputs, self.outputs))
 
     @functools.cached_property
-    def backward(self):
+    def backward(self) -> np.ndarray:
         """The transposed sum on positions, `(m_in, m_out)`, of squared coefficients."""
         out = position_weights(self._to) * self._to
         into = position_weights(self._from) * self._from
         return self.squares.T * out / into[:, None]
 
     @functools.cached_property
-    def mean(self):
+    def mean(self) -> np.ndarray:
         """The sum over taps as a matrix on positions, `(m_out, m_in)`."""
         n, m = self._to, size(self._to)
         out = np.diag(pair_classes(n)) // (m + 1)
@@ -136,12 +162,12 @@ class Window:
         )
 
     @functools.cached_property
-    def squares(self):
+    def squares(self) -> np.ndarray:
         """The sum of squared coefficients, likewise."""
         return self._with(self._coefficients**2).mean
 
     @functools.cached_property
-    def same_tap(self):
+    def same_tap(self) -> np.ndarray:
         """Pairs that read through one tap: what independent weights leave."""
         out = pair_classes(self._to)
         into = pair_classes(self._from)
@@ -151,11 +177,11 @@ class Window:
         return self._pairs(rows, into[first, second], coefficients, out)
 
     @functools.cached_property
-    def all_taps(self):
+    def all_taps(self) -> np.ndarray:
         """All pairs of taps: what one fixed coefficient a tap gives."""
         out = pair_classes(self._to)
         into = pair_classes(self._from)
-        result = 0.0
+        result = np.zeros(())
         for t in range(self._taps.shape[1]):
             first, second = self._taps[:, None, t, None], self._taps[None, :, :]
             coefficients = (
@@ -166,8 +192,8 @@ class Window:
         return result
 
     @functools.cached_property
-    def shared(self):
-        """How many inputs the windows of two outputs have in common, by class."""
+    def shared(self) -> np.ndarray:
+        """The number of inputs that the windows of two outputs share, by class."""
         reads = np.zeros((self._to, self._from))
         rows = np.arange(self._to)[:, None]
         np.add.at(reads, (rows, self._taps), (self._taps >= 0).astype("float64"))
@@ -175,12 +201,26 @@ class Window:
         common = np.bincount(out.ravel(), (reads @ reads.T).ravel())
         return common / np.bincount(out.ravel())
 
-    def _pairs(self, rows, columns, values, classes):
+    def _pairs(
+        self,
+        rows: np.ndarray,
+        columns: np.ndarray,
+        values: np.ndarray,
+        classes: np.ndarray,
+    ) -> np.ndarray:
         m, k = size(self._to) ** 2, size(self._from) ** 2
         return _matrix(rows, columns, values, m, k, classes)
 
 
-def _matrix(rows, columns, values, m, k, classes):
+def _matrix(
+    rows: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    m: int,
+    k: int,
+    classes: np.ndarray,
+) -> np.ndarray:
+    """A matrix `(m, k)` of sums of values, over the sizes of the classes of rows."""
     flat = (rows * k + columns).ravel()
     sums = np.bincount(flat, values.ravel(), minlength=m * k).reshape(m, k)
     counts = np.bincount(classes.ravel(), minlength=m)

@@ -2,19 +2,22 @@
 
 import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy import special
 
 from fixinit._validation import check_choice
 from fixinit.theory.gaussian.functions import Exponential, Function
+from fixinit.theory.gaussian.normal import density
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 
 _SELU = (1.0507009873554805, 1.6732632423543772)  # Klambauer et al., 2017
 
 
-def activation(name, **arguments):
-    """The function that Keras knows by a name, for expectations under a Gaussian.
+def activation(name: str | Function, **arguments: Any) -> Function:
+    """An activation function of Keras, with its expectations under a Gaussian.
 
     Example:
 
@@ -43,27 +46,31 @@ def activation(name, **arguments):
 
 
 @functools.lru_cache(maxsize=256)
-def _made(name, arguments):
+def _made(name: str, arguments: tuple[tuple[str, Any], ...]) -> Function:
     # One object for one function: whether two are the same is asked by identity.
     return _ACTIVATIONS[name](**dict(arguments))
 
 
-def names():
+def names() -> list[str]:
     """The names that `activation` takes."""
     return sorted(_ACTIVATIONS)
 
 
-def factory(name):
+def factory(name: str) -> Callable[..., Function]:
     """The callable that makes the function of a name from its arguments."""
     return _ACTIVATIONS[name]
 
 
-def affine(scale=1.0, shift=0.0):
+def affine(scale: float = 1.0, shift: float = 0.0) -> PiecewiseLinear:
     """The function `scale * x + shift`."""
     return PiecewiseLinear((), [scale], [shift])
 
 
-def _relu(negative_slope=0.0, max_value=None, threshold=0.0):
+def _relu(
+    negative_slope: float = 0.0,
+    max_value: float | None = None,
+    threshold: float = 0.0,
+) -> PiecewiseLinear:
     slope, t = negative_slope or 0.0, threshold or 0.0
     if max_value is None:
         return PiecewiseLinear([t], [slope, 1.0], [-slope * t, 0.0])
@@ -77,7 +84,9 @@ def _relu(negative_slope=0.0, max_value=None, threshold=0.0):
     return PiecewiseLinear(kinks, slopes + [0.0], intercepts + [max_value])
 
 
-def _clip(low, high, slope=1.0, shift=0.0):
+def _clip(
+    low: float, high: float, slope: float = 1.0, shift: float = 0.0
+) -> PiecewiseLinear:
     """`slope * x + shift` between two points, constant beyond them."""
     ends = [slope * low + shift, slope * high + shift]
     return PiecewiseLinear(
@@ -85,7 +94,7 @@ def _clip(low, high, slope=1.0, shift=0.0):
     )
 
 
-def _elu(alpha=1.0, scale=1.0, width=1.0):
+def _elu(alpha: float = 1.0, scale: float = 1.0, width: float = 1.0) -> Function:
     """`scale * x` above 0, `scale * alpha * (exp(x / width) - 1)` below."""
     return Function(
         lambda x: (
@@ -99,49 +108,45 @@ def _elu(alpha=1.0, scale=1.0, width=1.0):
     )
 
 
-def _normal_density(x):
-    return np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
-
-
-def _gelu(approximate=False):
+def _gelu(approximate: bool = False) -> Function:
     if not approximate:
         return Function(
             lambda x: x * special.ndtr(x),
-            lambda x: special.ndtr(x) + x * _normal_density(x),
+            lambda x: special.ndtr(x) + x * density(x),
         )
     a, b = math.sqrt(2 / math.pi), 0.044715  # Hendrycks and Gimpel, 2016
 
-    def derivative(x):
+    def derivative(x: np.ndarray) -> np.ndarray:
         t = np.tanh(a * (x + b * x**3))
         return (1 + t) / 2 + x / 2 * (1 - t**2) * a * (1 + 3 * b * x**2)
 
     return Function(lambda x: x / 2 * (1 + np.tanh(a * (x + b * x**3))), derivative)
 
 
-def _sigmoid_slope(x):
+def _sigmoid_slope(x: np.ndarray) -> np.ndarray:
     return special.expit(x) * special.expit(-x)
 
 
-def _softplus(x):
+def _softplus(x: np.ndarray) -> np.ndarray:
     return np.logaddexp(0.0, x)
 
 
-def _mish():
-    def derivative(x):
+def _mish() -> Function:
+    def derivative(x: np.ndarray) -> np.ndarray:
         t = np.tanh(_softplus(x))
         return t + x * (1 - t**2) * special.expit(x)
 
     return Function(lambda x: x * np.tanh(_softplus(x)), derivative)
 
 
-def _squareplus(b=4):
+def _squareplus(b: float = 4) -> Function:
     return Function(
         lambda x: (x + np.sqrt(x**2 + b)) / 2,
         lambda x: (1 + x / np.sqrt(x**2 + b)) / 2,
     )
 
 
-def _sparse_plus():
+def _sparse_plus() -> Function:
     return Function(
         lambda x: np.where(x < 1, np.square(np.maximum(x + 1, 0)) / 4, x),
         lambda x: np.clip((x + 1) / 2, 0, 1),
@@ -149,7 +154,7 @@ def _sparse_plus():
     )
 
 
-def _hard_silu():
+def _hard_silu() -> Function:
     return Function(
         lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
         lambda x: np.where(x < -3, 0.0, np.where(x > 3, 1.0, x / 3 + 0.5)),
@@ -157,11 +162,11 @@ def _hard_silu():
     )
 
 
-def _tanh():
+def _tanh() -> Function:
     return Function(np.tanh, lambda x: 1 - np.tanh(x) ** 2)
 
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[..., Function]] = {
     "linear": affine,
     "relu": _relu,
     "leaky_relu": lambda negative_slope=0.2: _relu(negative_slope),

@@ -1,18 +1,23 @@
-"""The edge of chaos of one activation function."""
+"""The weight variance at which one activation function is critical."""
 
 import math
+from typing import Any
 
 import numpy as np
 from scipy import optimize
 
+from fixinit._typing import ArrayLike
 from fixinit._validation import check_choice, check_number
 from fixinit.theory.gaussian import activations
+from fixinit.theory.gaussian.functions import Function
 from fixinit.theory.gaussian.mean_field import MeanField
 
 _TINY = 1e-300  # what is left of a normal density very far out
 
 
-def edge_of_chaos(activation, bias_variance=0.0):
+def edge_of_chaos(
+    activation: str | Function, bias_variance: ArrayLike = 0.0
+) -> tuple[Any, Any]:
     """The weight variances at which gradients neither vanish nor explode.
 
     The curve `chi_1 = 1` at a fixed point q* that the variance converges to, as a
@@ -27,8 +32,8 @@ def edge_of_chaos(activation, bias_variance=0.0):
     (1.26, 0.15)
 
     Args:
-        activation: Name or `fixinit.theory.Function`.
-        bias_variance: float or array, `sigma_b^2`.
+        activation: Name (see `fixinit.theory.activation`) or `fixinit.theory.Function`.
+        bias_variance: float or array, `sigma_b^2`; 0 by default.
 
     Returns:
         `(weight_variance, variance)`: `sigma_w^2`, and the fixed point q* there, both
@@ -52,7 +57,9 @@ def edge_of_chaos(activation, bias_variance=0.0):
     return weights.T, variances.T
 
 
-def _edge(phi, name, bias_variance):
+def _edge(
+    phi: Function, name: str | Function, bias_variance: float
+) -> tuple[float, float]:
     """One point of the curve."""
     if _scales(phi):
         slope = float(phi.moments(0.0, 1.0)[2])
@@ -63,8 +70,8 @@ def _edge(phi, name, bias_variance):
             f"of chaos. Received: bias_variance={bias_variance}. Pass 0."
         )
 
-    def excess(log_q):
-        """What the bias variance would have to be for q to be the fixed point."""
+    def excess(log_q: float) -> float:
+        """The bias variance at which q is the fixed point, minus the given one."""
         q = math.exp(log_q)
         _, second, slope = (float(x) for x in phi.moments(0.0, q))
         return q - second / slope - bias_variance if slope > _TINY else -math.inf
@@ -93,17 +100,25 @@ def _edge(phi, name, bias_variance):
     )
 
 
-def _attracts(phi, weight_variance, bias_variance, q, step=1e-3):
-    """Whether a variance near a fixed point comes no further away from it."""
+def _attracts(
+    phi: Function,
+    weight_variance: float,
+    bias_variance: float,
+    q: float,
+    step: float = 1e-3,
+) -> bool:
+    """Whether a variance near a fixed point moves no further away from it."""
     field = MeanField(phi, weight_variance, bias_variance)
     above = (1 + step) * q if q else step
     below = (1 - step) * q
     # Rounding of the variances, which near q = 0 change by little more than that.
     slack = 1e-9 * above
-    return field._drift(above) <= slack and field._drift(below) >= -slack
+    return field.drift(above) <= slack and field.drift(below) >= -slack
 
 
-def critical_scale(activation, variance=1.0, keep="variance"):
+def critical_scale(
+    activation: str | Function, variance: float = 1.0, keep: str = "variance"
+) -> float:
     """The `scale` of `VarianceScaling` that keeps signals of a given variance.
 
     Example:
@@ -114,9 +129,9 @@ def critical_scale(activation, variance=1.0, keep="variance"):
     2.536
 
     Args:
-        activation: Name or `fixinit.theory.Function`: what stands in front of the
+        activation: Name or `fixinit.theory.Function` of the activation in front of the
             weight layer.
-        variance: float. The variance of the pre-activations.
+        variance: float. The variance of the pre-activations; 1 by default.
         keep: `"variance"` (default): the next pre-activations have the same
             variance. `"gradient"`: the gradient's mean square stays the same.
             ReLU and its relatives do both.
@@ -140,7 +155,7 @@ def critical_scale(activation, variance=1.0, keep="variance"):
     return kept / float(lost)
 
 
-def _scales(phi):
+def _scales(phi: Function) -> bool:
     """Whether `phi(a x) = a phi(x)` for positive a."""
     x = np.array([-3.0, -1.0, -0.1, 0.1, 1.0, 3.0])
     return bool(np.allclose(phi(7 * x), 7 * phi(x), rtol=1e-12, atol=0))

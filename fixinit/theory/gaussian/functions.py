@@ -1,10 +1,12 @@
 """Element-wise functions and their expectations under a Gaussian."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
+from fixinit._typing import ArrayLike
 from fixinit.theory.gaussian import quadrature
 
 _NEWTON_STEPS = 12
@@ -33,14 +35,16 @@ class Function:
         kinks: Points where the function or its derivative jumps.
     """
 
-    value: Callable
-    derivative: Callable
-    kinks: tuple = ()
+    value: Callable[[Any], Any]
+    derivative: Callable[[Any], Any]
+    kinks: tuple[float, ...] = ()
 
-    def __call__(self, x):
+    def __call__(self, x: ArrayLike) -> Any:
         return self.value(np.asarray(x, "float64"))
 
-    def moments(self, mean, variance):
+    def moments(
+        self, mean: ArrayLike, variance: ArrayLike
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """`E[f(u)]`, `E[f(u)^2]` and `E[f'(u)^2]` for `u ~ N(mean, variance)`.
 
         Args:
@@ -51,13 +55,19 @@ class Function:
             Three arrays of the common shape.
         """
 
-        def values(x):
+        def values(x: np.ndarray) -> list[np.ndarray]:
             value = self.value(x)
-            return value, value**2, self.derivative(x) ** 2
+            return [value, value**2, self.derivative(x) ** 2]
 
-        return tuple(expectations(values, mean, variance, self.kinks))
+        first, second, slope = expectations(values, mean, variance, self.kinks)
+        return first, second, slope
 
-    def joint_moment(self, means, deviations, correlation):
+    def joint_moment(
+        self,
+        means: tuple[ArrayLike, ArrayLike],
+        deviations: tuple[ArrayLike, ArrayLike],
+        correlation: np.ndarray,
+    ) -> np.ndarray:
         """`E[f(u) f(v)]` for jointly Gaussian `u` and `v`.
 
         Args:
@@ -72,16 +82,21 @@ class Function:
             self._coefficients(mean, deviation)
             for mean, deviation in zip(means, deviations, strict=True)
         )
-        total = 0.0
+        total = np.zeros(())
         for a, b in zip(reversed(first), reversed(second), strict=True):
             total = total * correlation + a * b
         return total
 
-    def correlation(self, means, deviations, joint):
-        """The correlation of `u` and `v` for which `E[f(u) f(v)]` is given.
+    def correlation(
+        self,
+        means: tuple[ArrayLike, ArrayLike],
+        deviations: tuple[ArrayLike, ArrayLike],
+        joint: np.ndarray,
+    ) -> np.ndarray:
+        """The correlation of `u` and `v` at which `E[f(u) f(v)]` has a given value.
 
-        Newton's method on Mehler's sum, from 1 downwards. What no correlation gives is
-        given its nearest.
+        Newton's method on Mehler's sum, from 1 downwards. A value that no correlation
+        reaches gets the correlation of the nearest one.
 
         Args:
             means, deviations: As in `joint_moment`.
@@ -96,7 +111,7 @@ class Function:
         )
         terms = [a * b for a, b in zip(first, second, strict=True)]
 
-        def value_and_slope(rho):
+        def value_and_slope(rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             value = slope = np.zeros(rho.shape)
             for term in reversed(terms):
                 slope = slope * rho + value
@@ -111,7 +126,7 @@ class Function:
         nearer = np.abs(value_and_slope(rho)[0] - joint) < np.abs(terms[0] - joint)
         return np.where(nearer, rho, 0.0)
 
-    def _coefficients(self, mean, deviation):
+    def _coefficients(self, mean: ArrayLike, deviation: ArrayLike) -> list[np.ndarray]:
         """Hermite coefficients, the last of which stands for all that follow."""
         (mean, deviation), restore = _distinct(mean, deviation)
         z, weights = quadrature.nodes(mean, deviation, self.kinks)
@@ -125,22 +140,34 @@ class Function:
 
 @dataclasses.dataclass(frozen=True)
 class Exponential(Function):
-    """`exp(x)`, whose expectations are known."""
+    """`exp(x)`, whose expectations are those of a log-normal distribution."""
 
-    value: Callable = np.exp
-    derivative: Callable = np.exp
+    value: Callable[[Any], Any] = np.exp
+    derivative: Callable[[Any], Any] = np.exp
 
-    def moments(self, mean, variance):
+    def moments(
+        self, mean: ArrayLike, variance: ArrayLike
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        mean, variance = np.asarray(mean), np.asarray(variance)
         second = np.exp(2 * mean + 2 * variance)
         return np.exp(mean + variance / 2), second, second
 
-    def joint_moment(self, means, deviations, correlation):
-        covariance = deviations[0] * deviations[1] * correlation
-        variances = deviations[0] ** 2 + deviations[1] ** 2
-        return np.exp(means[0] + means[1] + variances / 2 + covariance)
+    def joint_moment(
+        self,
+        means: tuple[ArrayLike, ArrayLike],
+        deviations: tuple[ArrayLike, ArrayLike],
+        correlation: np.ndarray,
+    ) -> np.ndarray:
+        m, n, s, t = (np.asarray(x, "float64") for x in (*means, *deviations))
+        return np.exp(m + n + (s**2 + t**2) / 2 + s * t * correlation)
 
 
-def expectations(values, mean, variance, kinks=()):
+def expectations(
+    values: Callable[[np.ndarray], Sequence[np.ndarray]],
+    mean: ArrayLike,
+    variance: ArrayLike,
+    kinks: tuple[float, ...] = (),
+) -> list[np.ndarray]:
     """`E[f(u)]` of several functions of `u ~ N(mean, variance)`, integrated.
 
     Args:
@@ -157,7 +184,7 @@ def expectations(values, mean, variance, kinks=()):
     return [restore(np.sum(weights * value, axis=-1)) for value in values(points)]
 
 
-def compose(outer, inner):
+def compose(outer: Function, inner: Function) -> Function:
     """The function `outer(inner(x))`."""
     compose_exactly = getattr(inner, "then", None)
     if compose_exactly and hasattr(outer, "then"):
@@ -169,7 +196,7 @@ def compose(outer, inner):
     )
 
 
-def product(first, second):
+def product(first: Function, second: Function) -> Function:
     """The function `first(x) * second(x)`."""
     return Function(
         lambda x: first.value(x) * second.value(x),
@@ -181,7 +208,7 @@ def product(first, second):
     )
 
 
-def total(first, second):
+def total(first: Function, second: Function) -> Function:
     """The function `first(x) + second(x)`."""
     return Function(
         lambda x: first.value(x) + second.value(x),
@@ -190,18 +217,22 @@ def total(first, second):
     )
 
 
-def _distinct(mean, deviation):
-    """The different pairs of two arrays, and what brings values into their shape.
+def _distinct(
+    mean: ArrayLike, deviation: ArrayLike
+) -> tuple[tuple[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]]:
+    """The distinct pairs of two arrays, and what restores their shape.
 
     Positions that mirror each other, and channels that are alike, are computed once.
     """
     mean, deviation = np.broadcast_arrays(
         np.asarray(mean, "float64"), np.asarray(deviation, "float64")
     )
+    shape: tuple[int, ...] = mean.shape
     if mean.size == 1:
-        return (mean.reshape(1), deviation.reshape(1)), lambda y: y.reshape(mean.shape)
+        return (mean.reshape(1), deviation.reshape(1)), lambda y: y.reshape(shape)
     pairs = np.stack([mean.ravel(), deviation.ravel()])
     # Rounded, because sums in another order differ in the last digits.
     keys = quadrature.rounded(pairs)
     _, index, inverse = np.unique(keys, axis=1, return_index=True, return_inverse=True)
-    return pairs[:, index], lambda y: y[inverse.ravel()].reshape(mean.shape)
+    distinct = pairs[0, index], pairs[1, index]
+    return distinct, lambda y: y[inverse.ravel()].reshape(shape)

@@ -10,12 +10,14 @@ import math
 import numpy as np
 from scipy import optimize
 
+from fixinit._typing import ArrayLike
 from fixinit._validation import check_number
 from fixinit.theory.gaussian import activations
+from fixinit.theory.gaussian.functions import Function
 
 
 class MeanField:
-    """What depth does to variances, correlations and gradients, for one activation.
+    """Maps of variance, correlation and gradient from layer to layer.
 
     With `phi` the activation and u, v standard normal of correlation c, layer by
     layer
@@ -51,7 +53,12 @@ class MeanField:
     - [Hayou et al., 2019](https://arxiv.org/abs/1902.06853)
     """
 
-    def __init__(self, activation, weight_variance, bias_variance=0.0):
+    def __init__(
+        self,
+        activation: str | Function,
+        weight_variance: float,
+        bias_variance: float = 0.0,
+    ) -> None:
         self.activation = activations.activation(activation)
         self.weight_variance = check_number(
             "weight_variance", weight_variance, "a positive number", lambda x: x > 0
@@ -60,17 +67,29 @@ class MeanField:
             "bias_variance", bias_variance, "a number of at least 0", lambda x: x >= 0
         )
 
-    def variance_map(self, variance):
-        """The variance of the next layer's pre-activations."""
+    def variance_map(self, variance: ArrayLike) -> np.ndarray:
+        """The variance of the next layer's pre-activations.
+
+        Args:
+            variance: Array, not negative: that of this layer's.
+
+        Returns:
+            Array of that shape.
+        """
         second = self.activation.moments(0.0, variance)[1]
         return self.weight_variance * second + self.bias_variance
 
-    def correlation_map(self, correlation, variance=None):
+    def correlation_map(
+        self, correlation: ArrayLike, variance: float | None = None
+    ) -> np.ndarray:
         """The correlation of two inputs in the next layer.
 
         Args:
             correlation: Array in `[-1, 1]`.
             variance: float. Both inputs' variance, by default the fixed point.
+
+        Returns:
+            Array of the shape of `correlation`.
         """
         q = self.fixed_point() if variance is None else variance
         c, deviation = np.asarray(correlation, "float64"), math.sqrt(q)
@@ -80,8 +99,8 @@ class MeanField:
         mapped = self.weight_variance * joint + self.bias_variance
         return mapped / self.variance_map(q)
 
-    def gradient_factor(self, variance=None):
-        """`chi_1`: what one layer multiplies the gradient's mean square by.
+    def gradient_factor(self, variance: float | None = None) -> np.ndarray:
+        """`chi_1`, the factor of one layer on the gradient's mean square.
 
         It is also the slope of the correlation map at 1.
 
@@ -94,7 +113,7 @@ class MeanField:
         q = np.clip(q, 1e-20, 1e100)
         return self.weight_variance * self.activation.moments(0.0, q)[2]
 
-    def fixed_point(self, start=1.0):
+    def fixed_point(self, start: float = 1.0) -> float:
         """`q*`, the variance that layers converge to.
 
         It is where the variance map first crosses the diagonal, from `start` on in
@@ -110,31 +129,35 @@ class MeanField:
         """
         q = check_number("start", start, "a number of at least 0", lambda x: x >= 0)
         q = q or float(self.variance_map(0.0))
-        moves = self._drift(q)
+        moves = self.drift(q)
         if abs(moves) <= 1e-14 * q:
             return q
         factor = 2.0 if moves > 0 else 0.5
         while 1e-12 < q < 1e12:
             following = factor * q
             # Where it does not move at all is the end of the way as well.
-            if moves * self._drift(following) <= 0:
+            if moves * self.drift(following) <= 0:
                 ends = sorted([q, following])
-                return float(optimize.brentq(self._drift, *ends, xtol=1e-300))
+                return float(optimize.brentq(self.drift, *ends, xtol=1e-300))
             q = following
         return math.inf if moves > 0 else 0.0
 
-    def _drift(self, variance):
-        """What one layer adds to the variance."""
+    def drift(self, variance: float) -> float:
+        """The change of the variance in one layer."""
         with np.errstate(over="ignore"):
             second = float(self.activation.moments(0.0, variance)[1])
         # In this order a small bias is not lost beside a large variance.
         return self.weight_variance * second - variance + self.bias_variance
 
-    def correlation_fixed_point(self, variance=None):
+    def correlation_fixed_point(self, variance: float | None = None) -> float:
         """`c*`, the correlation that any two inputs converge to.
 
+        Args:
+            variance: float, by default the fixed point.
+
         Returns:
-            float. 1 in the ordered phase and on the edge.
+            float. 1 in the ordered phase and on the edge; NaN where the variance
+            vanishes or diverges.
         """
         q = self.fixed_point() if variance is None else variance
         if not 0 < q < math.inf:
@@ -142,7 +165,7 @@ class MeanField:
         if self.gradient_factor(q) <= 1 + 1e-9:
             return 1.0
 
-        def excess(c):
+        def excess(c: float) -> float:
             return float(self.correlation_map(c, q)) - c
 
         low, high = (0.0 if excess(0.0) >= 0 else -1.0), 1 - 1e-4
@@ -151,7 +174,7 @@ class MeanField:
         return float(optimize.brentq(excess, low, high, xtol=1e-12))
 
     @property
-    def phase(self):
+    def phase(self) -> str:
         """`"ordered"`, `"critical"` or `"chaotic"`: chi_1 below, at or above 1.
 
         `"unbounded"` where the variance diverges: there is no fixed point.
@@ -163,13 +186,17 @@ class MeanField:
             return "critical"
         return "ordered" if factor < 1 else "chaotic"
 
-    def depth_scales(self, step=1e-5):
-        """Over how many layers differences of variance and of correlation decay.
+    def depth_scales(self, step: float = 1e-5) -> tuple[float, float]:
+        """The depths over which differences of variance and of correlation decay.
 
         `xi_q = -1 / log |dq'/dq|` at q* and `xi_c = -1 / log |dc'/dc|` at c*.
 
+        Args:
+            step: float, of the finite differences, relative to q* and absolute in c.
+
         Returns:
-            `(xi_q, xi_c)`: floats. Infinite on the edge of chaos.
+            `(xi_q, xi_c)`: floats, in layers. Infinite on the edge of chaos; NaN where
+            the variance vanishes or diverges.
         """
         q = self.fixed_point()
         if not 0 < q < math.inf:
@@ -185,7 +212,7 @@ class MeanField:
         return _depth(float(slope_q)), _depth(float(slope_c))
 
 
-def _depth(slope):
+def _depth(slope: float) -> float:
     slope = abs(slope)
     if slope >= 1 - 1e-9:
         return math.inf

@@ -1,23 +1,31 @@
 """Piecewise linear functions: their Gaussian expectations are known exactly."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import special
 
+from fixinit._typing import ArrayLike
 from fixinit.theory.gaussian.functions import Function
-
-_FAR = 38.0  # standard deviations: the normal density underflows there
+from fixinit.theory.gaussian.normal import (
+    density,
+    joint_ramps,
+    standardized,
+    truncated_moments,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class PiecewiseLinear(Function):
-    """A piecewise linear function, which may jump: ReLU and its relatives.
+    """A piecewise linear function with exact Gaussian expectations.
 
-    `f(x) = slopes[i] * x + intercepts[i]` between `kinks[i - 1]` and `kinks[i]`.
-    In terms of ramps `max(x - t, 0)` and steps `x > t` at the kinks t, all
-    expectations are those of a bivariate normal distribution that is cut off, which
-    Owen's T function gives. For ReLU and zero means it is the arc-cosine kernel.
+    `f(x) = slopes[i] * x + intercepts[i]` between `kinks[i - 1]` and `kinks[i]`, as for
+    ReLU and its relatives; f may jump at the kinks. In terms of ramps `max(x - t, 0)`
+    and steps `x > t` at the kinks t, all expectations are those of a truncated
+    bivariate normal distribution, by Owen's T function. For ReLU and zero means they
+    are the arc-cosine kernel.
 
     Example:
 
@@ -38,13 +46,22 @@ class PiecewiseLinear(Function):
     - [Owen, 1956](https://doi.org/10.1214/aoms/1177728074)
     """
 
-    value: None = dataclasses.field(default=None, repr=False, compare=False)
-    derivative: None = dataclasses.field(default=None, repr=False, compare=False)
-    kinks: tuple = ()
-    slopes: tuple = (1.0,)
-    intercepts: tuple | None = None
+    value: Callable[[Any], Any] = dataclasses.field(
+        default=np.asarray, repr=False, compare=False
+    )
+    derivative: Callable[[Any], Any] = dataclasses.field(
+        default=np.ones_like, repr=False, compare=False
+    )
+    kinks: tuple[float, ...] = ()
+    slopes: tuple[float, ...] = (1.0,)
+    intercepts: tuple[float, ...] = (0.0,)
 
-    def __init__(self, kinks=(), slopes=(1.0,), intercepts=None):
+    def __init__(
+        self,
+        kinks: ArrayLike = (),
+        slopes: ArrayLike = (1.0,),
+        intercepts: Sequence[float] | np.ndarray | None = None,
+    ) -> None:
         kinks, slopes = (np.asarray(x, "float64") for x in (kinks, slopes))
         if len(slopes) != len(kinks) + 1 or np.any(np.diff(kinks) <= 0):
             raise ValueError(
@@ -62,32 +79,30 @@ class PiecewiseLinear(Function):
         object.__setattr__(self, "value", self._value)
         object.__setattr__(self, "derivative", self._derivative)
 
-    def _value(self, x):
+    def _value(self, x: np.ndarray) -> np.ndarray:
         piece = np.searchsorted(self.kinks, x)
         return np.take(self.slopes, piece) * x + np.take(self.intercepts, piece)
 
-    def _derivative(self, x):
+    def _derivative(self, x: np.ndarray) -> np.ndarray:
         return np.take(self.slopes, np.searchsorted(self.kinks, x))
 
-    def then(self, outer):
+    def then(self, outer: "PiecewiseLinear") -> "PiecewiseLinear":
         """The piecewise linear function `outer(self(x))`."""
         edges = [-np.inf, *self.kinks, np.inf]
-        kinks = set(self.kinks)
+        found = set(self.kinks)
         pieces = list(zip(self.slopes, self.intercepts, strict=True))
         for (a, b), low, high in zip(pieces, edges[:-1], edges[1:], strict=True):
             if a:
-                kinks |= {x for t in outer.kinks if low < (x := (t - b) / a) < high}
-        kinks = np.array(sorted(kinks))
+                found |= {x for t in outer.kinks if low < (x := (t - b) / a) < high}
+        kinks = np.array(sorted(found))
         inside = _inside(kinks)
-        a, b = (
-            np.take(x, np.searchsorted(self.kinks, inside))
-            for x in (self.slopes, self.intercepts)
-        )
-        piece = np.searchsorted(outer.kinks, a * inside + b)
+        piece = np.searchsorted(self.kinks, inside)
+        slope, shift = np.take(self.slopes, piece), np.take(self.intercepts, piece)
+        piece = np.searchsorted(outer.kinks, slope * inside + shift)
         c, d = np.take(outer.slopes, piece), np.take(outer.intercepts, piece)
-        return PiecewiseLinear(kinks, a * c, c * b + d)._simplified()
+        return PiecewiseLinear(kinks, slope * c, c * shift + d)._simplified()
 
-    def _simplified(self):
+    def _simplified(self) -> "PiecewiseLinear":
         keep = [
             i
             for i in range(len(self.kinks))
@@ -102,17 +117,19 @@ class PiecewiseLinear(Function):
         )
 
     @property
-    def is_linear(self):
-        """Whether there is but one piece."""
+    def is_linear(self) -> bool:
+        """Whether there is only one piece."""
         return not self.kinks
 
-    def moments(self, mean, variance):
+    def moments(
+        self, mean: ArrayLike, variance: ArrayLike
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         mean, deviation = np.broadcast_arrays(
             np.asarray(mean, "float64"), np.sqrt(variance)
         )
         # Moments of the standard normal over each piece, from its edges.
         edges = [np.full(mean.shape, -np.inf)]
-        edges += [_standardized(t - mean, deviation) for t in self.kinks]
+        edges += [standardized(t - mean, deviation) for t in self.kinks]
         edges += [np.full(mean.shape, np.inf)]
         value = second = slope = np.zeros(mean.shape)
         for low, high, a, b in zip(
@@ -120,14 +137,19 @@ class PiecewiseLinear(Function):
         ):
             if not a and not b:
                 continue
-            m0, m1, m2 = _truncated(low, high)
+            m0, m1, m2 = truncated_moments(low, high)
             c, d = a * deviation, a * mean + b
             value = value + c * m1 + d * m0
             second = second + c**2 * m2 + 2 * c * d * m1 + d**2 * m0
             slope = slope + a**2 * m0
         return value, second, slope
 
-    def joint_moment(self, means, deviations, correlation):
+    def joint_moment(
+        self,
+        means: tuple[ArrayLike, ArrayLike],
+        deviations: tuple[ArrayLike, ArrayLike],
+        correlation: np.ndarray,
+    ) -> np.ndarray:
         m, n, s, t = (np.asarray(x, "float64") for x in (*means, *deviations))
         a, b = self.slopes[0], self.intercepts[0]
         covariance = s * t * correlation
@@ -136,22 +158,22 @@ class PiecewiseLinear(Function):
         kinks = self._kink_parts()
         for kink, ramp, step in kinks:
             for (mu, sd), (nu, _) in (((m, s), (n, t)), ((n, t), (m, s))):
-                h = _standardized(mu - kink, sd)
-                above, density = special.ndtr(h), _density(h)
-                part = ramp * ((mu - kink) * above + sd * density) + step * above
+                h = standardized(mu - kink, sd)
+                above, height = special.ndtr(h), density(h)
+                part = ramp * ((mu - kink) * above + sd * height) + step * above
                 # Stein's lemma: the covariance of v with g(u) is cov E[g'(u)].
                 slope = ramp * above * covariance
                 if step:
-                    slope = slope + step * density * covariance / np.maximum(sd, 1e-300)
+                    slope = slope + step * height * covariance / np.maximum(sd, 1e-300)
                 total = total + (a * nu + b) * part + a * slope
         for kink_u, *part_u in kinks:
             for kink_v, *part_v in kinks:
-                total = total + _kinks(
+                total = total + joint_ramps(
                     (m - kink_u, s, *part_u), (n - kink_v, t, *part_v), correlation
                 )
         return total
 
-    def _kink_parts(self):
+    def _kink_parts(self) -> list[tuple[float, float, float]]:
         """`(t, change of slope, jump)` for every kink t."""
         parts = []
         for i, t in enumerate(self.kinks):
@@ -163,90 +185,9 @@ class PiecewiseLinear(Function):
         return parts
 
 
-def _inside(kinks):
+def _inside(kinks: np.ndarray) -> np.ndarray:
     """One point inside every piece."""
     if not len(kinks):
         return np.zeros(1)
     middle = (kinks[1:] + kinks[:-1]) / 2
     return np.concatenate([kinks[:1] - 1, middle, kinks[-1:] + 1])
-
-
-def _standardized(x, deviation):
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        h = np.where(deviation > 0, x / deviation, np.sign(x) * _FAR)
-    return np.clip(h, -_FAR, _FAR)
-
-
-def _density(x):
-    return np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
-
-
-def _truncated(low, high):
-    """`E[1]`, `E[z]` and `E[z^2]` over `low < z < high` for a standard normal z."""
-    ends = [np.where(np.isfinite(h), h, 0.0) for h in (low, high)]
-    densities = [
-        np.where(np.isfinite(h), _density(e), 0.0)
-        for h, e in zip((low, high), ends, strict=True)
-    ]
-    # By symmetry in the tail where the distribution function is accurate.
-    flip = low > 0
-    a, b = np.where(flip, -high, low), np.where(flip, -low, high)
-    m0 = special.ndtr(b) - special.ndtr(a)
-    m1 = densities[0] - densities[1]
-    return m0, m1, m0 + ends[0] * densities[0] - ends[1] * densities[1]
-
-
-def _kinks(first, second, rho):
-    """`E[(r u+ + p 1(u > 0)) (r' v+ + p' 1(v > 0))]` for Gaussian u and v.
-
-    Args:
-        first, second: Mean, deviation, r and p of u and of v.
-        rho: Their correlation.
-    """
-    (m, s, ramp, step), (n, t, ramp2, step2) = first, second
-    a, b = _standardized(m, s), _standardized(n, t)
-    rho = np.clip(rho, -1.0, 1.0)
-    root = np.sqrt(np.maximum((1 - rho) * (1 + rho), 1e-24))
-    if not np.any(a) and not np.any(b):
-        # Zero means and kinks at 0: the arc-cosine kernel.
-        both = 0.25 + np.arcsin(rho) / (2 * np.pi)
-        if not step and not step2:
-            return ramp * ramp2 * s * t * (rho * both + root / (2 * np.pi))
-    else:
-        both = orthant(a, b, rho)
-    edge_u = _density(a) * special.ndtr((b - rho * a) / root)
-    edge_v = _density(b) * special.ndtr((a - rho * b) / root)
-    result = step * step2 * both
-    if ramp and ramp2:
-        exponent = -(a**2 + (b - rho * a) ** 2 / root**2) / 2
-        corner = root * np.exp(exponent) / (2 * np.pi)
-        result = result + ramp * ramp2 * (
-            (m * n + rho * s * t) * both
-            + n * s * edge_u
-            + m * t * edge_v
-            + s * t * corner
-        )
-    if ramp and step2:
-        result = result + ramp * step2 * (m * both + s * (edge_u + rho * edge_v))
-    if step and ramp2:
-        result = result + step * ramp2 * (n * both + t * (edge_v + rho * edge_u))
-    return result
-
-
-def orthant(a, b, rho):
-    """`P(u < a, v < b)` for standard normal u and v with correlation rho.
-
-    Example:
-
-    >>> from fixinit.theory.gaussian.piecewise import orthant
-    >>> round(float(orthant(0.0, 0.0, 0.5)), 9)  # 1/4 + asin(1/2) / (2 pi)
-    0.333333333
-    """
-    root = np.sqrt(np.maximum((1 - rho) * (1 + rho), 1e-24))
-    # Owen's formula divides by both: a number too small to matter for a zero.
-    a = np.where(a == 0, 1e-200, a)
-    b = np.where(b == 0, 1e-200, b)
-    owen = special.owens_t(a, (b - rho * a) / (a * root))
-    owen = owen + special.owens_t(b, (a - rho * b) / (b * root))
-    opposite = np.where(a * b < 0, 0.5, 0.0)
-    return (special.ndtr(a) + special.ndtr(b)) / 2 - owen - opposite

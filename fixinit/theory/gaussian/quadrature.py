@@ -1,5 +1,7 @@
 """Gaussian integrals over panels, and Hermite coefficients."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 # Beyond 14 standard deviations nothing is left, even of exp(x) with a deviation of 3.
@@ -10,7 +12,9 @@ _POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(12)
 NUM_COEFFICIENTS = 48
 
 
-def nodes(mean, deviation, kinks=()):
+def nodes(
+    mean: np.ndarray, deviation: np.ndarray, kinks: Sequence[float] = ()
+) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights of the expectation over `z ~ N(0, 1)` of `f(mean + dev z)`.
 
     Args:
@@ -33,7 +37,9 @@ def nodes(mean, deviation, kinks=()):
     return z, weights * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
 
 
-def hermite_coefficients(z, weights, value):
+def hermite_coefficients(
+    z: np.ndarray, weights: np.ndarray, value: np.ndarray
+) -> list[np.ndarray]:
     """`E[f He_n / sqrt(n!)]` for n from 0, a list of arrays."""
     previous, current = np.zeros_like(z), weights * value
     coefficients = []
@@ -44,7 +50,7 @@ def hermite_coefficients(z, weights, value):
     return coefficients
 
 
-def rounded(x, digits=12):
+def rounded(x: np.ndarray, digits: int = 12) -> np.ndarray:
     """`x` to a number of significant digits."""
     size = np.where((x == 0) | ~np.isfinite(x), 1.0, np.abs(x))
     exponent = np.clip(digits - 1 - np.floor(np.log10(size)), -290, 290)

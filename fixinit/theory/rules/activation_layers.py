@@ -2,42 +2,45 @@
 
 import inspect
 import math
+from typing import Any
 
 import keras
 import numpy as np
+from keras.layers import Layer
 from scipy import optimize
 
 from fixinit.theory import calculus
 from fixinit.theory.calculus.moments import Moments
-from fixinit.theory.calculus.pairs import first, second
+from fixinit.theory.calculus.pairs import first, outer, second
 from fixinit.theory.errors import NoRuleError
 from fixinit.theory.gaussian import activations
 from fixinit.theory.gaussian.functions import Exponential
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
-from fixinit.theory.registry import find, find_by_key, register
+from fixinit.theory.registry import Setting, find, find_by_key, register
 from fixinit.theory.rules.initializers import weight_moments
 
 
-def activate(x, activation, setting):
-    """`x` behind what a layer has as `activation`: a function, a layer or `None`."""
+def activate(x: Moments, activation: Any, setting: Setting) -> Moments:
+    """Applies what a layer has as `activation`: a function, a layer or `None`."""
     if activation is None or activation is keras.activations.linear:
         return x
-    if isinstance(activation, keras.layers.Layer) and find(activation):
-        return find(activation)(activation, setting, x)
+    rule = find(activation) if isinstance(activation, keras.layers.Layer) else None
+    if rule is not None:
+        return rule(activation, setting, x)
     rule = find_by_key(activation)
     if rule is not None:
         return calculus.apply(x, rule(activation))
     name = getattr(activation, "__name__", None)
-    if getattr(keras.activations, str(name), None) is activation:
+    if name is not None and getattr(keras.activations, name, None) is activation:
         if name in _VECTOR:
             return _VECTOR[name](x)
         # A threshold needs arguments.
         if name in activations.names() and name != "threshold":
             return calculus.apply(x, activations.activation(name))
     raise NoRuleError(
-        f"The activation {activation!r} of `{setting.name}` is not known. Register it: "
-        "`@fixinit.theory.register(my_activation)` on a function that returns its "
-        "`fixinit.theory.Function`."
+        f"No variance rule for the activation {activation!r} of `{setting.name}`. "
+        "Register one: `@fixinit.theory.register(my_activation)` on a function that "
+        "returns its `fixinit.theory.Function`."
     )
 
 
@@ -50,7 +53,7 @@ _SNAKE |= {"ReLU": "relu", "Relu": "relu", "Relu6": "relu6", "Exp": "exponential
 
 
 @register(*_SNAKE)
-def recorded_activation(operation, setting, x):
+def recorded_activation(operation: Any, setting: Setting, x: Moments) -> Moments:
     name = _SNAKE[type(operation).__name__]
     factory = inspect.signature(activations.factory(name)).parameters
     arguments = {
@@ -60,12 +63,12 @@ def recorded_activation(operation, setting, x):
 
 
 @register(keras.layers.Activation)
-def activation(layer, setting, x):
+def activation(layer: Layer, setting: Setting, x: Moments) -> Moments:
     return activate(x, layer.activation, setting)
 
 
 @register(keras.layers.ReLU)
-def relu(layer, setting, x):
+def relu(layer: Layer, setting: Setting, x: Moments) -> Moments:
     function = activations.activation(
         "relu",
         negative_slope=float(layer.negative_slope),
@@ -76,46 +79,46 @@ def relu(layer, setting, x):
 
 
 @register(keras.layers.LeakyReLU)
-def leaky_relu(layer, setting, x):
+def leaky_relu(layer: Layer, setting: Setting, x: Moments) -> Moments:
     slope = float(layer.negative_slope)
     return calculus.apply(x, activations.activation("leaky_relu", negative_slope=slope))
 
 
 @register(keras.layers.ELU)
-def elu(layer, setting, x):
+def elu(layer: Layer, setting: Setting, x: Moments) -> Moments:
     return calculus.apply(x, activations.activation("elu", alpha=float(layer.alpha)))
 
 
 @register(keras.layers.PReLU)
-def prelu(layer, setting, x):
+def prelu(layer: Layer, setting: Setting, x: Moments) -> Moments:
     mean, variance = weight_moments(layer.alpha_initializer, setting.output_shape)
     if variance:
         raise NoRuleError(
-            f"PReLU `{setting.name}` draws its slopes at random. Only constant ones "
-            "are known. Register a rule for a subclass of it."
+            f"No variance rule for PReLU `{setting.name}`, which draws its slopes at "
+            "random. Only constant ones have one. Register a rule for a subclass."
         )
     return calculus.apply(x, PiecewiseLinear([0.0], [mean, 1.0]))
 
 
 @register(keras.layers.Softmax)
-def softmax_layer(layer, setting, x):
+def softmax_layer(layer: Layer, setting: Setting, x: Moments) -> Moments:
     axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
     if list(axes) not in ([-1], [len(x.shape) + 1]):
         raise NoRuleError(
-            f"Softmax `{setting.name}` over other axes than the last one is not known. "
-            f"Received: axis={layer.axis}"
+            f"No variance rule for Softmax `{setting.name}` over other axes than the "
+            f"last. Received: axis={layer.axis}"
         )
     return softmax(x)
 
 
-def softmax(x):
+def softmax(x: Moments) -> Moments:
     """`exp(h) / sum(exp(h))`, its denominator as the sum over very many channels."""
     y = calculus.apply(x, Exponential())
     denominator = y.total_channels * np.tensordot(y.shares, y.mean, (0, 0))[None]
     return _over(y, denominator)
 
 
-def log_softmax(x):
+def log_softmax(x: Moments) -> Moments:
     """`h - log(sum(exp(h)))`, likewise."""
     variance = np.maximum(x.squares - x.mean**2, 0)
     mean = np.tensordot(x.shares, np.exp(x.mean + variance / 2), (0, 0))
@@ -125,10 +128,10 @@ def log_softmax(x):
     return calculus.scale(x, 1.0, float(shift.flat[0]))
 
 
-def sparsemax(x):
+def sparsemax(x: Moments) -> Moments:
     """`max(h - t, 0)` with the t at which very many channels sum to 1."""
 
-    def excess(threshold):
+    def excess(threshold: float) -> float:
         ramp = PiecewiseLinear([threshold], [0.0, 1.0])
         mean = ramp.moments(x.mean, np.maximum(x.squares - x.mean**2, 0))[0]
         return x.total_channels * float(x.shares @ x.average(mean)) - 1
@@ -138,7 +141,7 @@ def sparsemax(x):
     return calculus.apply(x, PiecewiseLinear([threshold], [0.0, 1.0]))
 
 
-def glu(x):
+def glu(x: Moments) -> Moments:
     """`a * sigmoid(b)`: the halves of the channels have different weights."""
     half = x.total_channels // 2
     a, b = (_channels(x, low, low + half) for low in (0, half))
@@ -155,15 +158,15 @@ _VECTOR = {
 }
 
 
-def _over(x, denominator):
+def _over(x: Moments, denominator: np.ndarray) -> Moments:
     shape = x.shape
-    scale = 1 / (first(denominator, shape) * second(denominator, shape))
+    scale = 1 / outer(denominator, shape)
     y = x.like(x.mean / denominator, x.same * scale, x.cross * scale)
     y.node.link((x,), lambda g: [g / denominator**2])
     return y
 
 
-def _shifted(x, shift):
+def _shifted(x: Moments, shift: np.ndarray) -> Moments:
     shape = x.shape
     a, b = first(shift, shape), second(shift, shape)
     drift = a * b + a * second(x.mean, shape) + b * first(x.mean, shape)
@@ -172,7 +175,7 @@ def _shifted(x, shift):
     return y
 
 
-def _channels(x, low, high):
+def _channels(x: Moments, low: int, high: int) -> Moments:
     """Some of the channels."""
     ends = np.cumsum(x.channels)
     counts = np.clip(ends, low, high) - np.clip(ends - x.channels, low, high)
@@ -183,7 +186,7 @@ def _channels(x, low, high):
     shares = (counts / x.channels).reshape(-1, *(1,) * len(x.shape))
     into = x.mean.shape
 
-    def pull(g):
+    def pull(g: np.ndarray) -> list[np.ndarray]:
         result = np.zeros(into)
         result[keep] = g
         return [result * shares]

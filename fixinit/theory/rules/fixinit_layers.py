@@ -1,4 +1,8 @@
-"""Rules for the layers of fixinit. Residual blocks and stacks are taken apart."""
+"""Rules for the layers of fixinit; the graph takes residual blocks and stacks apart."""
+
+from collections.abc import Sequence
+
+from keras.layers import Layer
 
 from fixinit import layers
 from fixinit.theory import calculus
@@ -7,27 +11,27 @@ from fixinit.theory.calculus.pairs import set_diagonal
 from fixinit.theory.calculus.windows import Window
 from fixinit.theory.errors import NoRuleError
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
-from fixinit.theory.registry import find, register
+from fixinit.theory.registry import Setting, find, register
 from fixinit.theory.rules.initializers import weight_moments
 
 
 @register(layers.ScalarBias)
-def scalar_bias(layer, setting, x):
+def scalar_bias(layer: Layer, setting: Setting, x: Moments) -> Moments:
     return calculus.randomly_scale(x, shift=weight_moments(layer.initializer, ()))
 
 
 @register(layers.ScalarMultiplier)
-def scalar_multiplier(layer, setting, x):
+def scalar_multiplier(layer: Layer, setting: Setting, x: Moments) -> Moments:
     return calculus.randomly_scale(x, factor=weight_moments(layer.initializer, ()))
 
 
 @register(layers.ScaledAdd)
-def scaled_add(layer, setting, xs):
+def scaled_add(layer: Layer, setting: Setting, xs: Sequence[Moments]) -> Moments:
     return calculus.add(xs, [float(layer.shortcut_scale), float(layer.branch_scale)])
 
 
 @register(layers.ZeroPaddingShortcut)
-def zero_padding_shortcut(layer, setting, x):
+def zero_padding_shortcut(layer: Layer, setting: Setting, x: Moments) -> Moments:
     if layer.strides > 1:
         strided = [Window.convolution(n, 1, layer.strides, 1, "same") for n in x.shape]
         x = calculus.spatial(x, strided)
@@ -39,15 +43,17 @@ def zero_padding_shortcut(layer, setting, x):
 
 
 @register(layers.ProjectionShortcut)
-def projection_shortcut(layer, setting, x):
-    return find(layer.projection)(layer.projection, setting, x)
+def projection_shortcut(layer: Layer, setting: Setting, x: Moments) -> Moments:
+    rule = find(layer.projection)
+    assert rule is not None  # a dense layer or a convolution
+    return rule(layer.projection, setting, x)
 
 
 @register(layers.CReLU)
-def crelu(layer, setting, x):
+def crelu(layer: Layer, setting: Setting, x: Moments) -> Moments:
     if layer.axis % (len(x.shape) + 2) != len(x.shape) + 1:
         raise NoRuleError(
-            f"CReLU `{setting.name}` is known over the last axis, the channels. "
+            f"No variance rule for CReLU `{setting.name}` but over the channels, last. "
             f"Received: axis={layer.axis}"
         )
     # Both are functions of the same values, whose difference is known to be linear.
@@ -56,7 +62,7 @@ def crelu(layer, setting, x):
 
 
 @register(layers.StochasticDepth)
-def stochastic_depth(layer, setting, x):
+def stochastic_depth(layer: Layer, setting: Setting, x: Moments) -> Moments:
     p = layer.survival_probability
     whole = 1.0 if layer.scaling == "test" else 1 / p
     if not setting.training:
@@ -67,7 +73,7 @@ def stochastic_depth(layer, setting, x):
 
 
 @register(layers.ShakeDrop)
-def shake_drop(layer, setting, x):
+def shake_drop(layer: Layer, setting: Setting, x: Moments) -> Moments:
     """Forward; gradients as if they passed through the same factor."""
     p, (low, high) = layer.survival_probability, layer.alpha
     alpha = (low + high) / 2
@@ -82,7 +88,7 @@ def shake_drop(layer, setting, x):
 
 
 @register(layers.ShakeShake)
-def shake_shake(layer, setting, xs):
+def shake_shake(layer: Layer, setting: Setting, xs: Sequence[Moments]) -> Moments:
     """`(a + b) / 2 + t (a - b) / 2` with t uniform in [-1, 1): its square is 1 / 3."""
     half = calculus.add(xs, [0.5, 0.5])
     squares = {"shake": 1 / 3, "even": 0.0}
@@ -98,7 +104,9 @@ def shake_shake(layer, setting, xs):
     return y
 
 
-def _drawn(x, mean, square, near, apart):
+def _drawn(
+    x: Moments, mean: float, square: float, near: float, apart: float
+) -> Moments:
     """`x` times a random factor.
 
     Args:

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from fixinit import initializers
+from fixinit._typing import Identifier
 from fixinit.theory.errors import NoRuleError
 from fixinit.theory.registry import find, register
 
@@ -14,8 +16,10 @@ from fixinit.theory.registry import find, register
 _TRUNCATED = 1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(math.sqrt(2))
 
 
-def weight_moments(initializer, shape):
-    """`(mean, variance)` of one weight of a given shape.
+def weight_moments(
+    initializer: Identifier, shape: Sequence[int]
+) -> tuple[float, float]:
+    """Mean and variance of one weight that an initializer draws.
 
     Example:
 
@@ -26,7 +30,10 @@ def weight_moments(initializer, shape):
     Args:
         initializer: Keras initializer, or what `keras.initializers.get` takes. `None`
             is a weight that does not exist: 0.
-        shape: Tuple of ints.
+        shape: Sequence of ints, the shape of the weight.
+
+    Returns:
+        `(mean, variance)`: floats.
 
     Raises:
         NoRuleError: If the initializer is not known: register a rule for it.
@@ -40,8 +47,8 @@ def weight_moments(initializer, shape):
     if rule is None:
         kind = type(initializer).__name__
         raise NoRuleError(
-            f"The variance of what the initializer {initializer!r} draws is not known. "
-            f"Register it: `@fixinit.theory.register({kind})` on a function "
+            f"No variance rule for the initializer {initializer!r}. "
+            f"Register one: `@fixinit.theory.register({kind})` on a function "
             "`(initializer, shape) -> (mean, variance)`."
         )
     mean, variance = rule(initializer, tuple(shape))
@@ -49,58 +56,58 @@ def weight_moments(initializer, shape):
 
 
 @register(keras.initializers.Zeros)
-def zeros(initializer, shape):
+def zeros(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     return 0.0, 0.0
 
 
 @register(keras.initializers.Ones)
-def ones(initializer, shape):
+def ones(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     return 1.0, 0.0
 
 
 @register(keras.initializers.Constant)
-def constant(initializer, shape):
+def constant(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     value = np.asarray(keras.ops.convert_to_numpy(initializer.value), "float64")
     return value.mean(), value.var()
 
 
 @register(keras.initializers.RandomNormal)
-def random_normal(initializer, shape):
+def random_normal(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     return initializer.mean, initializer.stddev**2
 
 
 @register(keras.initializers.TruncatedNormal)
-def truncated_normal(initializer, shape):
+def truncated_normal(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     return initializer.mean, _TRUNCATED * initializer.stddev**2
 
 
 @register(keras.initializers.RandomUniform)
-def random_uniform(initializer, shape):
+def random_uniform(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     low, high = initializer.minval, initializer.maxval
     return (low + high) / 2, (high - low) ** 2 / 12
 
 
 @register(keras.initializers.VarianceScaling)
-def variance_scaling(initializer, shape):
+def variance_scaling(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     fan_in, fan_out = fans(shape, initializer.input_axes, initializer.output_axes)
     fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
     return 0.0, initializer.scale / max(1.0, fan[initializer.mode])
 
 
 @register(keras.initializers.Orthogonal)
-def orthogonal(initializer, shape):
+def orthogonal(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     rows, columns = math.prod(shape[:-1]), shape[-1]
     return 0.0, initializer.gain**2 / max(rows, columns)
 
 
 @register(initializers.Rescaled)
-def rescaled(initializer, shape):
+def rescaled(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     mean, variance = weight_moments(initializer.initializer, shape)
     return initializer.gain * mean, initializer.gain**2 * variance
 
 
 @register(initializers.Stacked)
-def stacked(initializer, shape):
+def stacked(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     return weight_moments(initializer.initializer, shape[1:])
 
 

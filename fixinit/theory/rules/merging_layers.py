@@ -1,52 +1,56 @@
 """Rules for layers that join several values."""
 
+from collections.abc import Sequence
+
 import keras
+from keras.layers import Layer
 
 from fixinit.theory import calculus
+from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.errors import NoRuleError
-from fixinit.theory.registry import register
+from fixinit.theory.registry import Setting, register
 
 
 @register(keras.layers.Add)
-def add(layer, setting, xs):
+def add(layer: Layer, setting: Setting, xs: Sequence[Moments]) -> Moments:
     return calculus.add(xs)
 
 
 @register(keras.layers.Subtract)
-def subtract(layer, setting, xs):
+def subtract(layer: Layer, setting: Setting, xs: Sequence[Moments]) -> Moments:
     return calculus.add(xs, [1.0, -1.0])
 
 
 @register(keras.layers.Average)
-def average(layer, setting, xs):
+def average(layer: Layer, setting: Setting, xs: Sequence[Moments]) -> Moments:
     return calculus.add(xs, [1 / len(xs)] * len(xs))
 
 
 @register(keras.layers.Multiply)
-def multiply(layer, setting, xs):
+def multiply(layer: Layer, setting: Setting, xs: Sequence[Moments]) -> Moments:
     return calculus.multiply(xs)
 
 
 @register(keras.layers.Maximum)
-def maximum(layer, setting, xs):
+def maximum(layer: Layer, setting: Setting, xs: Sequence[Moments]) -> Moments:
     return calculus.maximum(xs)
 
 
 @register(keras.layers.Minimum)
-def minimum(layer, setting, xs):
+def minimum(layer: Layer, setting: Setting, xs: Sequence[Moments]) -> Moments:
     return calculus.maximum(xs, sign=-1.0)
 
 
 @register(keras.layers.Concatenate)
-def concatenate(layer, setting, xs):
+def concatenate(layer: Layer, setting: Setting, xs: Sequence[Moments]) -> Moments:
     return concatenate_along(xs, layer.axis, setting)
 
 
-def concatenate_along(xs, axis, setting):
-    """Values side by side along the channels."""
+def concatenate_along(xs: Sequence[Moments], axis: int, setting: Setting) -> Moments:
+    """Concatenates along the channels."""
     if axis % (len(xs[0].shape) + 2) != len(xs[0].shape) + 1:
         raise NoRuleError(
-            f"`{setting.name}` concatenates along a spatial axis, which is not known. "
-            f"Received: axis={axis}"
+            f"No variance rule for `{setting.name}`, which concatenates along another "
+            f"axis than the last. Received: axis={axis}"
         )
     return calculus.concatenate(xs)

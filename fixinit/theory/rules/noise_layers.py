@@ -4,13 +4,15 @@ import math
 
 import keras
 import numpy as np
+from keras.layers import Layer
 
+from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import first, second, set_diagonal
-from fixinit.theory.registry import register
+from fixinit.theory.registry import Setting, register
 
 
 @register(keras.layers.Dropout, keras.layers.GaussianDropout)
-def dropout(layer, setting, x):
+def dropout(layer: Layer, setting: Setting, x: Moments) -> Moments:
     """Every element is multiplied by noise of mean 1 and variance r / (1 - r)."""
     if not setting.training or not layer.rate:
         return x
@@ -22,7 +24,7 @@ def dropout(layer, setting, x):
     keras.layers.SpatialDropout2D,
     keras.layers.SpatialDropout3D,
 )
-def spatial_dropout(layer, setting, x):
+def spatial_dropout(layer: Layer, setting: Setting, x: Moments) -> Moments:
     """Every channel of every input is multiplied by such noise."""
     if not setting.training or not layer.rate:
         return x
@@ -33,14 +35,14 @@ def spatial_dropout(layer, setting, x):
 
 
 @register(keras.layers.GaussianNoise)
-def gaussian_noise(layer, setting, x):
+def gaussian_noise(layer: Layer, setting: Setting, x: Moments) -> Moments:
     if not setting.training:
         return x
     return _noisy(x, x.squares + layer.stddev**2, 1.0)
 
 
 @register(keras.layers.AlphaDropout)
-def alpha_dropout(layer, setting, x):
+def alpha_dropout(layer: Layer, setting: Setting, x: Moments) -> Moments:
     """Elements are set to SELU's limit, and mean and variance are restored."""
     if not setting.training or not layer.rate:
         return x
@@ -64,7 +66,7 @@ def alpha_dropout(layer, setting, x):
     return y
 
 
-def _noisy(x, squares, gain):
+def _noisy(x: Moments, squares: np.ndarray, gain: float) -> Moments:
     y = x.like(x.mean, set_diagonal(np.array(x.same), x.shape, squares), x.cross)
     y.node.link((x,), lambda g: [g * gain])
     return y

@@ -1,6 +1,8 @@
 """Rules for operations of `keras.ops`, by the names of the classes Keras records."""
 
 import numbers
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -8,23 +10,23 @@ from fixinit.theory import calculus
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.errors import NoRuleError
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
-from fixinit.theory.registry import how_to_register, register
+from fixinit.theory.registry import Setting, how_to_register, register
 from fixinit.theory.rules import activation_layers
 from fixinit.theory.rules.merging_layers import concatenate_along
 from fixinit.theory.rules.shape_layers import to_shape
 
 
 @register("Add")
-def add(operation, setting, x1, x2):
+def add(operation: Any, setting: Setting, x1: Any, x2: Any) -> Moments:
     return _linear(setting, x1, x2, 1.0)
 
 
 @register("Subtract")
-def subtract(operation, setting, x1, x2):
+def subtract(operation: Any, setting: Setting, x1: Any, x2: Any) -> Moments:
     return _linear(setting, x1, x2, -1.0)
 
 
-def _linear(setting, a, b, sign):
+def _linear(setting: Setting, a: Any, b: Any, sign: float) -> Moments:
     if isinstance(a, Moments) and isinstance(b, Moments):
         return calculus.add([a, b], [1.0, sign])
     if isinstance(a, Moments):
@@ -33,7 +35,7 @@ def _linear(setting, a, b, sign):
 
 
 @register("Multiply")
-def multiply(operation, setting, x1, x2):
+def multiply(operation: Any, setting: Setting, x1: Any, x2: Any) -> Moments:
     if isinstance(x1, Moments) and isinstance(x2, Moments):
         return calculus.multiply([x1, x2])
     x, factor = _one_of(x1, x2, setting)
@@ -41,17 +43,17 @@ def multiply(operation, setting, x1, x2):
 
 
 @register("Divide", "TrueDivide")
-def divide(operation, setting, x1, x2):
+def divide(operation: Any, setting: Setting, x1: Any, x2: Any) -> Moments:
     if isinstance(x2, Moments):
         raise NoRuleError(
-            f"`{setting.name}` divides by activations, which is not known. "
+            f"No variance rule for `{setting.name}`, which divides by activations. "
             + how_to_register(operation)
         )
     return calculus.scale(x1, 1 / _constant(x2, setting))
 
 
 @register("Maximum")
-def maximum(operation, setting, x1, x2):
+def maximum(operation: Any, setting: Setting, x1: Any, x2: Any) -> Moments:
     if isinstance(x1, Moments) and isinstance(x2, Moments):
         return calculus.maximum([x1, x2])
     x, low = _one_of(x1, x2, setting)
@@ -59,7 +61,7 @@ def maximum(operation, setting, x1, x2):
 
 
 @register("Minimum")
-def minimum(operation, setting, x1, x2):
+def minimum(operation: Any, setting: Setting, x1: Any, x2: Any) -> Moments:
     if isinstance(x1, Moments) and isinstance(x2, Moments):
         return calculus.maximum([x1, x2], sign=-1.0)
     x, high = _one_of(x1, x2, setting)
@@ -67,79 +69,89 @@ def minimum(operation, setting, x1, x2):
 
 
 @register("Clip")
-def clip(operation, setting, x):
+def clip(operation: Any, setting: Setting, x: Moments) -> Moments:
     low, high = (_constant(x, setting) for x in (operation.x_min, operation.x_max))
     if low >= high:
         raise NoRuleError(
-            f"`{setting.name}` clips to a range that is empty, for which there is no "
-            f"variance rule. Received: x_min={low}, x_max={high}"
+            f"No variance rule for `{setting.name}`, which clips to an empty range. "
+            f"Received: x_min={low}, x_max={high}"
         )
     clipped = PiecewiseLinear([low, high], [0.0, 1.0, 0.0], [low, 0.0, high])
     return calculus.apply(x, clipped)
 
 
 @register("Softmax")
-def softmax(operation, setting, x):
+def softmax(operation: Any, setting: Setting, x: Moments) -> Moments:
     return _over_channels(operation, setting, x, activation_layers.softmax)
 
 
 @register("LogSoftmax")
-def log_softmax(operation, setting, x):
+def log_softmax(operation: Any, setting: Setting, x: Moments) -> Moments:
     return _over_channels(operation, setting, x, activation_layers.log_softmax)
 
 
-def _over_channels(operation, setting, x, function):
+def _over_channels(
+    operation: Any,
+    setting: Setting,
+    x: Moments,
+    function: Callable[[Moments], Moments],
+) -> Moments:
     if operation.axis not in (-1, len(x.shape) + 1):
         raise NoRuleError(
-            f"`{setting.name}` over other axes than the last one is not known. "
+            f"No variance rule for `{setting.name}` over other axes than the last. "
             f"Received: axis={operation.axis}"
         )
     return function(x)
 
 
 @register("Cast", "Identity", "StopGradient", "Copy")
-def unchanged(operation, setting, x, *args, **kwargs):
+def unchanged(
+    operation: Any, setting: Setting, x: Moments, *args: Any, **kwargs: Any
+) -> Moments:
     return x
 
 
 @register("Reshape")
-def reshape(operation, setting, x, *args, **kwargs):
+def reshape(
+    operation: Any, setting: Setting, x: Moments, *args: Any, **kwargs: Any
+) -> Moments:
     return to_shape(x, setting)
 
 
 @register("Concatenate")
-def concatenate(operation, setting, xs):
+def concatenate(operation: Any, setting: Setting, xs: Sequence[Moments]) -> Moments:
     return concatenate_along(xs, operation.axis, setting)
 
 
 @register("Mean")
-def mean(operation, setting, x):
+def mean(operation: Any, setting: Setting, x: Moments) -> Moments:
     axes = operation.axis
     axes = [axes] if isinstance(axes, int) else list(axes or [])
     rank = len(x.shape) + 2
     if sorted(axis % rank for axis in axes) != list(range(1, rank - 1)):
         raise NoRuleError(
-            f"`{setting.name}` is known as a mean over all spatial axes. "
+            f"No variance rule for `{setting.name}`, a mean over other axes than all "
+            "spatial ones. "
             f"Received: axis={operation.axis}"
         )
     return calculus.global_average(x, operation.keepdims)
 
 
-def _one_of(a, b, setting):
+def _one_of(a: Any, b: Any, setting: Setting) -> tuple[Moments, float]:
     """Of activations and a number, in whichever order: `(activations, number)`."""
     if isinstance(a, Moments):
         return a, _constant(b, setting)
     return b, _constant(a, setting)
 
 
-def _constant(value, setting):
+def _constant(value: Any, setting: Setting) -> float:
     """A number, given as such or as an array of equal numbers."""
     if isinstance(value, numbers.Real):
         return float(value)
     values = np.unique(np.asarray(value, "float64"))
     if len(values) != 1:
         raise NoRuleError(
-            f"`{setting.name}` combines activations with an array of different "
-            "numbers, which is not known. Use a layer with a rule of its own."
+            f"No variance rule for `{setting.name}`, which combines activations with "
+            "an array of different numbers. Use a layer with a rule of its own."
         )
     return float(values[0])

@@ -1,31 +1,36 @@
 """Rules for layers that move values without changing them."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
+from keras.layers import Layer
 
 from fixinit.theory import calculus
+from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.windows import Window
 from fixinit.theory.errors import NoRuleError
-from fixinit.theory.registry import register
+from fixinit.theory.registry import Setting, register
 
 
 @register(keras.layers.InputLayer, keras.layers.Identity)
 @register(keras.layers.ActivityRegularization, keras.layers.Masking)
-def unchanged(layer, setting, x):
+def unchanged(layer: Layer, setting: Setting, x: Moments) -> Moments:
     return x
 
 
 @register(keras.layers.Flatten)
-def flatten(layer, setting, x):
+def flatten(layer: Layer, setting: Setting, x: Moments) -> Moments:
     return calculus.flatten(x)
 
 
 @register(keras.layers.Reshape)
-def reshape(layer, setting, x):
+def reshape(layer: Layer, setting: Setting, x: Moments) -> Moments:
     return to_shape(x, setting)
 
 
-def to_shape(x, setting):
-    """`x` in the output shape of a call, where that is known."""
+def to_shape(x: Moments, setting: Setting) -> Moments:
+    """Reshapes to the output shape of a call."""
     *space, channels = setting.output_shape
     if channels == x.total_channels and _without_ones(space) == _without_ones(x.shape):
         return calculus.reshape(x, space)
@@ -36,18 +41,18 @@ def to_shape(x, setting):
     if channels == x.total_channels and len(space) < len(x.shape):
         return calculus.merge_space(x, space)
     raise NoRuleError(
-        f"`{setting.name}` reshapes {(*x.shape, x.total_channels)} to "
-        f"{setting.output_shape}, which mixes positions and channels in a way that is "
-        "not known."
+        f"No variance rule for `{setting.name}`, which reshapes "
+        f"{(*x.shape, x.total_channels)} to {setting.output_shape} and mixes positions "
+        "and channels."
     )
 
 
-def _without_ones(shape):
+def _without_ones(shape: Sequence[int]) -> list[int]:
     return [n for n in shape if n != 1]
 
 
 @register(keras.layers.RepeatVector)
-def repeat_vector(layer, setting, x):
+def repeat_vector(layer: Layer, setting: Setting, x: Moments) -> Moments:
     x = calculus.reshape(x, (1,))
     return calculus.spatial(x, [Window.gather(1, 0, layer.n, repeat=layer.n)])
 
@@ -55,7 +60,7 @@ def repeat_vector(layer, setting, x):
 @register(
     keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.layers.ZeroPadding3D
 )
-def zero_padding(layer, setting, x):
+def zero_padding(layer: Layer, setting: Setting, x: Moments) -> Moments:
     return calculus.spatial(
         x,
         [
@@ -66,7 +71,7 @@ def zero_padding(layer, setting, x):
 
 
 @register(keras.layers.Cropping1D, keras.layers.Cropping2D, keras.layers.Cropping3D)
-def cropping(layer, setting, x):
+def cropping(layer: Layer, setting: Setting, x: Moments) -> Moments:
     return calculus.spatial(
         x,
         [
@@ -79,11 +84,11 @@ def cropping(layer, setting, x):
 @register(
     keras.layers.UpSampling1D, keras.layers.UpSampling2D, keras.layers.UpSampling3D
 )
-def up_sampling(layer, setting, x):
+def up_sampling(layer: Layer, setting: Setting, x: Moments) -> Moments:
     if getattr(layer, "interpolation", "nearest") != "nearest":
         raise NoRuleError(
-            f"UpSampling2D `{setting.name}` is known with interpolation='nearest'. "
-            f"Received: interpolation={layer.interpolation!r}"
+            f"No variance rule for UpSampling2D `{setting.name}` but with "
+            f"interpolation='nearest'. Received: interpolation={layer.interpolation!r}"
         )
     sizes = layer.size if isinstance(layer.size, (list, tuple)) else [layer.size]
     return calculus.spatial(
@@ -96,16 +101,17 @@ def up_sampling(layer, setting, x):
 
 
 @register(keras.layers.Permute)
-def permute(layer, setting, x):
+def permute(layer: Layer, setting: Setting, x: Moments) -> Moments:
     dims = tuple(layer.dims)
     if dims[-1] != len(dims):
         raise NoRuleError(
-            f"Permute `{setting.name}` is known where the channels stay the last axis. "
-            f"Received: dims={layer.dims}"
+            f"No variance rule for Permute `{setting.name}` but with the channels "
+            f"last. Received: dims={layer.dims}"
         )
     return calculus.permute(x, [dim - 1 for dim in dims[:-1]])
 
 
-def _sides(sides):
+def _sides(sides: Sequence[Any]) -> list[tuple[int, int]]:
+    """`(before, after)` for every axis, of what Keras stores for one axis or more."""
     pairs = [sides] if isinstance(sides[0], int) else sides
     return [(int(low), int(high)) for low, high in pairs]

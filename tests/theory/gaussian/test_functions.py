@@ -8,7 +8,8 @@ from scipy import integrate
 from fixinit import theory
 from fixinit.theory.gaussian import activations
 from fixinit.theory.gaussian.functions import Exponential, Function, compose, product
-from fixinit.theory.gaussian.piecewise import PiecewiseLinear, orthant
+from fixinit.theory.gaussian.normal import orthant
+from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 
 THRESHOLD = {"threshold": 0.3, "default_value": -1.0}
 NAMES = activations.names()

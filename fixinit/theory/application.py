@@ -1,0 +1,70 @@
+"""Application of the rule for a layer or an operation to moments."""
+
+import inspect
+from typing import Any
+
+import keras
+from keras import tree
+
+from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.errors import NoRuleError
+from fixinit.theory.registry import Rule, Setting, find, find_by_key, how_to_register
+
+
+def apply(operation: Any, setting: Setting, args: tuple, kwargs: dict) -> list[Moments]:
+    """Applies the rule for a layer or an operation.
+
+    Args:
+        operation: Keras layer or recorded operation of `keras.ops`.
+        setting: `fixinit.theory.Setting`.
+        args, kwargs: What it is called with, with `Moments` in the place of tensors.
+
+    Returns:
+        List of `Moments`, one per output.
+
+    Raises:
+        NoRuleError: If there is no rule, or none for this use.
+    """
+    if getattr(operation, "data_format", None) == "channels_first":
+        raise NoRuleError(
+            f"Layer `{setting.name}` has data_format='channels_first'. Predictions "
+            "need channels as the last axis."
+        )
+    is_layer = isinstance(operation, keras.layers.Layer)
+    rule = find(operation) if is_layer else find_by_key(type(operation).__name__)
+    if rule is None:
+        raise NoRuleError(
+            f"No variance rule for {type(operation).__name__} `{setting.name}`. "
+            + how_to_register(operation)
+        )
+    if is_layer:
+        args, kwargs = _arguments(operation, rule, setting, args, kwargs)
+    return tree.flatten(rule(operation, setting, *args, **kwargs))
+
+
+def _arguments(
+    layer: keras.layers.Layer, rule: Rule, setting: Setting, args: tuple, kwargs: dict
+) -> tuple[tuple, dict]:
+    """The arguments of a layer's call that its rule takes.
+
+    Masks and modes, such as `training`, are left out unless the rule names them. Other
+    tensors are never left out.
+    """
+    if not args:
+        first = next(iter(inspect.signature(layer.call).parameters))
+        kwargs = dict(kwargs)
+        args = (kwargs.pop(first),)
+    if not kwargs:
+        return args, {}
+    parameters = inspect.signature(rule).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return args, kwargs
+    for name, value in kwargs.items():
+        tensors = [x for x in tree.flatten(value) if isinstance(x, Moments)]
+        if tensors and name not in parameters and name != "mask":
+            raise NoRuleError(
+                f"The rule for {type(layer).__name__} `{setting.name}` takes no "
+                f"argument `{name}`, with which the layer is called. Register a rule "
+                f"`(layer, setting, x, {name}=None) -> Moments`."
+            )
+    return args, {k: v for k, v in kwargs.items() if k in parameters}

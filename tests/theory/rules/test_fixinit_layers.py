@@ -1,0 +1,54 @@
+"""Rules for the layers of fixinit that draw random factors."""
+
+import keras
+import numpy as np
+import pytest
+
+import fixinit
+from fixinit import theory
+
+layers = keras.layers
+
+
+@pytest.mark.parametrize("level", ["batch", "element"])
+def test_shake_drop_is_drawn_at_its_level(level):
+    p, alpha = 0.7, (0.1, 0.8)
+    layer = fixinit.layers.ShakeDrop(p, alpha=alpha, level=level)
+    model = keras.Sequential([keras.Input((2, 2, 8)), layer])
+    row = theory.predict(model, 1.0, 0.0, training=True).layers[-1]
+    mean, square = np.mean(alpha), (0.1**2 + 0.1 * alpha[1] + alpha[1] ** 2) / 3
+    shared = mean**2 if level == "element" else square
+    expected = (p + (1 - p) * shared) / (p + (1 - p) * square)
+    assert row.mean_square == pytest.approx(p + (1 - p) * square)
+    assert row.correlation == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("level", ["batch", "sample"])
+@pytest.mark.parametrize("forward_mode", ["shake", "even"])
+def test_shake_shake_in_training(forward_mode, level):
+    # Constants, of which only the weights are random: E alpha^2 = 1 / 3.
+    x = keras.Input((8,))
+    ones = layers.Dense(8, kernel_initializer="zeros", bias_initializer="ones")(x)
+    layer = fixinit.layers.ShakeShake(forward_mode, "even", level)
+    y = layer([ones, layers.Dense(8, kernel_initializer="zeros")(x)])
+    prediction = theory.predict(keras.Model(x, y), training=True)
+    square = 1 / 3 if forward_mode == "shake" else 1 / 4
+    apart = square if level == "batch" else 1 / 4
+    row = prediction.layers[-1]
+    assert row.mean == pytest.approx(1 / 2)
+    assert row.mean_square == pytest.approx(square)
+    assert row.correlation == pytest.approx(apart / square)
+    assert prediction.layers[1].gradient == pytest.approx(1 / 4)
+
+
+@pytest.mark.parametrize("backward_mode", ["shake", "even", "keep"])
+@pytest.mark.parametrize("forward_mode", ["shake", "even"])
+def test_shake_shake_passes_gradients_by_its_backward_mode(forward_mode, backward_mode):
+    x = keras.Input((8,))
+    branches = [layers.Dense(8, name=name)(x) for name in "ab"]
+    y = fixinit.layers.ShakeShake(forward_mode, backward_mode)(branches)
+    random = backward_mode if backward_mode != "keep" else forward_mode
+    for training in (True, False):
+        row = theory.predict(keras.Model(x, y), training=training)["b"]
+        expected = 1 / 3 if training and random == "shake" else 1 / 4
+        assert row.gradient == pytest.approx(expected)
