@@ -17,8 +17,6 @@ PACKAGE = pathlib.Path(fixinit.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 STANDARD = set(sys.stdlib_module_names)
 BACKENDS = {"tensorflow", "jax", "torch"}
-# What `fixinit.graph.trace` and `find_blocks`, which have examples, are made of.
-GRAPH_INTERNALS = {"Block", "Call", "Graph", "Hook", "is_activation", "run"}
 # The functions that make a measurement, whose class has the example, once.
 MEASURED_ONCE = {
     "block_statistics",
@@ -230,7 +228,7 @@ def test_everything_public_is_documented_with_an_example(module):
     for name in module.__all__:
         documentation = getattr(module, name).__doc__
         assert documentation, name
-        exempt = {"Scheme"} | MEASURED_ONCE | GRAPH_INTERNALS
+        exempt = {"Scheme"} | MEASURED_ONCE
         assert ">>>" in documentation or name in exempt, name
 
 
@@ -239,7 +237,6 @@ UNTYPED = {
     "backend",
     "conversion",
     "diagnostics",
-    "graph",
     "initializers",
     "layers",
     "models",

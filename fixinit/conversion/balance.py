@@ -198,7 +198,7 @@ class _Sizes(Hook):
             last = [k for k in self.plan.kernels if k.weight.call in branch.last]
             if last:
                 wanted = self._start(branch) * self._end_gain(branch)
-                gated = self.plan.survey.gates & set(branch.way)
+                gated = self.plan.survey.gates & set(branch.path)
                 exact = self.plan.closed[branch] and not gated
                 yield wanted * self._share(branch, last[0]), last, exact
 
@@ -243,14 +243,14 @@ class _Sizes(Hook):
         """The mean square that a branch is to give: that of what the block adds to."""
         if self._projected(branch.block):
             return 1.0
-        first = self.plan.root.first_calls(branch.block, branch.way)
+        first = self.plan.root.first_calls(branch.block, branch.path)
         read = [self._read.get(self.rewriter.own_place(call), 0.0) for call in first]
         return self._before_activation(branch, max(read, default=0.0) or 1.0)
 
     def _projected(self, block):
-        way = set(block.ways[block.shortcut])
+        path = set(block.paths[block.shortcut])
         return any(
-            kernel.weight.role == "projection" and kernel.weight.call in way
+            kernel.weight.role == "projection" and kernel.weight.call in path
             for kernel in self.plan.kernels
         )
 

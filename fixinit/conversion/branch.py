@@ -1,48 +1,64 @@
 """One residual branch, as the converter sees it."""
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 from fixinit.conversion import kinds
-from fixinit.graph import is_activation
+from fixinit.graph import Block, Call, is_activation
 from fixinit.schemes import Site
 
 
 class Branch:
-    """A way from where a block parts to where it adds.
+    """One branch of a residual block, with the weight layers that are its own.
+
+    Args:
+        block: `fixinit.graph.Block`.
+        position: int, index of the branch among the inputs of the block's merge.
+        index: int, counted over the whole network.
 
     Attributes:
         block: `fixinit.graph.Block`.
-        way: Tuple of the `fixinit.graph.Call`s on it.
+        path: Tuple of the `fixinit.graph.Call`s on it.
         value: int, what the merge reads of it.
         index: int, counted over the whole network.
         preactivation: bool, whether activations stand in front of weight layers.
         weights: List of the calls of its own weight layers, in order: neither those
             of blocks inside of it nor those of gates.
-        last: Set of those behind which it has no other.
+        last: Set of those that no other one follows.
         holds_branches: bool, whether residual branches lie inside of it.
         end_activation: The call of the activation that reads the sum alone, in
             networks whose blocks end so; or `None`.
     """
 
-    def __init__(self, block, position, index):
+    def __init__(self, block: Block, position: int, index: int) -> None:
         self.block = block
-        self.way = block.ways[position]
+        self.path = block.paths[position]
         self.value = block.merge.inputs[position]
         self.index = index
         self.preactivation = False
         self.holds_branches = False
-        self.end_activation = None
-        self.weights, self.last, self._layers = [], set(), {}
+        self.end_activation: Call | None = None
+        self.weights: list[Call] = []
+        self.last: set[Call] = set()
+        self._layers: dict[Call, int] = {}
 
-    def own(self, weights):
+    def own(self, weights: set[Call]) -> None:
         """Takes its own weight layers."""
-        self.weights = [call for call in self.way if call in weights]
-        self._layers = self._count(self.way, lambda call: call.inputs, "outputs")
-        behind = self._count(self.way[::-1], lambda call: call.outputs, "inputs")
+        self.weights = [call for call in self.path if call in weights]
+        self._layers = self._count(self.path, lambda call: call.inputs, "outputs")
+        behind = self._count(self.path[::-1], lambda call: call.outputs, "inputs")
         self.last = {call for call in self.weights if behind[call] == 0}
 
-    def _count(self, way, before, after):
+    def _count(
+        self,
+        path: Iterable[Call],
+        before: Callable[[Call], tuple[int, ...]],
+        after: str,
+    ) -> dict[Call, int]:
         """Dict from its weight layers to the most others in a row before each."""
-        depths, found = {}, {}
-        for call in way:
+        depths: dict[int, int] = {}
+        found: dict[Call, int] = {}
+        for call in path:
             depth = max((depths.get(value, 0) for value in before(call)), default=0)
             if call in self.weights:
                 found[call] = depth
@@ -52,11 +68,17 @@ class Branch:
         return found
 
     @property
-    def depth(self):
+    def depth(self) -> int:
         """m: the most weight layers in a row, at least 1."""
         return max(self._layers.values(), default=0) + 1
 
-    def site(self, num_branches, call=None, role="branch", zeroed=True):
+    def site(
+        self,
+        num_branches: int,
+        call: Call | None = None,
+        role: str = "branch",
+        zeroed: bool = True,
+    ) -> Site:
         """The `Site` of one of its weight layers, by default of its end.
 
         Args:
@@ -69,22 +91,36 @@ class Branch:
         depth = self.depth + (not zeroed)
         layer = self.depth - 1
         if call in self._layers and call not in self.last:
-            # One way may have fewer layers than another beside it.
+            # One path may have fewer layers than another beside it.
             layer = min(self._layers[call], max(layer - 1, 0))
         layer = 0 if role == "projection" else layer
         return Site(self.index, num_branches, layer, depth, self.preactivation, role)
 
-    def starts_with_activation(self):
+    def nearest_weight(self, call: Call) -> Call | None:
+        """The weight layer that an activation of the branch belongs to, or `None`.
+
+        It is the one in front of the activation, or, in pre-activation order, the one
+        that the activation stands in front of.
+        """
+        value = call.outputs[0]
+        before = [w for w in self.weights if w.outputs[0] < value]
+        behind = [w for w in self.weights if w.outputs[0] > value]
+        nearest = before[-1:] or behind[:1]
+        if self.preactivation:
+            nearest = behind[:1] or before[-1:]
+        return next(iter(nearest), None)
+
+    def starts_with_activation(self) -> bool:
         """Whether an activation stands in front of its first weight layer."""
         first = self.weights[0].outputs[0] if self.weights else self.value
-        return any(is_activation(c) and c.outputs[0] < first for c in self.way)
+        return any(is_activation(c) and c.outputs[0] < first for c in self.path)
 
-    def closes(self, survey, may_be_zero):
+    def closes(self, survey: Any, may_be_zero: Callable[[Call], bool]) -> bool:
         """Whether zeros as its last kernels make it zero, and can be trained away.
 
-        All of it has to go through them, nothing else may read what they give, what
-        follows has to be linear, or its slope at 0 may be 0, and no branches may lie
-        inside, whose zeros would multiply with these.
+        Every path has to go through these kernels, nothing else may read their outputs,
+        what follows has to be linear, since its slope at 0 may be 0 otherwise, and no
+        branches may lie inside, whose zeros would multiply with these.
 
         Args:
             survey: `Survey` of the graph.
@@ -109,9 +145,10 @@ class Branch:
         outputs = tail & set(survey.graph.outputs)
         return linear and not (readers - allowed or outputs)
 
-    def _tail(self, producers, gates):
-        """The values behind the last weight layers; `None` if a way misses those."""
-        found, pending = set(), [self.value]
+    def _tail(self, producers: dict[int, Call], gates: set[Call]) -> set[int] | None:
+        """The values behind the last weight layers; `None` if a path misses those."""
+        found: set[int] = set()
+        pending = [self.value]
         while pending:
             value = pending.pop()
             if value == self.block.input:

@@ -1,23 +1,36 @@
-"""What the converter refuses, and which normalizations it is to keep."""
+"""Refuses models that the converter cannot convert; tells which layers stay."""
 
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
 from fixinit import _keras
 from fixinit._validation import check_choice
 from fixinit.conversion import kinds
-from fixinit.graph.calls import no_graph
+from fixinit.graph import Call, Graph
+from fixinit.graph.functional import no_graph
 
 
-def check_graph(graph, keep):
-    """Refuses layers that may hold anything, and normalization out of reach."""
+def check_graph(graph: Graph, keep: Callable[[Any], bool]) -> None:
+    """Refuses Lambda layers, and normalization that the converter cannot take out.
+
+    Args:
+        graph: `fixinit.graph.Graph`.
+        keep: Callable from a layer to whether it stays.
+
+    Raises:
+        TypeError: If a model inside has no graph.
+        ValueError: For Lambda layers, normalization by operations or inside of layers,
+            and kernels that are quantized or have LoRA.
+    """
     lambdas = [call.name for call, _ in graph.walk() if _holds_lambda(call.operation)]
     if lambdas:
         raise ValueError(
             "Lambda layers may hold anything, also normalization. Received: "
             f"{lambdas}. Replace them by operations of keras.ops or by layers of your "
-            "own."
+            "own, which declare what they do in `fixinit_facts`."
         )
     for call, _ in graph.walk():
         operation = call.operation
@@ -28,8 +41,8 @@ def check_graph(graph, keep):
         if kinds.is_normalizing_operation(operation):
             raise ValueError(
                 f"`{call.name}` is normalization written with keras.ops, whose "
-                "statistics may serve anything. Use a normalization layer, or pass "
-                f"keep={[call.name]} to leave it where it is."
+                "statistics other operations may read. Use a normalization layer, or "
+                f"pass keep={[call.name]} to leave it where it is."
             )
         _check_kernel(call)
         hidden = _hidden(call)
@@ -43,21 +56,21 @@ def check_graph(graph, keep):
             )
 
 
-def _holds_lambda(operation):
+def _holds_lambda(operation: Any) -> bool:
     is_layer = isinstance(operation, keras.layers.Layer)
     inside = _keras.flatten_layers(operation) if is_layer else ()
     return any(isinstance(layer, keras.layers.Lambda) for layer in inside)
 
 
-def _check_kernel(call):
-    """Refuses weight layers whose kernels are made of several, or of integers."""
+def _check_kernel(call: Call) -> None:
+    """Refuses weight layers with LoRA and with quantized kernels."""
     layer = kinds.unwrapped(call.operation)
     if not kinds.kernel_arguments(layer):
         return
     if getattr(layer, "lora_enabled", False):
         raise ValueError(
             f"Layer `{call.name}` has LoRA enabled: its kernel is made of three. Merge "
-            "them before, as in `kernel = layer.kernel` and `set_weights` of a layer "
+            "them first: read `layer.kernel`, and set it as the weights of a layer "
             "without `lora_rank`."
         )
     if getattr(layer, "quantization_mode", None) is not None:
@@ -68,8 +81,8 @@ def _check_kernel(call):
         )
 
 
-def _hidden(call):
-    """The names of normalization that a call of a layer makes by itself."""
+def _hidden(call: Call) -> list[str]:
+    """The names of normalization layers inside of a layer."""
     layer = call.operation
     is_layer = isinstance(layer, keras.layers.Layer)
     if not is_layer or call.body is not None or kinds.is_normalization(layer):
@@ -79,18 +92,23 @@ def _hidden(call):
     return [x.name for x in inside if _is_out_of_reach(x)]
 
 
-def _is_out_of_reach(layer):
-    """Whether the converter takes a layer out, but not from inside of another."""
+def _is_out_of_reach(layer: Any) -> bool:
+    """Whether a layer inside of another is one that the converter would take out."""
     wraps = isinstance(layer, keras.layers.SpectralNormalization)
     return wraps or kinds.descends_from_normalization(layer)
 
 
-def keeper(keep, graph):
+def keeper(keep: Any, graph: Graph) -> Callable[[Any], bool]:
     """A function from layers to whether `keep` names them.
 
     Args:
-        keep: Tuple of layers' names, of names of classes and of classes.
+        keep: Tuple of layers' names, of names of classes and of classes, or one of
+            these.
         graph: `fixinit.graph.Graph`.
+
+    Raises:
+        TypeError: If `keep` is no tuple.
+        ValueError: If it names no layer or class of the model.
     """
     if isinstance(keep, (str, type)):
         keep = (keep,)
@@ -103,7 +121,8 @@ def keeper(keep, graph):
     known = {type(op).__name__ for op in operations} | {op.name for op in operations}
     known |= {call.name for call, _ in graph.walk()}
     by_name = {call.name: call.operation for call, _ in graph.walk()}
-    kept, classes = set(), ()
+    kept: set[str] = set()
+    classes: tuple[type, ...] = ()
     for entry in keep:
         if inspect.isclass(entry):
             classes += (entry,)
@@ -112,7 +131,7 @@ def keeper(keep, graph):
             kept.add(entry)
     ids = {id(op) for name, op in by_name.items() if name in kept}
 
-    def keeps(operation):
+    def keeps(operation: Any) -> bool:
         names = {operation.name, type(operation).__name__}
         return (
             isinstance(operation, classes) or bool(names & kept) or id(operation) in ids

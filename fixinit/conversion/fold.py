@@ -14,7 +14,7 @@ from fixinit.conversion.rewrite import (
     copy_state,
 )
 from fixinit.graph import trace
-from fixinit.graph.calls import functional_of
+from fixinit.graph.functional import functional_of
 from fixinit.layers import ChannelAffine
 from fixinit.schemes.apply import config_of
 

@@ -241,7 +241,7 @@ class GraphPlan:
             site = self.sites.of_branch(branch, next(iter(branch.weights), None))
             around = self._around(block.merge)
             made = self.applicator.at("branch_start", site, name, around)
-            for call in self.first_calls(block, branch.way):
+            for call in self.first_calls(block, branch.path):
                 self.placing.first(call, made)
 
     def _end_key(self, branch: Any) -> Any:
@@ -269,12 +269,12 @@ class GraphPlan:
         if block.merge.owner is not None:
             self.edits.shared.add(id(block.merge.owner))
             return
-        branch = block.ways[block.branches[0]]
+        branch = block.paths[block.branches[0]]
         first = self.first_calls(block, branch)
         before = [self.edits.before.get((place_of(c), 0), []) for c in first]
         shift = next((found for found in before if found), None)
         if shift:
-            for call in self.first_calls(block, block.ways[block.shortcut]):
+            for call in self.first_calls(block, block.paths[block.shortcut]):
                 self.edits.before[place_of(call), 0] = shift
 
     def first_calls(self, block: Any, way: Any) -> list[Any]:

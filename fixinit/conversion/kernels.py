@@ -1,6 +1,7 @@
-"""Kernels of layers that an initializer was not derived for."""
+"""Initializers of the He family for kernels and activations of every kind."""
 
 import math
+from typing import Any
 
 import keras
 
@@ -19,18 +20,19 @@ TRANSPOSED = (
 _LARGE = 1e6
 
 
-def fitted(initializer, layer, argument, gain=2.0):
-    """An initializer of He's family, for a kernel and an activation of any kind.
+def fitted(initializer: Any, layer: Any, argument: str, gain: float = 2.0) -> Any:
+    """An initializer of the He family, corrected for the layer and its activation.
 
-    He et al. give a kernel the variance `2 / fan`. Keras counts the fan of grouped,
-    depthwise and transposed kernels by other numbers than those of the terms that an
-    output sums up, and the 2 stands for a ReLU.
+    He et al. give a kernel the variance `2 / fan`, where the fan is the number of terms
+    in the sum that an output is. For grouped, depthwise and transposed kernels, Keras
+    counts others. The 2 stands for a ReLU, and `gain` takes its place.
 
     Args:
         initializer: Keras initializer. Only those that scale with a fan are changed.
         layer: Weight layer, built.
         argument: The argument of `layer` that the initializer is for.
-        gain: float, what takes the place of 2.
+        gain: float, the reciprocal of the mean square that the activation gives for
+            inputs of mean square 1.
 
     Returns:
         The initializer, or a `fixinit.initializers.Rescaled` of it.
@@ -39,25 +41,25 @@ def fitted(initializer, layer, argument, gain=2.0):
         return initializer
     if isinstance(layer, keras.layers.EinsumDense):
         # Keras gives them only to what it finds unwrapped.
-        axes = dict(
-            zip(("input_axes", "output_axes"), _einsum_axes(layer), strict=True)
-        )
+        input_axes, output_axes = _einsum_axes(layer)
+        axes = {"input_axes": input_axes, "output_axes": output_axes}
         config = {**initializer.get_config(), **axes}
         initializer = type(initializer).from_config(config)
-    found = fans(
-        tuple(kinds.kernel_of(layer, argument).shape),
-        initializer.input_axes,
-        initializer.output_axes,
-    )
-    counted = dict(zip(("fan_in", "fan_out"), found, strict=True))
-    real = dict(zip(("fan_in", "fan_out"), real_fans(layer, argument), strict=True))
-    for fan in (counted, real):
-        fan["fan_avg"] = (fan["fan_in"] + fan["fan_out"]) / 2
+    shape = tuple(kinds.kernel_of(layer, argument).shape)
+    counted = fans(shape, initializer.input_axes, initializer.output_axes)
+    real = real_fans(layer, argument)
     mode = initializer.mode
-    return rescaled(initializer, gain / 2 * counted[mode] / real[mode])
+    return rescaled(initializer, gain / 2 * _fan(counted, mode) / _fan(real, mode))
 
 
-def rescaled(initializer, factor):
+def _fan(found: tuple[float, float], mode: str) -> float:
+    """The fan that a `keras.initializers.VarianceScaling` of some mode divides by."""
+    fan_in, fan_out = found
+    average = (fan_in + fan_out) / 2
+    return {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": average}[mode]
+
+
+def rescaled(initializer: Any, factor: float) -> Any:
     """The initializer with its variance times a factor."""
     if math.isclose(factor, 1, rel_tol=1e-9):
         return initializer
@@ -67,8 +69,8 @@ def rescaled(initializer, factor):
     return Rescaled(initializer, math.sqrt(factor))
 
 
-def _einsum_axes(layer):
-    """The axes of a kernel that are summed up, and those that are new."""
+def _einsum_axes(layer: Any) -> tuple[list[int], list[int]]:
+    """The axes of a kernel that the layer sums over, and those of its outputs."""
     inputs, rest = layer.equation.split(",")
     kernel, outputs = rest.split("->")
     return (
@@ -77,7 +79,7 @@ def _einsum_axes(layer):
     )
 
 
-def real_fans(layer, argument):
+def real_fans(layer: Any, argument: str) -> tuple[float, float]:
     """`(fan_in, fan_out)`: the terms in an output, and the outputs of an input."""
     shape = tuple(kinds.kernel_of(layer, argument).shape)
     fan_in, fan_out = fans(shape)
@@ -94,10 +96,11 @@ def real_fans(layer, argument):
     return fan_in, fan_out / getattr(layer, "groups", 1)
 
 
-def assumed_square(operation, mean_square):
-    """The mean square of what the closed form has no rule for, from that it reads.
+def assumed_square(operation: Any, mean_square: float) -> float:
+    """The mean square that a layer without a variance rule is assumed to give.
 
-    Weight layers add up independent products, and then activate; all else keeps it.
+    Weight layers sum independent products and then activate; all other layers keep the
+    mean square that they read.
     """
     layer = kinds.unwrapped(operation)
     arguments = kinds.kernel_arguments(layer)
@@ -114,10 +117,10 @@ def assumed_square(operation, mean_square):
         return mean_square
 
 
-def gain_behind(operation):
-    """He's 2, for the activation that an operation is or holds.
+def gain_behind(operation: Any) -> float:
+    """The gain of an activation, 2 for a ReLU: a kernel's variance times its fan.
 
-    An activation that nothing is known of counts as a ReLU.
+    An activation without a variance rule counts as a ReLU.
     """
     try:
         return theory.activation_gain(operation)
@@ -125,10 +128,11 @@ def gain_behind(operation):
         return 2.0
 
 
-def wanted_behind(operation):
-    """The mean square that signals are to have behind an activation.
+def wanted_behind(operation: Any) -> float:
+    """The mean square that the converter aims at behind an activation.
 
-    1, as large as the input, or, where it saturates below that, what variance 1 gives.
+    It is 1, as of the input, or, for an activation that saturates below that, the mean
+    square that it gives for inputs of variance 1.
     """
     try:
         if theory.activation_square(operation, _LARGE) > 1:
@@ -138,8 +142,8 @@ def wanted_behind(operation):
         return 1.0
 
 
-def is_homogeneous(operation):
-    """Whether an activation gives twice as much where it reads twice as much."""
+def is_homogeneous(operation: Any) -> bool:
+    """Whether doubled inputs double the outputs of an activation."""
     try:
         small, large = (theory.activation_gain(operation, v) for v in (1.0, 4.0))
     except theory.NoRuleError:

@@ -75,11 +75,12 @@ def _adds_constant(call: Call, facts: Facts) -> bool:
     return len(call.node.input_tensors) == 1
 
 
-def _is_gated(call, gates):
+def _is_gated(call: Call, gates: set[Call]) -> bool:
+    """Whether a call reads what a gate gives."""
     return any(set(gate.outputs) & set(call.inputs) for gate in gates)
 
 
-def unwrapped(layer):
+def unwrapped(layer: Any) -> Any:
     """The layer inside of a `SpectralNormalization`, any other as it is."""
     if isinstance(layer, keras.layers.SpectralNormalization):
         return layer.layer
@@ -103,15 +104,15 @@ def is_unknown(operation: Any) -> bool:
     return is_layer and not known and facts_of(operation) == Facts()
 
 
-def kernel_of(layer, argument):
-    """The variable that an argument of a built layer draws."""
+def kernel_of(layer: Any, argument: str) -> Any:
+    """The variable that an initializer argument of a built layer draws."""
     layer = getattr(layer, "projection", layer)
     name = argument.removesuffix("_initializer")
     names = (f"{name}_kernel", name, "kernel")
     return next(getattr(layer, n) for n in names if hasattr(layer, n))
 
 
-def constraints(layer):
+def constraints(layer: Any) -> list[Any]:
     """The constraints of the main kernel and of the bias of a known weight layer."""
     layer = unwrapped(layer)
     kernel = kernel_arguments(layer)[-1].removesuffix("_initializer")
@@ -119,18 +120,18 @@ def constraints(layer):
     return [constraint for constraint in found if constraint is not None]
 
 
-def reads_signals(layer):
-    """Whether a weight layer reads numbers that say how much, and not which."""
+def reads_signals(layer: Any) -> bool:
+    """Whether a weight layer reads signals, as all but embeddings do."""
     return not isinstance(layer, keras.layers.Embedding)
 
 
-def is_frozen_embedding(layer):
-    """Whether a layer is an embedding that training leaves as it is."""
+def is_frozen_embedding(layer: Any) -> bool:
+    """Whether a layer is an embedding that is not trainable."""
     return isinstance(layer, keras.layers.Embedding) and not layer.trainable
 
 
-def is_fused(call):
-    """Whether the call of a weight layer that the converter knows is activated."""
+def is_fused(call: Call) -> bool:
+    """Whether a weight layer that the converter knows holds an activation."""
     activation = getattr(unwrapped(call.operation), "activation", None)
     linear = activation in (None, keras.activations.linear)
     return bool(kernel_arguments(call.operation)) and not linear

@@ -9,7 +9,7 @@ from keras import tree
 
 from fixinit import _keras
 from fixinit.conversion.converted import ConvertedModel
-from fixinit.graph.calls import functional_of
+from fixinit.graph.functional import functional_of
 from fixinit.layers import ResidualBlock, Stack
 from fixinit.schemes.apply import remade
 

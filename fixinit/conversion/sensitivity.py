@@ -1,32 +1,35 @@
-"""How much more comes out of a network that more goes into."""
+"""Response of mean squares to a doubled input variance."""
 
 import math
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from fixinit.conversion.kernels import assumed_square
 from fixinit.conversion.kinds import reads_signals
-from fixinit.graph import Hook
+from fixinit.graph import Call, Hook
 from fixinit.theory import Moments, calculus, propagate
 
-# What the input's variance is multiplied by to see what follows.
+# The factor of the input's variance.
 _MORE = 2.0
 
 
-def sensitivity(model, stems=()):
-    """How much mean squares grow where the input's variance is doubled.
+def sensitivity(model: Any, stems: Iterable[Any] = ()) -> tuple[float, str | None]:
+    """The largest growth of a mean square where the input's variance is doubled.
 
-    By 2 in a network of weights and ReLUs, at any depth. SiLU, gates and products of
-    two ways do more to larger signals: what is a little off becomes far off from layer
-    to layer. Single inputs are off by that much where networks are narrow.
+    It is 2 in a network of weights and ReLUs, at any depth. SiLU, gates and products of
+    two branches amplify larger signals more, so that a small deviation grows from layer
+    to layer. In narrow networks, single inputs deviate by that much.
 
     Args:
         model: The converted model, whose signals have the size that they are to have.
         stems: Layers that read data of variance 1, whatever is in front of them.
 
     Returns:
-        `(growth, name)`: the most, and of the call behind which it is that.
+        `(growth, name)`: the largest, and the name of its call, `None` in a network
+        without signals.
     """
-    stems = {id(layer) for layer in stems}
-    few, more = _Squares(stems, 1.0), _Squares(stems, _MORE)
+    ids = {id(layer) for layer in stems}
+    few, more = _Squares(ids, 1.0), _Squares(ids, _MORE)
     for squares in (few, more):
         propagate(model, squares, 0.0, squares.variance, assume=assumed_square)
     growths = {
@@ -34,30 +37,32 @@ def sensitivity(model, stems=()):
         for name, square in few.found.items()
         if 0 < square < math.inf
     }
-    name = max(growths, key=growths.get, default=None)
-    return growths.get(name, _MORE), name
+    if not growths:
+        return _MORE, None
+    name = max(growths, key=lambda name: growths[name])
+    return growths[name], name
 
 
-def _finite(square):
-    """What is not a number has been too large."""
+def _finite(square: float) -> float:
+    """Maps NaN, which comes from overflow, to infinity."""
     return math.inf if math.isnan(square) else square
 
 
 class _Squares(Hook):
-    """The mean squares behind all calls."""
+    """Records the mean squares of what all calls give."""
 
-    def __init__(self, stems, variance):
+    def __init__(self, stems: set[int], variance: float) -> None:
         self.stems, self.variance = stems, variance
-        self.found = {}
+        self.found: dict[str, float] = {}
 
-    def enter(self, call, inputs, control):
+    def enter(self, call: Call, inputs: list[Any], control: Any) -> Sequence[Any]:
         if id(call.operation) in self.stems:
             (x,) = inputs
             shape = x.shape + (x.total_channels,)
             return [Moments.inputs(shape, 0.0, self.variance)]
         return inputs
 
-    def leave(self, call, outputs, control):
+    def leave(self, call: Call, outputs: list[Any], control: Any) -> Sequence[Any]:
         if id(call.operation) in self.stems and not reads_signals(call.operation):
             # Of an embedding it is what comes out that varies.
             outputs = [calculus.scale(y, self.variance**0.5) for y in outputs]

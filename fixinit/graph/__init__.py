@@ -1,9 +1,12 @@
-"""The graph of a Keras model: its calls one by one, and the residual blocks in it."""
+"""A Keras model as a graph of calls, and the residual blocks and gates in it."""
 
-from fixinit.graph.blocks import Block, find_blocks, find_gates, is_activation
-from fixinit.graph.calls import Call, Graph, trace
+from fixinit.graph.blocks import Block, find_blocks
+from fixinit.graph.calls import Call, Graph
+from fixinit.graph.gates import find_gates
+from fixinit.graph.kinds import is_activation, is_addition
 from fixinit.graph.run import Hook, run
 from fixinit.graph.sizes import known_shapes, with_sizes
+from fixinit.graph.tracing import trace
 
 __all__ = [
     "Block",
@@ -13,6 +16,7 @@ __all__ = [
     "find_blocks",
     "find_gates",
     "is_activation",
+    "is_addition",
     "known_shapes",
     "run",
     "trace",

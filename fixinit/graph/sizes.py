@@ -1,14 +1,20 @@
 """Axes whose size a model leaves open, as in networks for images of any size."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import tree
 
-# What such axes of an input count as, by how many there are: enough for what comes with
+from fixinit._typing import Shape
+from fixinit.graph.calls import Call, Graph
+
+# The sizes of such axes of an input, by how many there are: enough for what comes with
 # that many axes, and not too much to compute with.
 _SIZES = {1: 512, 2: 96, 3: 16}
 
 
-def with_sizes(shape):
+def with_sizes(shape: Shape) -> tuple[int | None, ...]:
     """A shape whose axes all have a size, but for the batch.
 
     Example:
@@ -19,13 +25,16 @@ def with_sizes(shape):
     Args:
         shape: Tuple of ints and `None`. One axis of unknown size gets 512 elements, two
             get 96 each, three and more 16.
+
+    Returns:
+        Tuple of ints, the batch in front as it was.
     """
     batch, *sizes = shape
     size = _SIZES.get(sizes.count(None), min(_SIZES.values()))
     return (batch, *(n or size for n in sizes))
 
 
-def known_shapes(graph, read):
+def known_shapes(graph: Graph, read: Sequence[Shape]) -> list[tuple[int | None, ...]]:
     """The shapes of all values of a graph, for inputs of some shapes.
 
     Example:
@@ -44,12 +53,12 @@ def known_shapes(graph, read):
         nothing open.
 
     Raises:
-        ValueError: If a layer cannot say the shape of what it gives.
+        ValueError: If a layer cannot say the shape of its outputs.
     """
     shapes = [tuple(spec.shape) for spec in graph.specs]
     if not any(None in shapes[value][1:] for value in graph.inputs):
         return shapes
-    known = {}
+    known: dict[int, Any] = {}
     for value, given in zip(graph.inputs, read, strict=True):
         batch, *sizes = shapes[value]
         shape = (batch, *(given if None in sizes else sizes))
@@ -60,7 +69,8 @@ def known_shapes(graph, read):
     return [tuple(known[value].shape) for value in range(len(shapes))]
 
 
-def _outputs(call, known):
+def _outputs(call: Call, known: dict[int, Any]) -> list[Any]:
+    """The shapes and dtypes of what a call gives."""
     args, kwargs = call.fill([known[value] for value in call.inputs])
     if call.body is not None:
         return [known[call.inputs[0]]]  # a stack keeps the shape
@@ -69,6 +79,6 @@ def _outputs(call, known):
     except Exception as error:
         shapes = [known[value].shape for value in call.inputs]
         raise ValueError(
-            f"`{call.name}` cannot say what it gives for inputs of shape {shapes}: "
-            f"{error}"
+            f"`{call.name}` cannot say the shape of its outputs for inputs of shape "
+            f"{shapes}: {error}"
         ) from error

@@ -6,7 +6,7 @@ import keras
 from keras import tree
 
 from fixinit import _keras, backend
-from fixinit.graph.calls import functional_of
+from fixinit.graph.functional import functional_of
 
 
 @contextlib.contextmanager

@@ -1,0 +1,57 @@
+"""What a call does, by the facts that its layer or operation declares."""
+
+from typing import Any
+
+from fixinit.graph.calls import Call
+from fixinit.layers import Facts, facts_of
+
+
+def is_addition(call: Call) -> bool:
+    """Whether a call adds two or more values.
+
+    Example:
+
+    >>> x = keras.Input((8,))
+    >>> graph = fixinit.graph.trace(keras.Model(x, keras.ops.relu(x) + x))
+    >>> [fixinit.graph.is_addition(call) for call in graph.calls]
+    [False, False, True]
+
+    Args:
+        call: `fixinit.graph.Call`.
+
+    Returns:
+        bool. `True` for what declares that it adds (`fixinit.layers.Facts`) and for
+        the merge of a `fixinit.layers.ResidualBlock`, `False` where a call reads one
+        value, also if it adds that to a constant or to itself.
+    """
+    is_merge = call.owner is not None and call.operation is call.owner.merge
+    # Of what it reads twice, it adds two.
+    reads = len(call.inputs) if call.node is None else len(call.node.input_tensors)
+    adds = facts_of(call.operation).adds or is_merge
+    return adds and reads == len(call.inputs) > 1
+
+
+def is_activation(call: Call) -> bool:
+    """Whether a call is that of an activation and nothing else.
+
+    Example:
+
+    >>> x = keras.Input((8,))
+    >>> y = keras.layers.Dense(8, "relu")(keras.layers.ReLU()(x))
+    >>> graph = fixinit.graph.trace(keras.Model(x, y))
+    >>> [fixinit.graph.is_activation(call) for call in graph.calls]
+    [False, True, False]
+
+    Args:
+        call: `fixinit.graph.Call`.
+
+    Returns:
+        bool. `True` for what declares that it activates: see `fixinit.layers.Facts`.
+    """
+    return len(call.inputs) == 1 and facts_of(call.operation).activates
+
+
+def output_facts(operation: Any) -> Facts:
+    """The facts of the activation that an operation holds, otherwise its own."""
+    held = getattr(operation, "activation", None)
+    return facts_of(operation if held is None else held)
