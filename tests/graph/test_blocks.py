@@ -39,7 +39,7 @@ def test_shortcut_that_subsamples_changes_the_shape():
     assert block.changes_shape and block.shortcut == 0
 
 
-def test_gates_and_inner_ways_belong_to_the_branch():
+def test_gates_and_inner_paths_belong_to_the_branch():
     x = inputs = keras.Input((8, 8, 8))
     x = keras.layers.Conv2D(8, 3, padding="same", name="conv")(x)
     gate = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)
@@ -96,7 +96,7 @@ def test_layers_around_weights_are_weight_layers(layer, frozen):
     assert block.weights == (layer.name,)
 
 
-def test_of_ways_without_weights_the_empty_one_is_the_shortcut():
+def test_of_paths_without_weights_the_empty_one_is_the_shortcut():
     inputs = keras.Input((8,))
     ways = [keras.layers.PReLU()(inputs), inputs, dense(inputs)]
     (block,) = blocks(inputs, keras.layers.add(ways))

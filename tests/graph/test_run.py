@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -30,6 +32,7 @@ def run(model, x, controls=None, training=False):
         )
 
 
+@functools.cache
 def mlp(scheme="batch_norm", stacked=False, **kwargs):
     return fixinit.models.ResidualMLP(
         3, 8, scheme=scheme, input_shape=(8,), seed=0, stacked=stacked, **kwargs
