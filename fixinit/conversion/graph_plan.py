@@ -141,7 +141,9 @@ class GraphPlan:
         if id(layer) not in self.edits.layers:
             new, intended = drawn(self.applicator, weight, site, bool(behind))
             self.edits.layers[id(layer)] = new
-            self.kernels.append(Kernel(weight, new, intended))
+            # A layer in its place may scale its kernels itself.
+            if kinds.kernel_arguments(new):
+                self.kernels.append(Kernel(weight, new, intended))
         if weight.role == "projection":
             behind += self.applicator.at("after_projection", site, name, around)
         self.placing.after(call, behind)
@@ -188,18 +190,29 @@ class GraphPlan:
             if block.output != block.merge.outputs[0]:
                 branch = self.survey.branch_of(block, block.branches[0])
                 end = self.survey.producers[block.output]
-                self._activation(end, self.sites.of_branch(branch))
+                self._activation(end, self.sites.of_branch(branch), block.merge.owner)
 
-    def _activation(self, call: Any, site: Site) -> None:
+    def _activation(self, call: Any, site: Site, owner: Any = None) -> None:
+        """Puts what the scheme has for an activation in its place.
+
+        Args:
+            call: `fixinit.graph.Call` of the activation.
+            site: Its `Site`.
+            owner: The `ResidualBlock` that ends in it, if there is one.
+        """
         plain = plain_activation(call)
-        if plain is not None:
-            around = self._around(call)
+        if plain is None:
+            return
+        around = self._around(call)
 
-            def make() -> keras.layers.Layer | None:
-                new = self.applicator.activation(site, plain, around)
-                return None if new is plain else new
+        def make() -> keras.layers.Layer | None:
+            new = self.applicator.activation(site, plain, around)
+            return None if new is plain else new
 
+        if owner is None:
             self.placing.instead(self.survey, call, make)
+        elif (new := make()) is not None:
+            self.edits.ends[id(owner)] = new
 
     def _around(self, call: Any) -> Any:
         return surroundings_of(self.graph, call)

@@ -132,6 +132,9 @@ def surroundings_of(graph: Any, call: Any) -> Surroundings:
         policy = call.node.outputs[0].dtype
         if policy in ("float16", "bfloat16"):
             policy = f"mixed_{policy}"
+    elif type(policy) is keras.dtype_policies.DTypePolicy:
+        # By name: layers without a `get_config` of their own hold no objects.
+        policy = policy.name
     # 1 where channels come first; an input of the model does not say.
     axis = max(graph.channel_axes[value] for value in call.inputs)
     return Surroundings(policy, axis)

@@ -27,6 +27,8 @@ class Edits:
         merges: Dict from places to `(layer, shortcut, branches)`: the layer that joins
             `[shortcut, branch]` and the indices of the call's inputs. Several branches
             are added up first.
+        ends: Dict from ids of `ResidualBlock`s to the layer in the stead of their last
+            activation.
         shared: Set of ids of `ResidualBlock`s whose shortcut reads its input through
             what is put in front of the branch.
         taken: Set of the names of layers that stay.
@@ -37,6 +39,7 @@ class Edits:
     after: dict = dataclasses.field(default_factory=dict)
     calls: dict = dataclasses.field(default_factory=dict)
     merges: dict = dataclasses.field(default_factory=dict)
+    ends: dict = dataclasses.field(default_factory=dict)
     shared: set = dataclasses.field(default_factory=set)
     taken: set = dataclasses.field(default_factory=set)
 
@@ -212,13 +215,18 @@ class Rewriter:
         if block.shortcut and id(block) in edits.shared:
             shared = self._shared(block, starts)
         shortcut = [new for layer in block.shortcut for new in self._chain(layer)]
+        after = [new for layer in block.after_merge for new in self._chain(layer)]
+        after = edits.after.get(block.merge, []) + after
+        end = edits.ends.get(id(block))
         return ResidualBlock(
             branch,
             shortcut + edits.before.get((block.merge, 0), []),
             merge,
-            block.activation,
+            block.activation if end is None else None,
             shared,
             block.plain,
+            context_layer=block.context_layer,
+            after_merge=after if end is None else [*after, end],
             name=block.name,
             trainable=block.trainable,
             dtype=block.dtype_policy,

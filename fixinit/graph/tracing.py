@@ -134,6 +134,7 @@ def _add_residual_block(graph: Graph, block: Any, value: int, name: str) -> int:
             _listed,
             owner=block,
         )
+    output = chain(block.after_merge, output)[-1]
     if block.activation is not keras.activations.linear:
         # With a name: Keras would count it among those that it makes up.
         activation = keras.layers.Activation(

@@ -17,7 +17,7 @@ from fixinit.layers.scaled_add import ScaledAdd
 class ResidualBlock(keras.layers.Layer):
     """Residual block: shortcut, branch, merge, and an activation after the merge.
 
-        outputs = activation(merge([shortcut(inputs), branch(inputs)]))
+        outputs = activation(after_merge(merge([shortcut(inputs), branch(inputs)])))
 
     The block composes layers as `keras.Sequential` does: masks pass through branch,
     shortcut and merge, and every layer whose `call` takes `training` or another
@@ -57,6 +57,8 @@ class ResidualBlock(keras.layers.Layer):
             `fixinit.layers.ScaledAdd()`, their sum.
         activation: Activation after the merge (post-activation order), none by
             default.
+        after_merge: List of Keras layers between merge and activation, such as the
+            normalization of a post-norm block. Empty by default.
         shared_layers: int. How many of the branch's first layers the shortcut
             reads its input through, 0 by default. Pre-activation networks
             project the activated input, Fixup the input plus its first bias.
@@ -105,10 +107,12 @@ class ResidualBlock(keras.layers.Layer):
         shared_layers: int = 0,
         plain: bool = False,
         context_layer: int = 0,
+        after_merge: Sequence[keras.layers.Layer] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.branch = list(branch)
+        self.after_merge = list(after_merge)
         self.shortcut = list(shortcut)
         self.merge = ScaledAdd(name="merge") if merge is None else merge
         self.activation = keras.activations.get(activation)
@@ -136,12 +140,12 @@ class ResidualBlock(keras.layers.Layer):
                 f"{len(self.branch)} layers of the branch, counted from 0. Received: "
                 f"context_layer={self.context_layer}"
             )
-        parts = self.branch + self.shortcut
+        parts = self.branch + self.shortcut + self.after_merge
         if len({id(layer) for layer in parts}) < len(parts):
             raise ValueError(
                 "A residual block holds every layer once. Received one more often: "
-                f"branch={self.branch}, shortcut={self.shortcut}. Make a layer for "
-                "every place."
+                f"branch={self.branch}, shortcut={self.shortcut}, "
+                f"after_merge={self.after_merge}. Make a layer for every place."
             )
 
     def build(self, inputs_shape: Shape, context_shape: Any = ()) -> None:
@@ -169,6 +173,8 @@ class ResidualBlock(keras.layers.Layer):
                     "ZeroPaddingShortcut or a ProjectionShortcut."
                 )
             self.merge.build([shortcut, shapes[-1]])
+        for layer in self.after_merge:
+            _build(layer, shapes[-1])
         self.built = True
 
     def call(
@@ -194,6 +200,8 @@ class ResidualBlock(keras.layers.Layer):
                 for layer in self.shortcut:
                     shared = _call(layer, shared, (), kwargs)
                 x = self.merge([shared, x])
+            for layer in self.after_merge:
+                x = _call(layer, x, (), kwargs)
             outputs = self.activation(x)
             if outputs is not x:
                 _keras.set_mask(outputs, _keras.get_mask(x))
@@ -232,13 +240,15 @@ class ResidualBlock(keras.layers.Layer):
                 shared, shared_mask = x, mask
             context = self._context_of(index, self._context_shape)
             x, mask = _with_mask(layer, x, mask, context)
-        if self.plain:
-            return mask
-        for layer in self.shortcut:
-            shared, shared_mask = _with_mask(layer, shared, shared_mask)
-        if not self.merge.supports_masking:
-            return None
-        return self.merge.compute_mask([shared, x], [shared_mask, mask])
+        if not self.plain:
+            for layer in self.shortcut:
+                shared, shared_mask = _with_mask(layer, shared, shared_mask)
+            masks = [shared_mask, mask]
+            merges = self.merge.supports_masking
+            mask = self.merge.compute_mask([shared, x], masks) if merges else None
+        for layer in self.after_merge:
+            x, mask = _with_mask(layer, x, mask)
+        return mask
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -250,14 +260,15 @@ class ResidualBlock(keras.layers.Layer):
             "shared_layers": self.shared_layers,
             "plain": self.plain,
             "context_layer": self.context_layer,
+            "after_merge": [_serialize(layer) for layer in self.after_merge],
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "ResidualBlock":
         deserialize = keras.saving.deserialize_keras_object
         config = dict(config)
-        for key in ("branch", "shortcut"):
-            config[key] = [deserialize(layer) for layer in config[key]]
+        for key in ("branch", "shortcut", "after_merge"):
+            config[key] = [deserialize(layer) for layer in config.get(key, ())]
         config["merge"] = deserialize(config["merge"])
         return cls(**config)
 
@@ -265,7 +276,8 @@ class ResidualBlock(keras.layers.Layer):
 def takes(layer: keras.layers.Layer, argument: str) -> bool:
     """Whether a call of `layer` takes an argument, and does something with it."""
     if isinstance(layer, ResidualBlock) and argument not in ("training", "mask"):
-        return any(takes(part, argument) for part in layer.branch + layer.shortcut)
+        parts = layer.branch + layer.shortcut + layer.after_merge
+        return any(takes(part, argument) for part in parts)
     return argument in layer.call_signature_parameters
 
 

@@ -54,15 +54,28 @@ class Blocks:
         place = dict(zip(("stage", "stage_block"), stage, strict=True))
         sites = [self.site(branch, depth, layer=i, **place) for i in range(depth)]
         shortcut, shared_layers = self._shortcut(sites[0], plan, channels)
+        after_merge, activation = self._end(sites[-1])
         return layers.ResidualBlock(
             branch=self._branch(sites, plan),
             shortcut=shortcut,
             merge=self.applicator.merge(sites[-1]),
-            activation=None if self.preactivation else self.activation,
+            activation=activation,
+            after_merge=after_merge,
             shared_layers=shared_layers,
             plain=self.plain,
             name=plan.name,
         )
+
+    def _end(self, site: Site) -> tuple[Layers, Any]:
+        """What stands behind the merge: layers, and the activation if it is plain."""
+        after_merge = self.applicator.at("after_merge", site, "merge")
+        if self.preactivation:
+            return after_merge, None
+        plain = keras.layers.Activation(self.activation, name="activation")
+        activation = self.applicator.activation(site, plain)
+        if activation is plain:
+            return after_merge, self.activation
+        return [*after_merge, activation], None
 
     def _branch(self, sites: list[Site], plan: BlockPlan) -> Layers:
         """Weight layers with activations before (pre) or between (post) them."""
@@ -106,10 +119,21 @@ class Blocks:
             # The projection reads what the first weight layer reads (He et al. 2016b).
             shared_layers = len(start) + len(first) + 1 + len(before_weight)
         site = dataclasses.replace(site, role="projection")
-        plain = layers.ProjectionShortcut(filters, plan.stride, name="shortcut")
-        projection = self.applicator.weight(site, plain)
+        projection = self.applicator.weight(site, self._projection(filters, plan))
         after = self.applicator.at("after_projection", site, "shortcut")
         return [projection, *after], shared_layers
+
+    def _projection(self, filters: int, plan: BlockPlan) -> keras.layers.Layer:
+        """A strided 1x1 convolution, or a dense layer."""
+        if self.rank == 0:
+            return keras.layers.Dense(filters, name="shortcut")
+        return convolution_class(self.rank)(
+            filters,
+            1,
+            strides=plan.stride,
+            data_format="channels_last",
+            name="shortcut",
+        )
 
     def activated(self, site: Site, name: str) -> Layers:
         """The activation at `site`, with what the scheme puts in front of it."""
