@@ -1,9 +1,14 @@
 """Compilation of functions of tensors."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 
+from fixinit._typing import Tensor
 
-def compiled(function):
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles `function` of tensors; on PyTorch it stays as it is."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -20,7 +25,7 @@ def compiled(function):
     return function
 
 
-def is_eager(tensor):
+def is_eager(tensor: Tensor) -> bool:
     """Whether operations on `tensor` run at once, and are not traced."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -34,7 +39,7 @@ def is_eager(tensor):
     return True
 
 
-def under_xla():
+def under_xla() -> bool:
     """Whether TensorFlow traces a graph that XLA will compile."""
     import tensorflow as tf
 

@@ -1,11 +1,16 @@
 """Gradients, which Keras does not offer."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 
 from fixinit.backend.compilation import unknown
 
 
-def value_and_gradients(function, has_aux=False):
+def value_and_gradients(
+    function: Callable[..., Any], has_aux: bool = False
+) -> Callable[..., Any]:
     """Compiles `function` together with its gradients.
 
     Args:

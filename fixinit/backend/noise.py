@@ -1,11 +1,12 @@
 """Random states that backends keep outside of Keras."""
 
 import contextlib
+from typing import Any
 
 import keras
 
 
-def kept_random_state():
+def kept_random_state() -> contextlib.AbstractContextManager[Any]:
     """A context that leaves the backend's own random state as it was.
 
     On PyTorch, dropout without a seed draws from the global generator, which no scope

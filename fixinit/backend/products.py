@@ -1,11 +1,16 @@
 """Products of a Jacobian with vectors, from either side."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 
 from fixinit.backend.compilation import compiled, unknown
 
 
-def vector_products(function):
+def vector_products(
+    function: Callable[..., Any],
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Compiles the products of a function's Jacobian J with vectors.
 
     Args:

@@ -4,6 +4,9 @@
 in the number of steps.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 
 from fixinit.backend.compilation import unknown
@@ -16,7 +19,14 @@ _CHEAP = frozenset(
 )
 
 
-def scan(step, carry, xs, y_like=(), checkpoint_every=None, keep=True):
+def scan(
+    step: Callable[..., Any],
+    carry: Any,
+    xs: Any,
+    y_like: Any = (),
+    checkpoint_every: int | None = None,
+    keep: bool = True,
+) -> tuple[Any, Any]:
     """Runs `step` over the first axis of `xs`: one traced step, whatever the length.
 
     Differentiable through the carry, in time and memory linear in the length. Static
