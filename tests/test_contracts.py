@@ -238,7 +238,6 @@ UNTYPED = {
     "diagnostics",
     "initializers",
     "layers",
-    "models",
     "optimizers",
 }
 

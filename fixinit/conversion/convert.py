@@ -2,6 +2,8 @@
 
 import random
 import warnings
+from collections.abc import Iterable
+from typing import Any, TypeAlias
 
 import keras
 
@@ -11,23 +13,34 @@ from fixinit.conversion import checks
 from fixinit.conversion.balance import balance
 from fixinit.conversion.fold import check_foldable, fold
 from fixinit.conversion.plan import Plan
-from fixinit.conversion.record import record
+from fixinit.conversion.record import Record, record
 from fixinit.conversion.rewrite import Rewriter, copy_state
 from fixinit.graph import trace
+from fixinit.schemes.scheme import SchemeLike
+
+# Names of layers, names of classes, or classes.
+Keep: TypeAlias = str | type | Iterable[str | type]
 
 WEIGHTS = ("initialize", "fold")
 
 
-def convert(model, scheme="fixup", weights="initialize", keep=(), seed=None):
-    """A copy of a Keras model without normalization, whose work a scheme takes over.
+def convert(
+    model: keras.Model,
+    scheme: SchemeLike = "fixup",
+    weights: str = "initialize",
+    keep: Keep = (),
+    seed: int | None = None,
+) -> keras.Model:
+    """Builds a Keras model again without normalization, with a scheme applied to it.
 
-    The model's graph is read and made again. Residual branches are found in it as
-    additions of what has gone two ways, not by names, and L and m are counted. Every
-    normalization layer is taken out. The scheme is asked, as `fixinit.models` ask it,
-    what stands in front of activations and weight layers and at the end of every
-    branch, how branches are added to shortcuts, how every kernel is drawn, and whether
-    layers have bias vectors. Layers keep their names, shared layers stay shared, frozen
-    layers stay frozen, and the model that is given stays as it is.
+    The converter reads the model's graph and builds it again. It finds residual blocks
+    as additions whose inputs share an ancestor, not by names, and counts L and m. It
+    takes every normalization layer out, or puts in what the scheme has for it. The
+    scheme answers, as for `fixinit.models`, which layers stand at each place of a
+    block, what stands for weight layers and activations, how branches are added to
+    shortcuts, how every kernel is drawn, and whether layers have bias vectors. Layers
+    keep their names, shared layers stay shared, frozen layers stay frozen, and the
+    given model stays as it is.
 
     Kernels start as the scheme says, with two corrections, written down in their
     initializers. Fans are counted by the terms that an output sums up, and He's 2 is
@@ -82,8 +95,13 @@ def convert(model, scheme="fixup", weights="initialize", keep=(), seed=None):
     return new
 
 
-def explain(model, scheme="fixup", weights="initialize", keep=()):
-    """Prints what `convert` would find and do, and does nothing.
+def explain(
+    model: keras.Model,
+    scheme: SchemeLike = "fixup",
+    weights: str = "initialize",
+    keep: Keep = (),
+) -> Record:
+    """Prints what `convert` would find and do, and changes nothing.
 
     Example:
 
@@ -121,7 +139,9 @@ def explain(model, scheme="fixup", weights="initialize", keep=()):
     return found
 
 
-def _convert(model, scheme, weights, keep, seed):
+def _convert(
+    model: keras.Model, scheme: Any, weights: str, keep: Keep, seed: int | None
+) -> tuple[keras.Model, Record]:
     """`(model, record)`: the converted model, and what was found and assumed."""
     plan = _plan(model, scheme, weights, keep, seed)
     found = record(plan, model, weights)
@@ -137,7 +157,9 @@ def _convert(model, scheme, weights, keep, seed):
     return new, found
 
 
-def _plan(model, scheme, weights, keep, seed):
+def _plan(
+    model: keras.Model, scheme: Any, weights: str, keep: Keep, seed: int | None
+) -> Plan:
     check_choice("weights", weights, WEIGHTS)
     graph = trace(model)
     keeps = checks.keeper(keep, graph)
@@ -147,7 +169,7 @@ def _plan(model, scheme, weights, keep, seed):
     return Plan(graph, schemes.get(scheme), keeps, seed)
 
 
-def _copy_frozen(rewriter, plan):
+def _copy_frozen(rewriter: Rewriter, plan: Plan) -> None:
     """The weights of frozen layers stay where they are not drawn, as in embeddings."""
     for call in plan.graph.calls:
         old, new = call.operation, rewriter.made.get(id(call.operation))

@@ -27,11 +27,11 @@ def plain_activation(call: Any) -> keras.layers.Layer | None:
         return None
     # `ops.gelu` approximates by default, and the activation does not.
     x = np.linspace(-4, 4, 33, dtype="float32")[None]
-    values = [
+    given, made = (
         keras.ops.convert_to_numpy(f(keras.ops.convert_to_tensor(x)))
         for f in (operation.call, layer)
-    ]
-    return layer if np.allclose(*values, atol=1e-6) else None
+    )
+    return layer if np.allclose(given, made, atol=1e-6) else None
 
 
 def plain_normalization(layer: keras.layers.Layer) -> keras.layers.Layer:

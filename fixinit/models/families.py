@@ -1,8 +1,15 @@
 """The families of the literature, each a special case of `ResNet`."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
 from fixinit import schemes
+from fixinit._typing import Shape
 from fixinit._validation import check_choice, check_positive_int, check_sequence
 from fixinit.models.resnet import ResNet
+from fixinit.schemes.scheme import SchemeLike
 
 IMAGENET_STAGES = {
     18: ("basic", (2, 2, 2, 2)),
@@ -14,14 +21,14 @@ IMAGENET_STAGES = {
 
 
 def CifarResNet(
-    depth=56,
-    block="basic",
-    scheme="fixup",
-    shortcut="A",
-    input_shape=(32, 32, 3),
-    name=None,
-    **kwargs,
-):
+    depth: int = 56,
+    block: str = "basic",
+    scheme: SchemeLike = "fixup",
+    shortcut: str = "A",
+    input_shape: Shape = (32, 32, 3),
+    name: str | None = None,
+    **kwargs: Any,
+) -> keras.Model:
     """The residual networks of He et al. for 32 x 32 images.
 
     Three stages of 16, 32 and 64 filters. With the defaults and
@@ -72,14 +79,14 @@ def CifarResNet(
 
 
 def ImageNetResNet(
-    depth=50,
-    scheme="fixup",
-    shortcut="B",
-    input_shape=(224, 224, 3),
-    classes=1000,
-    name=None,
-    **kwargs,
-):
+    depth: int = 50,
+    scheme: SchemeLike = "fixup",
+    shortcut: str = "B",
+    input_shape: Shape = (224, 224, 3),
+    classes: int = 1000,
+    name: str | None = None,
+    **kwargs: Any,
+) -> keras.Model:
     """The residual networks of He et al. for ImageNet.
 
     Four stages of 64, 128, 256 and 512 filters behind a stem of total stride 4.
@@ -131,15 +138,15 @@ def ImageNetResNet(
 
 
 def WideResNet(
-    depth=28,
-    widen_factor=10,
-    scheme="fixup",
-    preactivation=True,
-    shortcut="B",
-    input_shape=(32, 32, 3),
-    name=None,
-    **kwargs,
-):
+    depth: int = 28,
+    widen_factor: int = 10,
+    scheme: SchemeLike = "fixup",
+    preactivation: bool = True,
+    shortcut: str = "B",
+    input_shape: Shape = (32, 32, 3),
+    name: str | None = None,
+    **kwargs: Any,
+) -> keras.Model:
     """Wide residual networks: fewer blocks of more filters.
 
     Three stages of 16, 32 and 64 times `widen_factor` filters, basic blocks,
@@ -190,14 +197,14 @@ def WideResNet(
 
 
 def ResNet1D(
-    stages=(2, 2, 2),
-    filters=(64, 128, 256),
-    scheme="fixup",
-    shortcut="B",
-    input_shape=(40, 1),
-    name=None,
-    **kwargs,
-):
+    stages: Sequence[int] = (2, 2, 2),
+    filters: Sequence[int] = (64, 128, 256),
+    scheme: SchemeLike = "fixup",
+    shortcut: str = "B",
+    input_shape: Shape = (40, 1),
+    name: str | None = None,
+    **kwargs: Any,
+) -> keras.Model:
     """A residual network for sequences.
 
     Example:
@@ -242,7 +249,7 @@ def ResNet1D(
     )
 
 
-def _check_arithmetic_depth(depth, step, offset, blocks):
+def _check_arithmetic_depth(depth: int, step: int, offset: int, blocks: str) -> None:
     """Refuses a depth that is not `step * n + offset`, n at least 1."""
     check_positive_int("depth", depth)
     n = max(1, (depth - offset) // step)
@@ -250,7 +257,7 @@ def _check_arithmetic_depth(depth, step, offset, blocks):
     _check_depth(depth, neighbours, f"{step}n + {offset} {blocks}")
 
 
-def _check_depth(depth, depths, rule):
+def _check_depth(depth: int, depths: list[int], rule: str) -> None:
     check_positive_int("depth", depth)
     if depth not in depths:
         nearest = sorted(sorted(depths, key=lambda other: abs(other - depth))[:2])
@@ -260,5 +267,5 @@ def _check_depth(depth, depths, rule):
         )
 
 
-def _name(family, size, scheme):
+def _name(family: str, size: int | str, scheme: SchemeLike) -> str:
     return f"{family}{size}_{schemes.get(scheme).name}"

@@ -1,26 +1,30 @@
+import keras
+
 from fixinit import schemes
+from fixinit._typing import Identifier, Shape
 from fixinit._validation import check_positive_int, check_sequence
 from fixinit.models._network import Network
 from fixinit.models._plan import BlockPlan
+from fixinit.schemes.scheme import SchemeLike
 
 
 def ResidualMLP(
-    num_blocks=20,
-    units=256,
-    branch_depth=2,
-    scheme="fixup",
-    preactivation=True,
-    activation="relu",
-    dropout_rate=0.0,
-    plain=False,
-    input_shape=(40,),
-    classes=10,
-    classifier_activation=None,
-    seed=None,
-    stacked="auto",
-    remat=None,
-    name=None,
-):
+    num_blocks: int = 20,
+    units: int = 256,
+    branch_depth: int = 2,
+    scheme: SchemeLike = "fixup",
+    preactivation: bool = True,
+    activation: Identifier = "relu",
+    dropout_rate: float = 0.0,
+    plain: bool = False,
+    input_shape: Shape = (40,),
+    classes: int = 10,
+    classifier_activation: Identifier = None,
+    seed: int | None = None,
+    stacked: bool | str = "auto",
+    remat: str | int | None = None,
+    name: str | None = None,
+) -> keras.Model:
     """A residual network of dense layers, all of one width.
 
     A dense stem, `num_blocks` residual blocks of `branch_depth` dense layers

@@ -1,9 +1,15 @@
 import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
 
 from fixinit import schemes
+from fixinit._typing import Identifier, Shape
 from fixinit._validation import check_choice, check_positive_int, check_sequence
 from fixinit.models._network import Network
 from fixinit.models._plan import BlockPlan
+from fixinit.schemes.scheme import SchemeLike
 
 BLOCKS = ("basic", "bottleneck")
 STEMS = ("cifar", "imagenet")
@@ -11,26 +17,26 @@ BOTTLENECK_EXPANSION = 4
 
 
 def ResNet(
-    stages=(2, 2, 1),
-    filters=(16, 32, 64),
-    block="basic",
-    scheme="fixup",
-    preactivation=False,
-    shortcut="A",
-    stem="cifar",
-    stem_filters=None,
-    kernel_size=3,
-    activation="relu",
-    dropout_rate=0.0,
-    plain=False,
-    input_shape=(32, 32, 3),
-    classes=10,
-    classifier_activation=None,
-    seed=None,
-    stacked="auto",
-    remat=None,
-    name=None,
-):
+    stages: Sequence[int] = (2, 2, 1),
+    filters: Sequence[int] = (16, 32, 64),
+    block: str = "basic",
+    scheme: SchemeLike = "fixup",
+    preactivation: bool = False,
+    shortcut: str = "A",
+    stem: str = "cifar",
+    stem_filters: int | None = None,
+    kernel_size: int = 3,
+    activation: Identifier = "relu",
+    dropout_rate: float = 0.0,
+    plain: bool = False,
+    input_shape: Shape = (32, 32, 3),
+    classes: int = 10,
+    classifier_activation: Identifier = None,
+    seed: int | None = None,
+    stacked: bool | str = "auto",
+    remat: str | int | None = None,
+    name: str | None = None,
+) -> keras.Model:
     """A convolutional residual network of any stages, in one to three dimensions.
 
     The families `CifarResNet`, `ImageNetResNet`, `WideResNet` and `ResNet1D` are
@@ -133,7 +139,9 @@ def ResNet(
     )
 
 
-def _plans(stages, filters, block, kernel_size):
+def _plans(
+    stages: Sequence[int], filters: Sequence[int], block: str, kernel_size: int
+) -> list[BlockPlan]:
     plans = []
     for stage, (num_blocks, width) in enumerate(zip(stages, filters, strict=True)):
         for index in range(num_blocks):
@@ -141,17 +149,17 @@ def _plans(stages, filters, block, kernel_size):
             name = f"stage{stage + 1}_block{index + 1}"
             if block == "basic":
                 sizes = (kernel_size, kernel_size)
-                shape = ((width, width), sizes, (stride, 1))
+                shape: Any = ((width, width), sizes, (stride, 1))
             else:
                 # The stride sits in the middle convolution, as in the Fixup
                 # authors' code and in every current implementation.
                 widths = (width, width, BOTTLENECK_EXPANSION * width)
                 shape = (widths, (1, kernel_size, 1), (1, stride, 1))
-            plans.append(BlockPlan(name, *shape, stage, index))
+            plans.append(BlockPlan(name, *shape, stage=stage, stage_block=index))
     return plans
 
 
-def _check_stages(stages, filters):
+def _check_stages(stages: Any, filters: Any) -> tuple[Sequence[int], Sequence[int]]:
     stages = check_sequence("stages", stages, "(2, 2, 2)")
     filters = check_sequence("filters", filters, "(16, 32, 64)")
     if not stages or len(stages) != len(filters):
@@ -165,7 +173,7 @@ def _check_stages(stages, filters):
     return stages, filters
 
 
-def _check_input_shape(input_shape, num_stages, stem):
+def _check_input_shape(input_shape: Any, num_stages: int, stem: str) -> Shape:
     input_shape = check_sequence("input_shape", input_shape, "(32, 32, 3)")
     if not 2 <= len(input_shape) <= 4 or not input_shape[-1]:
         raise ValueError(

@@ -1,7 +1,13 @@
 """One published method per file, and the contract that they all meet."""
 
 from fixinit.schemes._findings import remedies
-from fixinit.schemes._registry import get, names, register, serialize, unregister
+from fixinit.schemes._registry import (
+    get,
+    names,
+    register,
+    serialize,
+    unregister,
+)
 from fixinit.schemes.batch_norm import BatchNorm
 from fixinit.schemes.fixup import Fixup
 from fixinit.schemes.normalized_sum import NormalizedSum

@@ -36,5 +36,4 @@ def remedies(finding: str) -> list[str]:
         ValueError: If `finding` is unknown.
     """
     check_choice("finding", finding, FINDINGS)
-    registered = [schemes.get(name) for name in schemes.names()]
-    return [scheme.name for scheme in registered if finding in scheme.remedies]
+    return [name for name in schemes.names() if finding in schemes.get(name).remedies]

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 import keras
 
 from fixinit._validation import check_choice
-from fixinit.schemes.scheme import Scheme
+from fixinit.schemes.scheme import Scheme, SchemeLike
 
 SchemeClass = TypeVar("SchemeClass", bound=type[Scheme])
 _BY_NAME: dict[str, type[Scheme]] = {}
@@ -97,7 +97,7 @@ def names() -> list[str]:
     return list(_BY_NAME)
 
 
-def get(identifier: str | dict[str, Any] | Scheme) -> Scheme:
+def get(identifier: SchemeLike) -> Scheme:
     """Returns a scheme by name, by config or as it is.
 
     Example:

@@ -1,7 +1,7 @@
 """The contract between networks, which ask, and schemes, which answer."""
 
 import dataclasses
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import keras
 import numpy as np
@@ -223,3 +223,7 @@ class Scheme:
         for key in config:
             check_choice(f"{cls.name} config", key, arguments)
         return cls(**config)
+
+
+# What `fixinit.schemes.get` takes.
+SchemeLike: TypeAlias = str | dict[str, Any] | Scheme
