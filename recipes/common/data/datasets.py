@@ -56,8 +56,8 @@ def load(name, data_dir=None, seed=0):
       1,000 test signals of 40 samples, 10 classes. Generated, never downloaded.
     * `digits`: scikit-learn's handwritten digits, 8 x 8 x 1 images, 10 classes, split
       80 to 20 with every class in the same proportion.
-    * `cifar10`, `cifar100` (fine labels): 32 x 32 x 3 images, read from `data_dir` or
-      through `keras.datasets`, which downloads them when it does not have them.
+    * `cifar10`, `cifar100` (fine labels): 32 x 32 x 3 images, from the archive in
+      `data_dir`, or the one that `keras.datasets` has in its cache or downloads.
     * `npz:PATH`: arrays of your own `.npz` file, named in `recipes.common.data.npz`.
 
     Features are standardized with the mean and the standard deviation of the training
@@ -72,8 +72,8 @@ def load(name, data_dir=None, seed=0):
 
     Args:
         name: String, one of `names()`.
-        data_dir: Optional path of the directory that holds the CIFAR archive, or the
-            folder extracted from it. Nothing is written to it. Other data sets do not
+        data_dir: Optional path of the directory that holds the CIFAR archive, such as
+            `cifar-10-python.tar.gz`. Nothing is written to it. Other data sets do not
             look at it.
         seed: Integer, draws the split of `digits`. The other data sets come with a
             split, and are the same for every seed.
@@ -97,9 +97,9 @@ def load(name, data_dir=None, seed=0):
             return _standardized(name, *mnist_1d.load_data())
         if name == "digits":
             return _standardized(name, *_digits(seed))
-        if name in cifar.VERSIONS:
+        if name in cifar.NUM_CLASSES:
             train, test = cifar.load_data(name, data_dir)
-            return _standardized(name, train, test, cifar.VERSIONS[name].num_classes)
+            return _standardized(name, train, test, cifar.NUM_CLASSES[name])
         if name.startswith("npz:"):
             return _npz(name)
     except ModuleNotFoundError as error:

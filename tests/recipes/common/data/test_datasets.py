@@ -1,11 +1,11 @@
 """`load` on every source but MNIST-1D, which test_mnist_1d.py draws once for all."""
 
 import dataclasses
-import pickle
 import random
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
@@ -13,18 +13,19 @@ from recipes.common.data import datasets
 
 
 @pytest.fixture
-def cifar10_dir(tmp_path):
-    """A directory with a small CIFAR-10 in the original layout."""
-    folder = tmp_path / "cifar-10-batches-py"
-    folder.mkdir()
+def small_cifar10(monkeypatch):
+    """A small CIFAR-10 in the place of what Keras would load."""
     rng = np.random.default_rng(0)
     # Three channels with means and ranges of their own.
-    high = np.repeat([64, 128, 256], 1024)
-    for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
-        data = rng.integers(0, high, (4, 3072)).astype(np.uint8)
-        batch = {b"data": data, b"labels": [0, 1, 2, 3]}
-        (folder / name).write_bytes(pickle.dumps(batch, protocol=4))
-    return tmp_path
+    high = [64, 128, 256]
+    split = [
+        (
+            rng.integers(0, high, (num, 32, 32, 3)).astype("uint8"),
+            np.arange(num, dtype="uint8")[:, None] % 4,
+        )
+        for num in (20, 4)
+    ]
+    monkeypatch.setattr(keras.datasets.cifar10, "load_data", lambda: split)
 
 
 def write_npz(path, dtype="float32", sample_shape=(3,), **changes):
@@ -92,8 +93,9 @@ def test_digits_split_depends_on_the_seed_only():
     assert not np.array_equal(first.y_train, other.y_train)
 
 
-def test_cifar10_is_standardized_per_channel(cifar10_dir):
-    cifar10 = datasets.load("cifar10", data_dir=cifar10_dir)
+@pytest.mark.usefixtures("small_cifar10")
+def test_cifar10_is_standardized_per_channel():
+    cifar10 = datasets.load("cifar10")
     assert_well_formed(cifar10)
     assert cifar10.input_shape == (32, 32, 3) and cifar10.is_image
     # Ten even when a small sample shows four.
@@ -102,11 +104,6 @@ def test_cifar10_is_standardized_per_channel(cifar10_dir):
     x_train = cifar10.x_train.astype("float64")
     np.testing.assert_allclose(x_train.mean(axis=(0, 1, 2)), 0, atol=1e-6)
     np.testing.assert_allclose(x_train.std(axis=(0, 1, 2)), 1, atol=1e-6)
-
-
-def test_cifar10_data_dir_may_be_a_string(cifar10_dir):
-    first = datasets.load("cifar10", data_dir=cifar10_dir)
-    assert_same(first, datasets.load("cifar10", data_dir=str(cifar10_dir)))
 
 
 def test_npz_float_features_are_taken_as_they_are(tmp_path):
@@ -141,13 +138,14 @@ def test_constant_channel_becomes_zero(tmp_path):
     np.testing.assert_array_equal(datasets.load(name).x_train, 0.0)
 
 
+@pytest.mark.usefixtures("small_cifar10")
 @pytest.mark.parametrize("source", ["digits", "cifar10", "npz"])
-def test_loading_is_repeatable_and_leaves_random_state(source, tmp_path, cifar10_dir):
+def test_loading_is_repeatable_and_leaves_random_state(source, tmp_path):
     name = write_npz(tmp_path / "mine.npz") if source == "npz" else source
     before = random_state()
-    first = datasets.load(name, data_dir=cifar10_dir)
+    first = datasets.load(name)
     assert random_state() == before
-    assert_same(first, datasets.load(name, data_dir=cifar10_dir))
+    assert_same(first, datasets.load(name))
 
 
 def test_dataset_is_frozen_and_prints_no_arrays(tmp_path):
