@@ -31,8 +31,8 @@ class Runs:
         data: `recipes.common.data.datasets.Dataset` in the shape that the models take.
         batch_size: int.
         seed: int. The seed of the first run.
-        optimizer: Keras optimizer of learning rate 1. It is not compiled again when
-            the rate changes.
+        optimizer: Keras optimizer of learning rate 1, or with a schedule. It is not
+            compiled again when the rate changes.
         divergence_loss: float. A larger loss on a batch ends a run.
         jit_compile: bool. Whether to use XLA, which the JAX backend always does:
             slower to compile, and faster for stacks of many blocks. PyTorch runs
@@ -89,14 +89,20 @@ class Runs:
         ]
 
     def reset(self, learning_rate, seed):
-        """Goes back to the beginning of a run."""
+        """Goes back to the beginning of a run.
+
+        Args:
+            learning_rate: float, or `None` for the schedule of the optimizer.
+            seed: int. Draws the weights.
+        """
         if seed not in self._weights:
             self._weights[seed] = self.build(seed).get_weights()
         self.model.set_weights(self._weights[seed])
         variables = self.model.optimizer.variables
         for variable, value in zip(variables, self._optimizer_state, strict=True):
             variable.assign(value)
-        self.set_learning_rate(learning_rate)
+        if learning_rate is not None:
+            self.set_learning_rate(learning_rate)
 
     def set_learning_rate(self, learning_rate):
         """From here on; every group of variables has its part of it."""

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from recipes.common.data import datasets
-from recipes.regularizing_residuals.__main__ import EXPERIMENT, Settings, build, claims
+from recipes.regularizing_residuals.claims import claims
+from recipes.regularizing_residuals.__main__ import EXPERIMENT, Settings, vectors
+from recipes.regularizing_residuals.networks import build
 
 
 @pytest.mark.slow
@@ -24,7 +26,7 @@ def test_runs_resumes_and_claims(check_experiment):
 
 def test_decay_is_on_the_kernels_of_branches_alone():
     settings = Settings(units=8, num_blocks=2, weak_decay=0.25)
-    data = datasets.load("digits")
+    data = vectors(datasets.load("digits"))
     model = build(settings, "weak_decay", data, seed=0)
     decayed = [v for v in model.trainable_variables if v.regularizer is not None]
     assert [v.path.split("/")[-3:-1] for v in decayed] == [
