@@ -58,8 +58,9 @@ def define_flags(flag_values=flags.FLAGS):
     flags.DEFINE_string(
         "data_dir",
         None,
-        "Directory that holds the CIFAR archive or the folder extracted from it. By "
-        "default Keras downloads the data or takes it from its cache.",
+        "Directory that holds the original CIFAR archive, such as "
+        "cifar-10-python.tar.gz. By default Keras takes the data from its cache, or "
+        "downloads them.",
         flag_values=flag_values,
     )
 

@@ -10,7 +10,7 @@ weight decay 1e-4, random crops and flips, mixup with alpha 1.
 
 takes a few minutes on two CPU cores.
 
-The output directory receives settings.json, history.csv (a row per epoch), logs for
+The output directory receives config.json, history.csv (a row per epoch), logs for
 TensorBoard, the newest checkpoint and, at the end, model.keras and results.json. A run
 that was killed goes on from its last finished epoch when the same command is given
 again, and ends with the same weights.
@@ -52,8 +52,9 @@ def define_flags(flag_values=flags.FLAGS):
     flags.DEFINE_string(
         "data_dir",
         None,
-        "Directory that holds the CIFAR archive or the folder extracted from it. By "
-        "default Keras downloads the data or takes it from its cache.",
+        "Directory that holds the original CIFAR archive, such as "
+        "cifar-10-python.tar.gz. By default Keras takes the data from its cache, or "
+        "downloads them.",
         flag_values=flag_values,
     )
 

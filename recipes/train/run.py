@@ -53,12 +53,8 @@ def run(settings, output_dir=None, data_dir=None, restart=False):
         jit_compile = devices.jit_compile(settings.jit_compile, num_devices)
         networks.compile_model(model, settings, schedule, jit_compile)
 
-        directory = RunDirectory(output_dir or default_output_dir(settings))
-        if restart:
-            directory.clear()
-        directory.check_settings(
-            dataclasses.asdict(settings) | {"backend": keras.backend.backend()}
-        )
+        path = output_dir or default_output_dir(settings)
+        directory = RunDirectory(path, dataclasses.asdict(settings), restart)
         finished = directory.finished_epochs()
         if finished:
             directory.load_checkpoint(model)

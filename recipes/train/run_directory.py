@@ -1,84 +1,55 @@
-"""What a training run keeps on disk, so that it can be killed at any moment."""
+"""The files of a training run: the results of its epochs, and the newest checkpoint."""
 
-import csv
 import pathlib
 import re
 
-from recipes.common.experiment.files import read_json, replacing, write_csv, write_json
+from recipes.common.experiment.files import (
+    read_json,
+    replacing,
+    write_csv,
+    write_json,
+)
+from recipes.common.experiment.results import Results
 
-SETTINGS = "settings.json"
+RECIPE = "train"
 HISTORY = "history.csv"
 RESULTS = "results.json"
 MODEL = "model.keras"
 TENSORBOARD = "tensorboard"
-# What `recipes.compare_stability` writes first.
-COMPARISON = "config.json"
+# What --restart removes.
+_FILES = (
+    *("config.json", "arms/epoch-*.json", "checkpoint-*.weights.h5"),
+    *(HISTORY, RESULTS, MODEL, f"{TENSORBOARD}/*/events.out.tfevents.*"),
+)
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)\.weights\.h5")
 
 
-class RunDirectory:
-    """The files of one run.
+class RunDirectory(Results):
+    """The results directory of one run; its arms are epochs.
 
-    Every file is written beside its place and renamed when complete, so that what is
-    there is whole. The name of a checkpoint holds the number of finished epochs: a
-    rename is all it takes for an epoch to count.
+    The name of a checkpoint holds the number of finished epochs: a rename is all it
+    takes for an epoch to count.
 
     Args:
         path: The directory; made if need be.
+        settings: dict. Every setting that determines the results.
+        restart: bool. Whether to remove what an earlier run left there.
 
     Raises:
-        ValueError: If it holds a comparison of `recipes.compare_stability`.
+        ValueError: If it holds a run with other settings, or something else.
         OSError: If it cannot be made or written to.
     """
 
-    def __init__(self, path):
-        self.path = pathlib.Path(path).expanduser()
-        # Here, before `clear` can remove the comparison's results.json.
-        if (self.path / COMPARISON).exists():
-            raise ValueError(self._something_else())
-        self.path.mkdir(parents=True, exist_ok=True)
-        probe = self.path / ".writable"
-        probe.touch()
-        probe.unlink()
-
-    def check_settings(self, settings):
-        """Refuses to mix runs: `settings` must be those that were here before."""
-        path = self.path / SETTINGS
-        if not path.exists():
-            if any(self.path.glob("checkpoint-*")) or (self.path / RESULTS).exists():
-                raise ValueError(self._something_else())
-            write_json(path, settings)
-            return
-        before = read_json(path)
-        if not isinstance(before, dict):
-            raise ValueError(self._something_else())
-        keys = sorted({*before, *settings})
-        differing = [
-            f"{key}={before.get(key)} there and {settings.get(key)} here"
-            for key in keys
-            if before.get(key) != settings.get(key)
-        ]
-        if differing:
+    def __init__(self, path, settings, restart=False):
+        path = pathlib.Path(path).expanduser()
+        if restart:
+            _clear(path)
+        try:
+            super().__init__(path, RECIPE, settings)
+        except ValueError as error:
             raise ValueError(
-                f"{self.path} holds a run with other settings: "
-                f"{'; '.join(differing)}. Choose another --output_dir, or start over "
-                "in this one with --restart."
-            )
-
-    def _something_else(self):
-        return (
-            f"--output_dir={self.path} holds something else than a run of "
-            "recipes.train. Choose another."
-        )
-
-    def clear(self):
-        """Removes what runs leave here, and nothing else."""
-        for name in (RESULTS, SETTINGS, HISTORY, MODEL):
-            (self.path / name).unlink(missing_ok=True)
-        for _, path in self._checkpoints():
-            path.unlink()
-        for path in (self.path / TENSORBOARD).glob("*/events.out.tfevents.*"):
-            path.unlink()
+                f"{error} --restart starts over in the directory of an earlier run."
+            ) from error
 
     def write_results(self, results):
         write_json(self.path / RESULTS, results)
@@ -109,20 +80,20 @@ class RunDirectory:
             model.save(temporary)
 
     def write_history(self, rows):
+        """Keeps the rows of all finished epochs, of which the last is new."""
+        row = rows[-1]
+        self.add({"id": _arm_id(row["epoch"]), **row})
         write_csv(self.path / HISTORY, rows)
 
     def read_history(self, epochs):
         """The rows of the first `epochs` epochs."""
-        path = self.path / HISTORY
-        if not epochs:
-            return []
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))[:epochs]
-        try:
-            rows = [{key: float(row[key]) for key in row} for row in rows]
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path} is corrupted: {error}.") from error
-        return [{**row, "epoch": int(row["epoch"])} for row in rows]
+        arms = [self.arm(_arm_id(epoch)) for epoch in range(1, epochs + 1)]
+        if None in arms:
+            raise ValueError(
+                f"{self.path} lacks arms/{_arm_id(arms.index(None) + 1)}.json. Start "
+                "over with --restart."
+            )
+        return [{k: value for k, value in arm.items() if k != "id"} for arm in arms]
 
     def _checkpoint(self, epochs):
         return self.path / f"checkpoint-{epochs:05d}.weights.h5"
@@ -130,3 +101,17 @@ class RunDirectory:
     def _checkpoints(self):
         matches = [(_CHECKPOINT.fullmatch(p.name), p) for p in self.path.iterdir()]
         return [(int(match[1]), path) for match, path in matches if match]
+
+
+def _arm_id(epoch):
+    return f"epoch-{epoch:05d}"
+
+
+def _clear(path):
+    """Removes what a run leaves there, and nothing where another recipe has been."""
+    config = path / "config.json"
+    content = read_json(config) if config.exists() else None
+    if isinstance(content, dict) and content.get("recipe") == RECIPE:
+        for pattern in _FILES:
+            for file in path.glob(pattern):
+                file.unlink()

@@ -20,9 +20,8 @@ from recipes.common.experiment.files import (
     write_json,
 )
 
-# What a directory without config.json must not hold: it would be overwritten, or is
-# a run of `recipes.train`.
-_FOREIGN = ("results.json", "results.csv", "report.html", "settings.json")
+# What a directory without config.json must not hold: it would be overwritten.
+_FOREIGN = ("results.json", "results.csv", "report.html")
 
 
 class Results:

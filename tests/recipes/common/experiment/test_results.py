@@ -113,7 +113,6 @@ def test_broken_config_is_an_error_that_names_it(tmp_path):
         ("config.json", "[]"),
         ("config.json", '{"config": [], "environment": {}}'),
         ("results.json", "{}"),
-        ("settings.json", "{}"),
     ],
 )
 def test_something_else_is_refused_and_left_alone(name, text, tmp_path):
@@ -125,6 +124,6 @@ def test_something_else_is_refused_and_left_alone(name, text, tmp_path):
 
 
 def test_run_of_the_other_recipe_is_refused(tmp_path):
-    RunDirectory(tmp_path).check_settings({"scheme": "fixup"})
-    with pytest.raises(ValueError, match="settings.json without config.json"):
+    RunDirectory(tmp_path, {"scheme": "fixup"})
+    with pytest.raises(ValueError, match=r"recipe \(train there, compare_stability"):
         _open(tmp_path, {})
