@@ -30,7 +30,7 @@ TITLE = "Stability of deep residual networks with and without normalization"
 
 
 def prepare(settings, output_dir, data_dir=None):
-    """Does what can fail because of the flags, before anything is trained.
+    """Loads the data and opens the results directory; wrong flags fail here.
 
     Returns:
         `(data, results)`: a `Dataset` in the shape that the networks take, and the
@@ -47,7 +47,7 @@ def prepare(settings, output_dir, data_dir=None):
 
 
 def run(settings, data, results):
-    """Trains, and draws what came out. Returns the content of results.json."""
+    """Trains and writes the report. Returns the content of results.json."""
     arm_ids = Comparison(settings, data, results).run()
     return publish(results, TITLE, arm_ids)
 

@@ -1,4 +1,4 @@
-"""Runs a comparison: which arms there are, in which order, and what is done already."""
+"""The arms of a comparison, trained in order or read from disk."""
 
 import math
 
@@ -52,7 +52,7 @@ def best_learning_rate(records):
 
 
 class Comparison:
-    """Trains every scheme at every depth, but for what is on disk already.
+    """Trains every scheme at every depth; finished arms are read from disk.
 
     Args:
         settings: `recipes.compare_stability.settings.Settings`.

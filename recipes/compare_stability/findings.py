@@ -1,4 +1,4 @@
-"""What a comparison found, in a few sentences computed from its numbers."""
+"""Findings of a comparison as sentences, computed from its numbers."""
 
 import math
 
@@ -10,7 +10,7 @@ from recipes.common.plotting.style import scheme_style
 
 
 def describe(results, rows):
-    """One paragraph: who trained, who was best, who diverged, how good predictions are.
+    """One paragraph on schemes that trained, the best, divergence, and predictions.
 
     Args:
         results: dict. The content of results.json.
@@ -103,7 +103,7 @@ def _where(row):
 
 
 def _overflows(results):
-    """Where in depth activations overflow before the first step; the deepest only."""
+    """The block of the deepest network whose activations overflow at initialization."""
     arms = read.select(results, "train")
     deepest = [arm for arm in arms if arm["depth"] == max(a["depth"] for a in arms)]
     blocks = {}
@@ -122,7 +122,7 @@ def _overflows(results):
 
 
 def _stopped(results):
-    """Which arms were not trained to their end, as they learned nothing."""
+    """Arms that were stopped early because they learned nothing."""
     return " ".join(
         f"{scheme_style(arm['scheme'])['label']} at depth {arm['depth']} was stopped "
         f"after epoch {len(arm['epochs'])}: its loss was that of a guess or higher."
@@ -169,7 +169,7 @@ def _coincidences(results):
 
 
 def _course(arms):
-    """All that happened in the arms of a scheme, but for the time that it took."""
+    """Everything measured in the arms of a scheme, except time."""
     # Without a finished epoch, networks that differ may look the same.
     if not any(arm.get("epochs") for arm in arms):
         return None

@@ -1,4 +1,4 @@
-"""What every recipe that compares networks does when they are trained."""
+"""Results, figures and report of networks that were compared."""
 
 from recipes.common.plotting import figure as plots
 from recipes.compare_stability import figures, report, summary

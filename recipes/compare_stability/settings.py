@@ -1,4 +1,4 @@
-"""What a comparison is asked to do, checked before anything is trained."""
+"""Flags of `recipes.compare_stability`, checked before training."""
 
 import dataclasses
 
@@ -126,7 +126,7 @@ class Settings(settings_lib.Settings):
 
     @classmethod
     def quick(cls, values):
-        """Every part of the comparison, as small as it goes."""
+        """Defaults of `--quick`: every part of the comparison, small."""
         return {
             "depths": families.get(values["model"]).quick_depths,
             "learning_rates": LEARNING_RATES[values["optimizer"]][1::2],

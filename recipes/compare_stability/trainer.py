@@ -78,7 +78,7 @@ class Trainer:
         }
 
     def _initial(self):
-        """What the network is like before its first step."""
+        """Activations and gradients before the first step."""
         scheme = None
         if self.settings.family.predictable:
             scheme = schemes.get(self.scheme)

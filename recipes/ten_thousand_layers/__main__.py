@@ -34,7 +34,7 @@ RECIPE = "ten_thousand_layers"
 
 
 def prepare(settings, output_dir):
-    """Does what can fail because of the flags, before anything is trained.
+    """Loads the data and opens the results directory; wrong flags fail here.
 
     Returns:
         `(data, results)`: a `Dataset` of vectors and the `Results` directory.
@@ -46,14 +46,14 @@ def prepare(settings, output_dir):
 
 
 def run(settings, data, results):
-    """Trains, and draws what came out. Returns the content of results.json."""
+    """Trains and writes the report. Returns the content of results.json."""
     progress = Progress(settings.epochs * len(settings.schemes))
     for scheme in settings.schemes:
         if results.arm(scheme) is not None:
             progress.skip(settings.epochs)
             continue
         progress.start(f"{scheme}, building")
-        # What the network leaves undone, if it diverges or learns nothing.
+        # Epochs that are left out if the network diverges or learns nothing.
         end = progress.done + settings.epochs
         record = train(settings, data, scheme, progress)
         results.add(record)

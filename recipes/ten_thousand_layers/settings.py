@@ -1,4 +1,4 @@
-"""What `recipes.ten_thousand_layers` trains: one value per flag, checked."""
+"""Flags of `recipes.ten_thousand_layers`, checked."""
 
 import dataclasses
 

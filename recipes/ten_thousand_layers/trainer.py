@@ -46,7 +46,7 @@ def _kernels(layer):
 
 
 def compile_model(model, settings, steps):
-    """Makes the model ready for `fit`."""
+    """Compiles the model, with XLA where the backend has it."""
     sgd = keras.optimizers.SGD(
         warmup_and_cosine(settings, steps),
         momentum=settings.momentum,
@@ -117,7 +117,7 @@ def train(settings, data, scheme, progress):
 
 
 class Watch(keras.callbacks.Callback):
-    """Shows every step, prints every epoch, and gives up on what does not learn.
+    """Reports progress, and stops a network that does not learn.
 
     Args:
         settings: `recipes.ten_thousand_layers.settings.Settings`.

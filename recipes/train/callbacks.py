@@ -7,11 +7,11 @@ import keras
 
 
 class TrainingDiverged(Exception):
-    """The loss is not a number any more."""
+    """The loss became NaN or infinite."""
 
 
 class StopAtNonFiniteLoss(keras.callbacks.Callback):
-    """Ends training with an exception, before an epoch that went wrong is kept.
+    """Ends training with an exception before a diverged epoch is kept.
 
     `keras.callbacks.TerminateOnNaN` ends the epoch as if it were finished.
     """

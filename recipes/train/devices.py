@@ -47,7 +47,7 @@ def jit_compile(choice, num_devices):
 
 
 def check(settings, num_devices):
-    """Refuses what several devices cannot do together."""
+    """Refuses settings that several devices do not support."""
     if num_devices == 1:
         return
     where = f"on {num_devices} devices"

@@ -72,7 +72,7 @@ def add_weight_decay(model, settings):
 
 
 def compile_model(model, settings, schedule, jit_compile):
-    """Makes the model ready for `fit`."""
+    """Compiles the model, with weight decay and smaller rates for scalars."""
     add_weight_decay(model, settings)
     accumulate = settings.gradient_accumulation_steps
     optimizer = fixinit.optimizers.with_scalar_learning_rate(

@@ -19,13 +19,13 @@ from recipes.train.run_directory import TENSORBOARD, RunDirectory
 
 
 def run(settings, output_dir=None, data_dir=None, restart=False):
-    """Trains the network that `settings` ask for, or what is left to train of it.
+    """Trains a network, from its last finished epoch on.
 
     Args:
         settings: `recipes.train.settings.Settings`.
         output_dir: Optional path of the output directory.
         data_dir: Optional path of the directory that holds the data.
-        restart: bool. Do not go on with an earlier run.
+        restart: bool. Whether to remove an earlier run and start over.
 
     Returns:
         What `results.json` holds.
@@ -33,7 +33,7 @@ def run(settings, output_dir=None, data_dir=None, restart=False):
     Raises:
         ValueError, TypeError, OSError, ImportError: Before training, if the settings
             ask for what cannot be done, or the output directory holds another run.
-        TrainingDiverged: If the loss is not a number any more.
+        TrainingDiverged: If the loss becomes NaN or infinite.
     """
     keras.utils.set_random_seed(settings.seed)
     policy = settings.mixed_precision

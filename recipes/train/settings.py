@@ -1,4 +1,4 @@
-"""What `recipes.train` trains, and how: one value per flag, checked."""
+"""Flags of `recipes.train`, checked."""
 
 import dataclasses
 
@@ -138,7 +138,7 @@ class Settings(settings_lib.Settings):
         settings_lib.check_warmup(self)
 
     def resolved(self, dataset: Dataset):
-        """The same settings, with the choices that the data set decides made."""
+        """A copy in which the defaults that depend on the data set are filled in."""
         small_or_no_image = (
             not dataset.is_image or min(dataset.input_shape[:2]) < SMALLEST_CROP
         )

@@ -1,4 +1,4 @@
-"""Anyone's own arrays, from an `.npz` file that is checked before it is used."""
+"""Data sets in `.npz` files, checked before they are used."""
 
 import pathlib
 import zipfile

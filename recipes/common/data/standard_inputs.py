@@ -1,4 +1,4 @@
-"""Inputs that are standard normal behind what a model does to its data."""
+"""Inputs that are standard normal after a model's own preprocessing layers."""
 
 import keras
 import numpy as np
@@ -41,7 +41,7 @@ def _rows(model):
 
 
 def as_read(model, x, index=0):
-    """Data for which a model, behind what it does to its data, computes on `x`.
+    """Data that a model's preprocessing layers map to `x`.
 
     Args:
         model: As for `standard_inputs`.

@@ -1,4 +1,4 @@
-"""When training fails: the step, found inside the compiled training loop."""
+"""The step at which training diverges, found inside the compiled training loop."""
 
 import math
 
@@ -48,7 +48,7 @@ class Divergence(keras.metrics.Metric):
 
 
 def divergence(logs, bound, epoch, steps_before):
-    """What the logs of Keras say about divergence, as results.json records it.
+    """Divergence in the logs of Keras, as results.json records it.
 
     Args:
         logs: dict. Logs of an epoch, or of the part of it that is over.

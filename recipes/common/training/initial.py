@@ -1,4 +1,4 @@
-"""What a network is like at initialization: activations and gradients, by block."""
+"""Activations and gradients of a network at initialization, block by block."""
 
 import keras
 import numpy as np

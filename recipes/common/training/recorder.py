@@ -1,4 +1,4 @@
-"""What `fit` reports, kept epoch by epoch."""
+"""A callback that records every epoch of `fit`."""
 
 import time
 
@@ -8,7 +8,7 @@ from recipes.common.training.divergence import divergence
 
 
 class Recorder(keras.callbacks.Callback):
-    """Keeps what `fit` reports of one epoch after the other, and notices divergence.
+    """Records the metrics of every epoch, and detects divergence.
 
     Args:
         bound: float. The bound of `Divergence`.
@@ -28,7 +28,7 @@ class Recorder(keras.callbacks.Callback):
 
     @property
     def steps_per_second(self):
-        """That of the fastest epoch: the first compiles, others may be disturbed."""
+        """Those of the fastest epoch: the first compiles, others may be disturbed."""
         if not self.epochs:
             return None
         return self.steps / min(epoch["seconds"] for epoch in self.epochs)

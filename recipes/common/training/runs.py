@@ -15,7 +15,7 @@ TEST_BATCH_SIZE = 1000
 
 
 def sgd():
-    """The optimizer of experiments, of learning rate 1."""
+    """SGD with momentum 0.9 and learning rate 1."""
     return keras.optimizers.SGD(1.0, momentum=0.9)
 
 
@@ -105,7 +105,7 @@ class Runs:
             self.set_learning_rate(learning_rate)
 
     def set_learning_rate(self, learning_rate):
-        """From here on; every group of variables has its part of it."""
+        """Sets the rate; every group of variables has its multiple of it."""
         for group, multiplier in self._rates:
             group.learning_rate = learning_rate * multiplier
 
@@ -162,7 +162,7 @@ class Runs:
         return recorder.epochs, recorder.diverged
 
     def run_to_the_end(self, learning_rate, seed, epochs):
-        """A whole run that may not diverge: what every epoch gave.
+        """A whole run; divergence is an error. Returns what every epoch gave.
 
         Raises:
             RuntimeError: If it does.

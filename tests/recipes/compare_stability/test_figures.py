@@ -10,12 +10,6 @@ from recipes.compare_stability import figures
 SMALL = {"schemes": ("unnormalized", "batch_norm", "fixup"), "depths": (22, 302)}
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    # A third of the resolution takes half the time.
-    monkeypatch.setitem(style.RC_PARAMS, "savefig.dpi", 70)
-
-
 def always(*_):
     return 0
 

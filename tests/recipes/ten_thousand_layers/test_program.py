@@ -16,7 +16,10 @@ from absl import flags
 
 from recipes.common.data import datasets
 from recipes.common.experiment import command_line, results
+from recipes.common.plotting import figure as plots
+from recipes.common.plotting import style
 from recipes.common.training import families
+from recipes.compare_stability import report
 from recipes.ten_thousand_layers import __main__ as ten_thousand_layers
 from recipes.ten_thousand_layers import trainer as deep_trainer
 from recipes.ten_thousand_layers.settings import Settings
@@ -55,6 +58,14 @@ def _run(settings, output_dir):
     return ten_thousand_layers.run(settings, data, directory)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def low_resolution():
+    """Figures at a third of the resolution take half the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(style.RC_PARAMS, "savefig.dpi", 70)
+        yield
+
+
 @contextlib.contextmanager
 def no_xla():
     """XLA takes seconds to compile what these networks run for a moment."""
@@ -73,6 +84,12 @@ def no_xla():
 def without_xla():
     with no_xla():
         yield
+
+
+@pytest.fixture
+def without_drawing(monkeypatch):
+    monkeypatch.setattr(plots, "draw_all", lambda *_: [])
+    monkeypatch.setattr(report, "write_report", lambda content, drawn, path: path)
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +131,14 @@ def test_he_initialization_alone_is_not_finite_before_the_first_step(npz, tmp_pa
     assert "activations of He init alone overflow in block" in report
 
 
+@pytest.mark.usefixtures("without_drawing")
 def test_finished_networks_are_not_trained_again(finished, monkeypatch):
     settings, path, content = finished
-    monkeypatch.setattr(deep_trainer, "train", pytest.fail)
+    monkeypatch.setattr(ten_thousand_layers, "train", pytest.fail)
     assert _run(settings, path) == content
 
 
-@pytest.mark.usefixtures("without_xla")
+@pytest.mark.usefixtures("without_xla", "without_drawing")
 def test_a_run_goes_on_from_its_finished_networks(
     finished, npz, monkeypatch, without_cost
 ):

@@ -33,16 +33,16 @@ def restored_dtype_policy():
 
 
 @pytest.fixture(scope="module")
-def one_epoch(data, tmp_path_factory):
+def finished(data, tmp_path_factory):
     """A finished run, `(settings, directory, results)`, for all who only look at it."""
-    settings, directory = small(data, epochs=1), tmp_path_factory.mktemp("one_epoch")
+    settings, directory = small(data), tmp_path_factory.mktemp("finished")
     return settings, directory, train.run(settings, directory)
 
 
 @pytest.fixture
-def copied(one_epoch, tmp_path):
+def copied(finished, tmp_path):
     """The same for those who change it."""
-    settings, directory, results = one_epoch
+    settings, directory, results = finished
     return settings, shutil.copytree(directory, tmp_path / "copy"), results
 
 
@@ -62,7 +62,7 @@ def small(data, **changes):
         "dataset": data,
         "model": "residual_mlp",
         "depth": 4,
-        "epochs": 3,
+        "epochs": 8,
         "batch_size": 16,
         "mixup_alpha": 1.0,
     }
@@ -120,14 +120,14 @@ def call_main(monkeypatch, *arguments):
     return program.main(["train"])
 
 
-def test_run_learns_and_writes_its_files(data, tmp_path):
-    results = train.run(small(data, epochs=8, mixup_alpha=0.0), tmp_path)
+def test_run_learns_and_writes_its_files(finished):
+    _, directory, results = finished
     assert results["metrics"]["test_accuracy"] > 0.8
-    assert json.loads((tmp_path / "results.json").read_text()) == results
+    assert json.loads((directory / "results.json").read_text()) == results
     assert results["settings"]["seed"] == 0 and "keras" in results["environment"]
-    history = (tmp_path / "history.csv").read_text().splitlines()
-    assert history[0].startswith("epoch,learning_rate,seconds,train_")
-    assert [row.split(",")[0] for row in history[1:]] == list("12345678")
+    lines = (directory / "history.csv").read_text().splitlines()
+    assert lines[0].startswith("epoch,learning_rate,seconds,train_")
+    assert [row.split(",")[0] for row in lines[1:]] == list("12345678")
 
 
 @pytest.mark.slow
@@ -156,10 +156,12 @@ def test_same_seed_gives_the_same_run(data, tmp_path):
     ],
 )
 def test_interrupted_run_ends_as_an_undisturbed_one(
-    data, tmp_path, monkeypatch, moment, changes
+    data, finished, tmp_path, monkeypatch, moment, changes
 ):
-    settings = small(data, **changes)
-    train.run(settings, tmp_path / "undisturbed")
+    settings, undisturbed, _ = finished
+    if changes:
+        settings, undisturbed = small(data, epochs=3, **changes), tmp_path / "other"
+        train.run(settings, undisturbed)
 
     def interrupted(self, *arguments):
         # In the second epoch: one is finished.
@@ -173,7 +175,7 @@ def test_interrupted_run_ends_as_an_undisturbed_one(
         with pytest.raises(KeyboardInterrupt):
             train.run(settings, tmp_path / "resumed")
     train.run(settings, tmp_path / "resumed")
-    assert_same_run(tmp_path / "resumed", tmp_path / "undisturbed")
+    assert_same_run(tmp_path / "resumed", undisturbed)
 
 
 def test_finished_run_is_not_trained_again(copied):
@@ -184,8 +186,8 @@ def test_finished_run_is_not_trained_again(copied):
 def test_other_settings_in_the_same_directory_are_an_error(data, copied):
     _, directory, _ = copied
     with pytest.raises(ValueError, match=r"learning_rate \(0.1 there, 0.2 now\)"):
-        train.run(small(data, epochs=1, learning_rate=0.2), directory)
-    train.run(small(data, epochs=1, learning_rate=0.2), directory, restart=True)
+        train.run(small(data, learning_rate=0.2), directory)
+    train.run(small(data, learning_rate=0.2), directory, restart=True)
 
 
 def test_truncated_checkpoint_is_named(copied):
@@ -230,21 +232,21 @@ def test_half_precision_trains(data, tmp_path, policy):
     assert metrics["test_accuracy"] > 0.8
 
 
-def test_tensorboard_logs_are_written(one_epoch):
+def test_tensorboard_logs_are_written(finished):
     import tensorboard  # noqa: F401  The extra `recipes` holds it.
 
-    assert list((one_epoch[1] / "tensorboard" / "validation").iterdir())
+    assert list((finished[1] / "tensorboard" / "validation").iterdir())
 
 
 @pytest.mark.slow
-def test_final_model_loads_in_a_fresh_process(one_epoch, tmp_path):
+def test_final_model_loads_in_a_fresh_process(finished, tmp_path):
     program = """
         import sys, fixinit, keras, numpy as np
         model = keras.models.load_model(sys.argv[1])
         outputs = model(np.ones((2, 8), "float32"), training=False)
         np.save(sys.argv[2], keras.ops.convert_to_numpy(outputs))
     """
-    model, outputs = str(one_epoch[1] / "model.keras"), str(tmp_path / "outputs.npy")
+    model, outputs = str(finished[1] / "model.keras"), str(tmp_path / "outputs.npy")
     command = [sys.executable, "-c", textwrap.dedent(program), model, outputs]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
     here = keras.models.load_model(model)(np.ones((2, 8), "float32"), training=False)
