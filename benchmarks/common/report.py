@@ -5,6 +5,8 @@ import pathlib
 import platform
 import re
 
+from recipes.common.experiment.tables import as_text
+
 VERDICTS = {True: "pass", False: "FAIL", None: "-"}
 # Instructions that decide how fast a processor multiplies in each precision.
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_fp16", "bf16")
@@ -12,7 +14,8 @@ INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_fp16", "bf16"
 
 def table(results):
     """A table of all ratios; `results` as in the JSON file."""
-    rows = [("benchmark", "ratio", "median", "quartiles", "limit", "")]
+    columns = ("benchmark", "ratio", "median", "quartiles", "limit", "")
+    rows = []
     for result in results:
         for ratio in result["ratios"]:
             rows.append(
@@ -27,9 +30,7 @@ def table(results):
             )
         if result["error"]:
             rows.append((result["name"], "did not run", "-", "-", "-", "FAIL"))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    return "\n".join([lines[0], "-" * len(max(lines, key=len)), *lines[1:]])
+    return as_text(columns, rows, labels=len(columns))
 
 
 def machine():

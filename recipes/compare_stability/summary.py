@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from recipes.common.experiment import reading as read
-from recipes.common.experiment.tables import align, format_number, format_percent
+from recipes.common.experiment.tables import as_text, format_number, format_percent
 from recipes.common.plotting.style import scheme_style
 
 # Title, key of a row and name in the terminal, where there is less room.
@@ -147,13 +147,7 @@ def format_cell(row, key):
 def format_table(rows):
     """The rows of `summarize` as text for a terminal, about 95 characters wide."""
     columns = [(key, name) for _, key, name in COLUMNS if name]
-    table = [[name for _, name in columns]]
-    table += [[format_cell(row, key) for key, _ in columns] for row in rows]
-    # Depth and scheme stand on the left.
-    lines = align(table, labels=2)
-    lines.insert(1, "-" * max(len(line) for line in lines))
-    # An empty line between depths.
-    for i in reversed(range(1, len(rows))):
-        if rows[i]["depth"] != rows[i - 1]["depth"]:
-            lines.insert(i + 2, "")
-    return "\n".join(lines)
+    cells = [[format_cell(row, key) for key, _ in columns] for row in rows]
+    depths = [row["depth"] for row in rows]
+    ends = [i for i in range(len(rows) - 1) if depths[i] != depths[i + 1]]
+    return as_text([name for _, name in columns], cells, labels=2, ends=ends)

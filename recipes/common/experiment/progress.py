@@ -1,15 +1,17 @@
 """The progress of a long job on the screen: a bar, and a line per result."""
 
-import shutil
-import sys
+import atexit
 import time
+
+import rich.progress
+from rich.console import Console
 
 
 class Progress:
     """Shows how much of a job is done and how long the rest will take.
 
-    On a terminal, the last line is a bar that is drawn over itself. Elsewhere
-    (a file, a pipe) every result is a plain line that ends in the time left.
+    On a terminal, the last line is a bar. Elsewhere (a file, a pipe) every result is a
+    plain line that ends in the time left.
 
     Example:
 
@@ -24,16 +26,24 @@ class Progress:
         clock: Callable that returns seconds.
     """
 
-    WIDTH = 24
-
     def __init__(self, total, stream=None, clock=time.monotonic):
         self.total = total
         self.done = 0.0
-        self._stream = stream or sys.stdout
         self._clock = clock
         self._start = clock()
-        self._label = ""
-        self._is_terminal = self._stream.isatty()
+        self._console = Console(file=stream, markup=False, highlight=False)
+        self._bar = rich.progress.Progress(
+            rich.progress.BarColumn(24),
+            rich.progress.TextColumn(
+                "{task.fields[status]}  {task.description}", markup=False
+            ),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=total, status="")
+        # The bar hides the cursor.
+        atexit.register(self._bar.stop)
 
     @property
     def fraction(self):
@@ -47,48 +57,36 @@ class Progress:
 
     def start(self, label):
         """Says what is being worked on."""
-        self._label = label
-        self._draw()
+        self._bar.start()
+        self._update(description=label)
 
     def advance(self, work):
         """Adds finished work."""
         self.done += work
-        self._draw()
+        self._update()
 
     def skip(self, work):
         """Takes work out of the job that turns out not to be needed."""
         # It took no time, so it must not count as fast work.
         self.total -= work
-        self._draw()
+        self._update()
 
     def write(self, line):
         """Prints a line that stays."""
-        if self._is_terminal:
-            self._print(f"\r\x1b[K{line}\n")
-            self._draw()
-        else:
-            self._print(f"{line}  [{self._status()}]\n")
+        if not self._console.is_terminal:
+            line = f"{line}  [{self._status()}]"
+        self._console.print(line, soft_wrap=True)
 
     def finish(self):
         """Removes the bar."""
-        if self._is_terminal:
-            self._print("\r\x1b[K")
+        self._bar.stop()
 
     def _status(self):
         return f"{100 * self.fraction:3.0f} %, {format_left(self.seconds_left())}"
 
-    def _draw(self):
-        if not self._is_terminal:
-            return
-        filled = round(self.WIDTH * min(self.fraction, 1.0))
-        bar = "█" * filled + "░" * (self.WIDTH - filled)
-        line = f"{bar} {self._status()}  {self._label}"
-        columns = shutil.get_terminal_size().columns
-        self._print(f"\r\x1b[K{line[: columns - 1]}")
-
-    def _print(self, text):
-        self._stream.write(text)
-        self._stream.flush()
+    def _update(self, **changes):
+        changes |= {"total": self.total, "completed": self.done}
+        self._bar.update(self._task, status=self._status(), **changes)
 
 
 def format_left(seconds):

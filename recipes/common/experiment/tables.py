@@ -1,7 +1,12 @@
 """Tables and numbers for people, in the terminal and in the report alike."""
 
 import dataclasses
+import io
 import math
+
+import rich.box
+import rich.table
+from rich.console import Console
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,7 +17,7 @@ class Table:
 
     >>> print(Table("Depth", ("scheme", "blocks"), [("fixup", 54)]).text())
     scheme  blocks
-    --------------
+    ──────────────
     fixup       54
 
     Attributes:
@@ -35,22 +40,32 @@ class Table:
 
     def text(self):
         """The table for a terminal."""
-        lines = align([list(self.columns), *self.cells()], self.labels)
-        return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+        return as_text(self.columns, self.cells(), self.labels)
 
 
-def align(table, labels=1):
-    """Lines of text from rows of texts, with the columns under each other."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    # Names read best from the left, numbers from the right.
-    sides = ["<" if i < labels else ">" for i in range(len(widths))]
-    return [
-        "  ".join(
-            f"{text:{side}{width}}"
-            for text, side, width in zip(row, sides, widths, strict=True)
-        ).rstrip()
-        for row in table
-    ]
+def as_text(columns, rows, labels=1, ends=()):
+    """A table for a terminal.
+
+    Args:
+        columns: Names of the columns.
+        rows: Rows of texts.
+        labels: int. How many columns, from the left, are names and not numbers.
+        ends: Indices of the rows that an empty line follows.
+    """
+    table = rich.table.Table(
+        box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+    for index, column in enumerate(columns):
+        # Names read best from the left, numbers from the right.
+        side = "left" if index < labels else "right"
+        table.add_column(column, justify=side, no_wrap=True)
+    for index, row in enumerate(rows):
+        table.add_row(*row, end_section=index in ends)
+    # Wide enough for every table, whatever the terminal.
+    options = {"markup": False, "highlight": False, "emoji": False, "width": 1000}
+    console = Console(file=io.StringIO(), **options)
+    console.print(table)
+    return "\n".join(x.rstrip() for x in console.file.getvalue().splitlines())
 
 
 def _text(cell):

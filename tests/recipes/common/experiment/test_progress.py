@@ -1,4 +1,5 @@
 import io
+import re
 
 from recipes.common.experiment.progress import Progress
 
@@ -52,13 +53,22 @@ def test_plain_lines_where_there_is_no_terminal():
     assert "\r" not in stream.getvalue() and "\x1b" not in stream.getvalue()
 
 
-def test_a_bar_that_is_drawn_over_itself_on_a_terminal():
+def test_a_bar_that_is_drawn_over_itself_on_a_terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()
     progress = Progress(4, stream=stream)
     progress.start("first")
     progress.advance(2)
-    assert "█" in stream.getvalue() and "\n" not in stream.getvalue()
-    progress.write("an arm")
-    assert "an arm\n" in stream.getvalue()
+    progress.write("an arm [1]")
     progress.finish()
-    assert stream.getvalue().endswith("\r\x1b[K")
+    text = stream.getvalue()
+    assert "━" in text and "50 %" in text and "first" in text
+    assert "an arm [1]\n" in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+    # At the end the bar is erased, and the cursor seen again.
+    assert text.endswith("\x1b[2K") and "\x1b[?25h" in text
+
+
+def test_a_long_line_stays_one_line_where_there_is_no_terminal():
+    stream = io.StringIO()
+    Progress(4, stream=stream).write("an arm " * 30)
+    assert len(stream.getvalue().splitlines()) == 1
