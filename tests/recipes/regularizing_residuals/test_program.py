@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from recipes.common.data import datasets
-from recipes.regularizing_residuals.claims import claims
 from recipes.regularizing_residuals.__main__ import EXPERIMENT, Settings, vectors
+from recipes.regularizing_residuals.claims import claims
 from recipes.regularizing_residuals.networks import build
 
 
