@@ -120,14 +120,7 @@ def tables(results):
         for arm in results["arms"]
     ]
     columns = ("way", "train (%)", "test (%)", "gap", "lesion", "branch", "noise")
-    note = (
-        "Accuracy with its standard deviation over seeds. Gap: between training and "
-        "test set, in points. Lesion: points of test accuracy that the removal of one "
-        "block costs, on average over the blocks. Branch: root mean square of what a "
-        "branch adds over that of the shortcut. Noise: standard deviation of a "
-        "sample's logits in training mode over that of the logits."
-    )
-    return [Table("Ways to regularize", columns, rows, note)]
+    return [Table("ways", columns, rows)]
 
 
 EXPERIMENT = experiment.Experiment(
