@@ -1,6 +1,8 @@
 """Sizes of kernels that keep signals as large as the input, in closed form."""
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,7 +23,7 @@ _MOST_GROWTH = 10
 _LOOK = "Look at the converted model with fixinit.diagnostics.diagnose."
 
 
-def balance(model, plan, rewriter):
+def balance(model: keras.Model, plan: Any, rewriter: Any) -> list[str]:
     """Rescales kernels of a converted model, and the initializers that draw them.
 
     Outside of branches, so that mean squares are 1 behind activations and pooling, and
@@ -76,7 +78,7 @@ def balance(model, plan, rewriter):
     return said
 
 
-def _rescale(layer, factor):
+def _rescale(layer: keras.layers.Layer, factor: float) -> None:
     """Draws a kernel with another variance, now and when the layer is made again."""
     argument = kinds.kernel_arguments(layer)[-1]
     kernel = kinds.kernel_of(layer, argument)
@@ -90,13 +92,13 @@ def _rescale(layer, factor):
 class _Sizes(Hook):
     """Follows a converted model and finds the factors of its kernels' variances."""
 
-    def __init__(self, plan, rewriter, is_first):
+    def __init__(self, plan: Any, rewriter: Any, is_first: bool) -> None:
         self.plan, self.rewriter = plan, rewriter
         self.is_first = is_first
-        self.factors = {}
+        self.factors: dict[int, float] = {}
         self._inexact = False  # whether something was put right from behind
-        self._read = {}  # mean squares of what calls read
-        self._gains = {}  # what was multiplied behind calls
+        self._read: dict[Any, float] = {}  # mean squares of what calls read
+        self._gains: dict[Any, float] = {}  # what was multiplied behind calls
         # By places of the new model. Of several calls of a layer the first one counts.
         self._kernels = {
             rewriter.own_place(kernel.weight.call): kernel for kernel in plan.kernels
@@ -111,7 +113,7 @@ class _Sizes(Hook):
             if branch.holds_branches or not plan.start(branch).is_zero:
                 self._ends[self._end(branch)] = branch
 
-    def apply(self):
+    def apply(self) -> bool:
         """Rescales the kernels; returns whether it may not have been enough."""
         again = self._inexact
         for kernel in self.plan.kernels:
@@ -123,7 +125,7 @@ class _Sizes(Hook):
                 again = again or (shared and abs(math.log(factor)) > _TOLERANCE)
         return again
 
-    def _segment_end(self, call):
+    def _segment_end(self, call: Any) -> tuple[Any, float, bool]:
         """The end of what stands behind a weight layer: its activation and pooling.
 
         Returns:
@@ -153,7 +155,7 @@ class _Sizes(Hook):
             call = self.plan.survey.producers[call.inputs[0]]
         return self.rewriter.end_place(call), wanted, exact
 
-    def _end(self, branch):
+    def _end(self, branch: Any) -> Any:
         """The place of what gives a branch, before what the scheme adds."""
         value = branch.value
         while True:
@@ -162,7 +164,7 @@ class _Sizes(Hook):
                 return self.rewriter.end_place(call)
             value = call.inputs[0]
 
-    def enter(self, call, inputs, control):
+    def enter(self, call: Any, inputs: Any, control: Any) -> Any:
         kernel = self._kernels.get(place_of(call))
         if kernel is not None and kernel.weight.role == "stem":
             # Data is standardized, whatever the layers in front of the stem make of it.
@@ -172,7 +174,7 @@ class _Sizes(Hook):
         self._read[place_of(call)] = inputs[0].mean_square
         return inputs
 
-    def leave(self, call, outputs, control):
+    def leave(self, call: Any, outputs: Any, control: Any) -> Any:
         place = place_of(call)
         if place not in self._gains:
             self._gains[place] = 1.0
@@ -181,9 +183,9 @@ class _Sizes(Hook):
         # A model that is called again has what its first call gave it.
         return [calculus.scale(y, math.sqrt(self._gains[place])) for y in outputs]
 
-    def _targets(self, place):
+    def _targets(self, place: Any) -> Iterator[tuple[float, list[Any], bool]]:
         """Yields `(mean square, kernels, exact)`: what a place is to have, and from."""
-        kernel = self._kernels.get(place)
+        kernel: Any = self._kernels.get(place)
         role = None if kernel is None else kernel.weight.role
         if role in ("stem", "trunk") and self.is_first:
             # A guess, for what follows to be of about the right size.
@@ -202,13 +204,15 @@ class _Sizes(Hook):
                 exact = self.plan.closed[branch] and not gated
                 yield wanted * self._share(branch, last[0]), last, exact
 
-    def _share(self, branch, last):
+    def _share(self, branch: Any, last: Any) -> float:
         """What a branch is to give of the mean square of its block's input."""
         if self.plan.starts_by_kernels(branch):
             return smallest_start(branch, self.plan.num_branches) ** 2
         return last.intended / len(branch.block.branches)
 
-    def _scale(self, place, mean_square, target, scaled, exact):
+    def _scale(
+        self, place: Any, mean_square: float, target: float, scaled: Any, exact: bool
+    ) -> None:
         """Other kernels for a place to have its target.
 
         `exact` is whether what is between them and the place is homogeneous.
@@ -224,7 +228,7 @@ class _Sizes(Hook):
             self.factors[id(kernel.layer)] = known * factor
         self._gains[place] *= factor
 
-    def _target(self, kernel):
+    def _target(self, kernel: Any) -> float:
         """The mean square in front of an activation for which it is 1 behind."""
         held = getattr(kernel.layer, "activation", None)
         behind = kernel.weight.activation
@@ -232,29 +236,29 @@ class _Sizes(Hook):
             return 1.0
         return kernels.gain_behind(behind.operation)
 
-    def _end_gain(self, branch):
+    def _end_gain(self, branch: Any) -> float:
         """What makes up for the activation at the end of a block without identity."""
         block, producers = branch.block, self.plan.survey.producers
         if block.output == block.merge.outputs[0] or not block.changes_shape:
             return 1.0
         return kernels.gain_behind(producers[block.output].operation)
 
-    def _start(self, branch):
+    def _start(self, branch: Any) -> float:
         """The mean square that a branch is to give: that of what the block adds to."""
         if self._projected(branch.block):
             return 1.0
-        first = self.plan.root.first_calls(branch.block, branch.path)
+        first = self.plan.root.blocks.first_calls(branch.block, branch.path)
         read = [self._read.get(self.rewriter.own_place(call), 0.0) for call in first]
         return self._before_activation(branch, max(read, default=0.0) or 1.0)
 
-    def _projected(self, block):
+    def _projected(self, block: Any) -> bool:
         path = set(block.paths[block.shortcut])
         return any(
             kernel.weight.role == "projection" and kernel.weight.call in path
             for kernel in self.plan.kernels
         )
 
-    def _before_activation(self, branch, mean_square):
+    def _before_activation(self, branch: Any, mean_square: float) -> float:
         """What stood in front of the activation that branch and shortcut share."""
         start = self.plan.survey.producers[branch.block.input]
         if branch.preactivation and is_activation(start):

@@ -8,15 +8,15 @@ import keras
 
 from fixinit import layers
 from fixinit.conversion import kinds
+from fixinit.conversion.block_plan import BlockPlan
 from fixinit.conversion.drawing import drawn, redrawn, unwrapped
 from fixinit.conversion.placing import Placing, surroundings_of
 from fixinit.conversion.plain import plain_activation, plain_normalization
-from fixinit.conversion.rewrite import Rewriter, cloned_stack, place_of
+from fixinit.conversion.rewrite import Rewriter, cloned_stack
 from fixinit.conversion.sites import Counter, Sites
 from fixinit.conversion.survey import Survey
 from fixinit.schemes import Site
 from fixinit.schemes.apply import Layers, check_independent, named
-from fixinit.schemes.start import constant
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +66,7 @@ class GraphPlan:
         for weight in self.survey.weights:
             self._weight(weight)
         self._activations()
-        for block in self.survey.blocks:
-            self._block(block)
+        self.blocks = BlockPlan(self)
         if not inside:
             self._end()
 
@@ -217,90 +216,6 @@ class GraphPlan:
     def _around(self, call: Any) -> Any:
         return surroundings_of(self.graph, call)
 
-    def _block(self, block: Any) -> None:
-        """Plans the start and the end of a block's branches, and how it adds."""
-        survey, merge, place = self.survey, block.merge, place_of(block.merge)
-        around = self._around(merge)
-        end = self.placing.merge_name(survey, merge)
-        prefix = "branch" if merge.owner is not None else f"{end}_branch"
-        for number, position in enumerate(block.branches):
-            branch = survey.branch_of(block, position)
-            name = f"{prefix}{number + 1}" if number else prefix
-            make = functools.partial(self._branch_end, branch, name)
-            behind = self.placing.once(self._end_key(branch), make)
-            if behind:
-                self.edits.before[place, position] = behind
-        branches = [survey.branch_of(block, i) for i in block.branches]
-        self._branch_starts(block, branches, prefix)
-        site = self.sites.of_branch(branches[-1])
-        answer = self.applicator.merge(site, end, around)
-        if merge.owner is not None or not (
-            _is_sum(answer) and _is_sum(merge.operation)
-        ):
-            self.edits.merges[place] = (answer, block.shortcut, block.branches)
-        if not self.plan.replaces:
-            after = self.applicator.at("after_merge", site, end, around)
-            if after:
-                self.edits.after[place] = after
-        if self.scheme.shifts_projection and block.changes_shape:
-            self._shift(block)
-
-    def _branch_starts(self, block: Any, branches: list[Any], prefix: str) -> None:
-        """Puts the scheme's layers where the branches of a block start."""
-        if self.plan.replaces:
-            return
-        for number, branch in enumerate(branches):
-            name = f"{prefix}{number + 1}" if number else prefix
-            site = self.sites.of_branch(branch, next(iter(branch.weights), None))
-            around = self._around(block.merge)
-            made = self.applicator.at("branch_start", site, name, around)
-            for call in self.first_calls(block, branch.path):
-                self.placing.first(call, made)
-
-    def _end_key(self, branch: Any) -> Any:
-        """What the end of a branch belongs to: its weights, if others call them too."""
-        times = self.plan.times_called
-        calls = [times[id(call.operation)] for call in branch.weights]
-        if max(calls, default=1) == 1:
-            return branch
-        return "end", self.survey.value_origin(branch.value)
-
-    def _branch_end(self, branch: Any, name: str) -> Layers:
-        """The layers at the end of a branch."""
-        plan, around = self.plan, self._around(branch.block.merge)
-        site = self.sites.of_branch(branch)
-        end = self.applicator.at("branch_end", site, name, around)
-        by_kernels = plan.closed[branch] or plan.starts_by_kernels(branch)
-        if not plan.zeroes(branch) or by_kernels:
-            return end
-        # A multiplier takes the part of the zeros in the last kernels.
-        start = constant(site.smallest_start)
-        return named([layers.ScalarMultiplier(start)], f"{name}_start", around) + end
-
-    def _shift(self, block: Any) -> None:
-        """Lets the shortcut read what the scheme puts in front of the branch."""
-        if block.merge.owner is not None:
-            self.edits.shared.add(id(block.merge.owner))
-            return
-        branch = block.paths[block.branches[0]]
-        first = self.first_calls(block, branch)
-        before = [self.edits.before.get((place_of(c), 0), []) for c in first]
-        shift = next((found for found in before if found), None)
-        if shift:
-            for call in self.first_calls(block, block.paths[block.shortcut]):
-                self.edits.before[place_of(call), 0] = shift
-
-    def first_calls(self, block: Any, way: Any) -> list[Any]:
-        """The calls of a way that read the block's input and stay."""
-        values, found = {block.input}, []
-        for call in way:
-            if values & set(call.inputs):
-                if self.plan.removed(call.operation):
-                    values.update(call.outputs)
-                else:
-                    found.append(call)
-        return found
-
     def _end(self) -> None:
         """Puts the scheme's layers behind the last block."""
         ends = [block.output for block in self.survey.blocks]
@@ -338,9 +253,3 @@ class GraphPlan:
         """The next block of a stack, made again."""
         inner = GraphPlan(self.plan, call.body, counter, inside=True)
         return Rewriter(inner.edits).layer(call.operation.block)
-
-
-def _is_sum(operation: Any) -> bool:
-    """Whether a merge adds without factors."""
-    facts = layers.facts_of(operation)
-    return facts.adds and all(factor == 1 for factor in facts.factors or ())

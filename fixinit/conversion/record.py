@@ -2,6 +2,8 @@
 
 import dataclasses
 import textwrap
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 
@@ -12,7 +14,7 @@ from fixinit.schemes import Site
 
 # In characters: a terminal, and what the last column of a table gets at least.
 _WIDTH, _LEAST_WIDTH = 80, 20
-_WRAP = {"break_long_words": False, "break_on_hyphens": False}
+_WRAP: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,19 +49,19 @@ class Record:
     """
 
     model: str
-    scheme: dict
+    scheme: dict[str, Any]
     weights: str
     num_branches: int
-    blocks: list
-    removed: dict
-    others: list
-    assumptions: list
+    blocks: list[dict[str, Any]]
+    removed: dict[str, list[str]]
+    others: list[dict[str, Any]]
+    assumptions: list[str]
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """The record as what JSON can hold."""
         return dataclasses.asdict(self)
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = [self._title(), ""]
         if self.blocks:
             lines += _table(
@@ -71,7 +73,7 @@ class Record:
             f"taken out: {len(names)} {kind} ({some(names)})"
             for kind, names in self.removed.items()
         ]
-        roles = {}
+        roles: dict[str, list[str]] = {}
         for other in self.others:
             zero = ", starts at 0" if other["zero"] else ""
             roles.setdefault(other["role"] + zero, []).append(other["name"])
@@ -80,7 +82,7 @@ class Record:
         lines += [part for text in texts for part in _wrapped(text)]
         return "\n".join(lines)
 
-    def _title(self):
+    def _title(self) -> str:
         count = f"{len(self.blocks)} residual blocks, {self.num_branches} branches (L)"
         if not self.blocks:
             count = "no residual blocks"
@@ -90,9 +92,10 @@ class Record:
         return f"{self.model}: {count}; {doing}"
 
 
-def record(plan, model, weights):
+def record(plan: Any, model: keras.Model, weights: str) -> Record:
     """The `Record` of a plan."""
-    folds, removed = weights == "fold", {}
+    folds = weights == "fold"
+    removed: dict[str, list[str]] = {}
     for call, _ in plan.graph.walk():
         if _is_removed(plan, call.operation, folds):
             names = removed.setdefault(type(call.operation).__name__, [])
@@ -118,7 +121,7 @@ def record(plan, model, weights):
     )
 
 
-def _is_removed(plan, operation, folds):
+def _is_removed(plan: Any, operation: Any, folds: bool) -> bool:
     wrapper = isinstance(operation, keras.layers.SpectralNormalization)
     normalizes = wrapper or kinds.is_normalization(operation)
     if normalizes and not plan.keep(operation):
@@ -126,7 +129,7 @@ def _is_removed(plan, operation, folds):
     return not folds and plan.removed(operation)
 
 
-def _own_class(model):
+def _own_class(model: keras.Model) -> Iterator[str]:
     """What a functional model of the user's own class loses."""
     kind = type(model)
     if kind.__module__.partition(".")[0] not in ("keras", "fixinit"):
@@ -136,7 +139,7 @@ def _own_class(model):
         )
 
 
-def _other(plan, weight, folds):
+def _other(plan: Any, weight: Any, folds: bool) -> dict[str, Any]:
     role = weight.role
     if weight.is_output and role != "head":
         role = "features"
@@ -145,13 +148,13 @@ def _other(plan, weight, folds):
     return {"name": weight.call.name, "role": role, "zero": zero}
 
 
-def _is_zero_at(plan, role):
+def _is_zero_at(plan: Any, role: str) -> bool:
     """Whether the scheme draws zeros at a role outside of the branches."""
     initializer = plan.scheme.kernel_initializer(Site(0, plan.num_branches, role=role))
     return theory.weight_moments(initializer, (1, 1)) == (0.0, 0.0)
 
 
-def _block(plan, survey, block, folds):
+def _block(plan: Any, survey: Any, block: Any, folds: bool) -> dict[str, Any]:
     return {
         "name": block.name,
         "shortcut": "changes shape" if block.changes_shape else "identity",
@@ -162,7 +165,7 @@ def _block(plan, survey, block, folds):
     }
 
 
-def _branch(plan, branch, folds):
+def _branch(plan: Any, branch: Any, folds: bool) -> dict[str, Any]:
     zero = None
     holds = branch.holds_branches
     if plan.start(branch).is_zero and not (folds or holds):
@@ -176,7 +179,7 @@ def _branch(plan, branch, folds):
     }
 
 
-def _rows(block):
+def _rows(block: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     for index, branch in enumerate(block["branches"]):
         yield (
             "" if index else block["name"],
@@ -187,7 +190,7 @@ def _rows(block):
         )
 
 
-def _table(titles, rows):
+def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     """Lines of a table that fits a terminal: the last column is wrapped."""
     rows = [titles, *rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(titles) - 1)]
@@ -203,7 +206,7 @@ def _table(titles, rows):
     return lines
 
 
-def _wrapped(line):
+def _wrapped(line: str) -> list[str]:
     """A line that fits a terminal; names are not broken."""
     if len(line) <= _WIDTH:
         return [line]

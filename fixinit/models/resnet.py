@@ -148,14 +148,15 @@ def _plans(
             stride = 2 if stage > 0 and index == 0 else 1
             name = f"stage{stage + 1}_block{index + 1}"
             if block == "basic":
-                sizes = (kernel_size, kernel_size)
-                shape: Any = ((width, width), sizes, (stride, 1))
+                widths: tuple[int, ...] = (width, width)
+                sizes: tuple[int, ...] = (kernel_size, kernel_size)
+                strides: tuple[int, ...] = (stride, 1)
             else:
                 # The stride sits in the middle convolution, as in the Fixup
                 # authors' code and in every current implementation.
                 widths = (width, width, BOTTLENECK_EXPANSION * width)
-                shape = (widths, (1, kernel_size, 1), (1, stride, 1))
-            plans.append(BlockPlan(name, *shape, stage=stage, stage_block=index))
+                sizes, strides = (1, kernel_size, 1), (1, stride, 1)
+            plans.append(BlockPlan(name, widths, sizes, strides, stage, index))
     return plans
 
 
