@@ -1,13 +1,19 @@
+"""Scales and shifts of channels without statistics."""
+
+from typing import Any
+
 import keras
 from keras import ops
+
+from fixinit._typing import Identifier, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("fixinit")
 class ChannelAffine(keras.layers.Layer):
     """Multiplies every channel by a trainable number and adds another.
 
-    `outputs = scale * inputs + shift`, both of shape `(channels,)`: what is left of
-    batch normalization when its statistics are constants.
+    `outputs = gamma * inputs + beta`, both of shape `(channels,)`: batch normalization
+    with constant statistics.
 
     Example:
 
@@ -18,37 +24,61 @@ class ChannelAffine(keras.layers.Layer):
 
     Args:
         axis: int. The axis of the channels, the last one by default.
+        gamma_initializer: Initializer of the scales, `"ones"` by default.
+        beta_initializer: Initializer of the shifts, `"zeros"` by default.
         **kwargs: The arguments of `keras.layers.Layer`.
 
-    Input and output shape: any, and the same.
+    Input shape:
+        Any.
+
+    Output shape:
+        Same as the input shape.
 
     Reference:
 
     - [Touvron et al., 2021](https://arxiv.org/abs/2105.03404), section 2
     """
 
-    def __init__(self, axis=-1, **kwargs):
+    def __init__(
+        self,
+        axis: int = -1,
+        gamma_initializer: Identifier = "ones",
+        beta_initializer: Identifier = "zeros",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.axis = axis
+        self.gamma_initializer = keras.initializers.get(gamma_initializer)
+        self.beta_initializer = keras.initializers.get(beta_initializer)
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         shape = (input_shape[self.axis],)
-        self.scale = self.add_weight(name="scale", shape=shape, initializer="ones")
-        self.shift = self.add_weight(name="shift", shape=shape, initializer="zeros")
+        self.gamma = self.add_weight(
+            name="gamma", shape=shape, initializer=self.gamma_initializer
+        )
+        self.beta = self.add_weight(
+            name="beta", shape=shape, initializer=self.beta_initializer
+        )
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         shape = [1] * len(inputs.shape)
         shape[self.axis] = inputs.shape[self.axis]
-        scale, shift = (
+        gamma, beta = (
             ops.cast(ops.reshape(v, shape), inputs.dtype)
-            for v in (self.scale, self.shift)
+            for v in (self.gamma, self.beta)
         )
-        return inputs * scale + shift
+        return inputs * gamma + beta
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
-        return {**super().get_config(), "axis": self.axis}
+    def get_config(self) -> dict[str, Any]:
+        serialize = keras.initializers.serialize
+        return {
+            **super().get_config(),
+            "axis": self.axis,
+            "gamma_initializer": serialize(self.gamma_initializer),
+            "beta_initializer": serialize(self.beta_initializer),
+        }

@@ -1,5 +1,15 @@
-"""Optimizers that treat the scalars of normalization-free networks apart."""
+"""Optimizers whose groups of variables have their own rates."""
 
-from fixinit.optimizers.scalars import ScaledSchedule, with_scalar_learning_rate
+from fixinit.optimizers.grouped import GroupedOptimizer, by_role
+from fixinit.optimizers.rules import ROLES, Rule
+from fixinit.optimizers.scalars import with_scalar_learning_rate
+from fixinit.optimizers.schedule import ScaledSchedule
 
-__all__ = ["ScaledSchedule", "with_scalar_learning_rate"]
+__all__ = [
+    "ROLES",
+    "GroupedOptimizer",
+    "Rule",
+    "ScaledSchedule",
+    "by_role",
+    "with_scalar_learning_rate",
+]

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 import fixinit
-from fixinit.optimizers.scalars import BIASES, SCALARS
+from fixinit.optimizers import ROLES
 from recipes.train.settings import MODELS
 
 
@@ -63,9 +63,9 @@ def add_weight_decay(model, settings):
     """
     left_out = []
     if not settings.decay_scalars:
-        left_out.append(SCALARS)
+        left_out.append(ROLES["scalar"])
     if not settings.decay_biases:
-        left_out.append(BIASES)
+        left_out += [ROLES["bias"], ROLES["normalization"]]
     for variable in model.trainable_variables if settings.weight_decay else ():
         if not any(re.fullmatch(pattern, variable.path) for pattern in left_out):
             variable.regularizer = keras.regularizers.L2(settings.weight_decay / 2)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import fixinit
-from fixinit.optimizers import ScaledSchedule, with_scalar_learning_rate
+from fixinit.optimizers import with_scalar_learning_rate
 
 X = np.random.default_rng(0).normal(size=(32, 6)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 32)
@@ -50,9 +50,13 @@ def test_scalars_move_a_tenth_as_far_and_the_others_as_before():
     assert sum("scalar_" in path for path in start) == 2
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "rmsprop"])
-def test_wraps_any_optimizer(name):
-    optimizer = with_scalar_learning_rate(keras.optimizers.get(name))
+@pytest.mark.parametrize(
+    "optimizer",
+    ["sgd", "adam", "adamw", keras.optimizers.serialize(keras.optimizers.RMSprop())],
+    ids=["sgd", "adam", "adamw", "config of rmsprop"],
+)
+def test_wraps_any_optimizer(optimizer):
+    optimizer = with_scalar_learning_rate(optimizer)
     model = fit(optimizer, steps=3)
     assert all(np.isfinite(v).all() for v in values(model).values())
 
@@ -78,10 +82,88 @@ def test_weight_decay_can_leave_out_scalars_and_biases():
     assert {v for p, v in neither.items() if "kernel" in p} == {0.5}
 
 
+def normalized(layer):
+    """A network of which everything but a kernel is of normalization."""
+    dense = keras.layers.Dense(4, use_bias=False)
+    if layer is keras.layers.SpectralNormalization:
+        return keras.Sequential([keras.Input((6,)), layer(dense)])
+    return keras.Sequential([keras.Input((6,)), layer(), dense])
+
+
+NORMALIZATIONS = [
+    keras.layers.BatchNormalization,
+    lambda: keras.layers.GroupNormalization(2),
+    keras.layers.LayerNormalization,
+    keras.layers.RMSNormalization,
+    keras.layers.UnitNormalization,
+    keras.layers.SpectralNormalization,
+    fixinit.layers.ChannelAffine,
+]
+
+
+@pytest.mark.parametrize(
+    "layer", NORMALIZATIONS, ids=lambda x: getattr(x, "__name__", "Group")
+)
+def test_weight_decay_can_leave_out_every_normalization(layer):
+    sgd = keras.optimizers.SGD(1.0, weight_decay=0.5)
+    optimizer = with_scalar_learning_rate(sgd, decay_biases=False)
+    variables = normalized(layer).trainable_variables
+    for v in variables:
+        v.assign(np.ones(v.shape))
+    optimizer.build(variables)
+    optimizer.apply([keras.ops.zeros(v.shape) for v in variables], variables)
+    for v in variables:
+        expected = 0.5 if v.name == "kernel" else 1.0
+        assert (keras.ops.convert_to_numpy(v) == expected).all(), v.path
+
+
+def test_every_normalization_of_keras_is_tested():
+    known = {n for n in dir(keras.layers) if n.endswith("Normalization")}
+    # That of data has no trainable variable.
+    assert len(known - {"Normalization"}) == len(NORMALIZATIONS) - 1
+
+
+CALLBACKS = {
+    "schedule": lambda: keras.callbacks.LearningRateScheduler(
+        lambda epoch, rate: 0.05 / (epoch + 1)
+    ),
+    # No loss is an improvement: the rate halves after each epoch.
+    "plateau": lambda: keras.callbacks.ReduceLROnPlateau(
+        monitor="loss", factor=0.5, patience=1, min_delta=1e9
+    ),
+}
+
+
+@pytest.mark.parametrize("callback", CALLBACKS)
+def test_scalars_keep_their_tenth_under_callbacks(callback):
+    start = values(small_model())
+    trained = []
+    for optimizer in (
+        keras.optimizers.SGD(0.1),
+        with_scalar_learning_rate(keras.optimizers.SGD(0.1)),
+    ):
+        model = small_model()
+        model.compile(optimizer, loss())
+        callbacks = [CALLBACKS[callback]()]
+        model.fit(X, Y, batch_size=32, epochs=1, callbacks=callbacks, verbose=0)
+        trained.append(values(model))
+        model.fit(X, Y, batch_size=32, epochs=3, callbacks=callbacks, verbose=0)
+    scalars, others = optimizer.groups
+    assert float(others.learning_rate) < 0.051
+    assert float(optimizer.learning_rate) == float(others.learning_rate)
+    assert float(scalars.learning_rate) == pytest.approx(
+        0.1 * float(others.learning_rate)
+    )
+    for path, before in start.items():
+        factor = 0.1 if "scalar_" in path else 1.0
+        plain, scaled = (after[path] - before for after in trained)
+        np.testing.assert_allclose(scaled, factor * plain, rtol=1e-3, atol=1e-7)
+
+
 def test_schedules_are_scaled():
     schedule = keras.optimizers.schedules.CosineDecay(0.2, 10)
     optimizer = with_scalar_learning_rate(keras.optimizers.SGD(schedule))
-    scalars, others = optimizer.optimizers
+    scalars, others = optimizer.groups
     fit(optimizer, steps=5)
     assert float(scalars.learning_rate) == pytest.approx(
         0.1 * float(others.learning_rate)
@@ -89,18 +171,28 @@ def test_schedules_are_scaled():
     assert float(others.learning_rate) < 0.2
 
 
-def test_schedule_config():
-    schedule = ScaledSchedule(keras.optimizers.schedules.CosineDecay(0.2, 10), 0.5)
-    config = keras.optimizers.schedules.serialize(schedule)
-    again = keras.optimizers.schedules.deserialize(config)
-    assert float(again(5)) == float(schedule(5)) == pytest.approx(0.05)
-
-
 def test_survives_saving_and_goes_on_training(tmp_path):
     sgd = keras.optimizers.SGD(0.1, momentum=0.9)
     model = fit(with_scalar_learning_rate(sgd), steps=2)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    for m in (model, again):
+        m.fit(X, Y, batch_size=32, epochs=2, shuffle=False, verbose=0)
+    first, second = values(model), values(again)
+    for path in first:
+        np.testing.assert_allclose(first[path], second[path], rtol=1e-5, atol=1e-6)
+
+
+def test_a_rate_that_was_set_survives_saving_under_a_loss_scale(tmp_path):
+    inner = with_scalar_learning_rate(keras.optimizers.SGD(0.1, momentum=0.9))
+    optimizer = keras.optimizers.LossScaleOptimizer(inner)
+    model = fit(optimizer)
+    optimizer.learning_rate = 0.01
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    rates = [float(o.learning_rate) for o in again.optimizer.inner_optimizer.groups]
+    assert rates == pytest.approx([0.001, 0.01])
+    assert float(again.optimizer.learning_rate) == pytest.approx(0.01)
     for m in (model, again):
         m.fit(X, Y, batch_size=32, epochs=2, shuffle=False, verbose=0)
     first, second = values(model), values(again)
@@ -123,7 +215,9 @@ def test_refuses_wrapped_built_and_foreign_optimizers():
     with pytest.raises(TypeError, match="wraps no other"):
         with_scalar_learning_rate(with_scalar_learning_rate(sgd))
     with pytest.raises(TypeError, match="wraps no other"):
-        with_scalar_learning_rate("sgd")
+        with_scalar_learning_rate(None)
+    with pytest.raises(ValueError, match="sgdd"):
+        with_scalar_learning_rate("sgdd")
     sgd.build([keras.Variable(1.0)])
     with pytest.raises(ValueError, match="built already"):
         with_scalar_learning_rate(sgd)

@@ -72,7 +72,8 @@ class TrialOptimizer:
 
 def _parts(optimizer):
     """The optimizer and those that it hands variables to."""
-    return [optimizer, *getattr(optimizer, "optimizers", [])]
+    inner = getattr(optimizer, "groups", ()) or getattr(optimizer, "optimizers", ())
+    return [optimizer, *inner]
 
 
 def _exclude_from_decay(given, copy, originals, copies):

@@ -178,4 +178,4 @@ class Runs:
 
 def groups(optimizer):
     """The optimizers of the groups of variables, inside any loss scaling."""
-    return getattr(optimizer, "inner_optimizer", optimizer).optimizers
+    return getattr(optimizer, "inner_optimizer", optimizer).groups

@@ -1,0 +1,217 @@
+"""An optimizer whose groups of variables have their own rates."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+from fixinit._typing import Identifier, Tensor
+from fixinit._validation import check_number
+from fixinit.optimizers.rules import Rule
+from fixinit.optimizers.schedule import ScaledSchedule
+
+
+@keras.saving.register_keras_serializable("fixinit")
+class GroupedOptimizer(keras.optimizers.MultiOptimizer):
+    """Optimizer that applies rules to groups of variables.
+
+    `optimizer` trains all variables that no rule matches, and a copy of it, with its
+    own learning rate and weight decay, each group of the others. `learning_rate` is
+    that of `optimizer`; setting it, as callbacks do, keeps the ratios of all groups.
+
+    Example:
+
+    >>> rules = [fixinit.optimizers.Rule("scalar", learning_rate=0.1)]
+    >>> optimizer = fixinit.optimizers.GroupedOptimizer("sgd", rules)
+    >>> optimizer.learning_rate = 0.5
+    >>> [round(float(inner.learning_rate), 2) for inner in optimizer.groups]
+    [0.05, 0.5]
+
+    Args:
+        optimizer: Keras optimizer that is not built and wraps no other, its name or
+            its config.
+        rules: List of `fixinit.optimizers.Rule`s. The first that matches a variable
+            holds for it.
+        loss_scale_factor: float. Factor of the loss, as Keras's optimizers take it.
+        name: String. Name of the optimizer.
+
+    Raises:
+        ValueError: If the learning rate is not positive and finite, or if `optimizer`
+            is built or unknown.
+        TypeError: If `optimizer` is no plain Keras optimizer, or a rule no `Rule`.
+    """
+
+    def __init__(
+        self,
+        optimizer: Identifier,
+        rules: Iterable[Rule],
+        loss_scale_factor: float | None = None,
+        name: str | None = None,
+    ) -> None:
+        groups = _Groups(_plain_optimizer(optimizer), tuple(rules))
+        super().__init__(groups, loss_scale_factor=loss_scale_factor, name=name)
+        self._groups = groups
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules, of which the first that matches a variable holds for it."""
+        return self._groups.rules
+
+    @property
+    def groups(self) -> tuple[keras.optimizers.Optimizer, ...]:
+        """The optimizers of the rules, then the one of all other variables."""
+        return (*self._groups.copies.values(), self._groups.default_optimizer)
+
+    @property
+    def optimizers(self) -> None:
+        # Keras's callbacks would set each of them to the same learning rate.
+        raise AttributeError(
+            "A GroupedOptimizer has one `learning_rate`. Its inner optimizers are "
+            "`groups`."
+        )
+
+    @property
+    def learning_rate(self) -> Tensor:
+        """The learning rate of the variables that no rule matches."""
+        return self._groups.default_optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self._groups.default_optimizer.learning_rate = value
+        for (multiplier, _), optimizer in self._groups.copies.items():
+            optimizer.learning_rate = _times(value, multiplier)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "optimizer": keras.optimizers.serialize(self._groups.default_optimizer),
+            "rules": [dataclasses.asdict(rule) for rule in self.rules],
+            "loss_scale_factor": self.loss_scale_factor,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> "GroupedOptimizer":
+        optimizer = keras.saving.deserialize_keras_object(
+            config["optimizer"], custom_objects
+        )
+        rules = [Rule(**rule) for rule in config["rules"]]
+        return cls(**{**config, "optimizer": optimizer, "rules": rules})
+
+
+def by_role(optimizer: Identifier, rules: Iterable[Rule]) -> GroupedOptimizer:
+    """Trains groups of variables with their own learning rate and weight decay.
+
+    Example:
+
+    Scales, shifts and biases without weight decay, embeddings at half the rate:
+
+    >>> Rule = fixinit.optimizers.Rule
+    >>> optimizer = fixinit.optimizers.by_role(
+    ...     keras.optimizers.AdamW(1e-3, weight_decay=0.1),
+    ...     [
+    ...         Rule("normalization", weight_decay=0.0),
+    ...         Rule("bias", weight_decay=0.0),
+    ...         Rule("embedding", learning_rate=0.5),
+    ...     ],
+    ... )
+    >>> len(optimizer.groups)
+    3
+
+    Args:
+        optimizer: Keras optimizer that is not built and wraps no other, its name or
+            its config. It trains the variables that no rule matches.
+        rules: List of `fixinit.optimizers.Rule`s. The first that matches a variable
+            holds for it.
+
+    Returns:
+        `fixinit.optimizers.GroupedOptimizer`. Its `learning_rate` can be read and set,
+        so callbacks work; a `global_clipnorm` applies to each group by itself.
+
+    Raises:
+        ValueError: If the learning rate is not positive and finite, or if `optimizer`
+            is built or unknown.
+        TypeError: If `optimizer` is no plain Keras optimizer, or a rule no `Rule`.
+    """
+    return GroupedOptimizer(optimizer, rules)
+
+
+class _Groups:
+    """The optimizers of groups of variables, as `MultiOptimizer` takes them."""
+
+    def __init__(
+        self, optimizer: keras.optimizers.Optimizer, rules: tuple[Rule, ...]
+    ) -> None:
+        self.default_optimizer = optimizer
+        self.rules = rules
+        # From multiples to copies: groups with equal ones share a copy.
+        self.copies: dict[tuple[float, float], keras.optimizers.Optimizer] = {}
+        for rule in rules:
+            if not isinstance(rule, Rule):
+                raise TypeError(
+                    "Argument `rules` must be a list of fixinit.optimizers.Rule. "
+                    f"Received: {rule!r}"
+                )
+            key = (rule.learning_rate, rule.weight_decay)
+            if key != (1.0, 1.0) and key not in self.copies:
+                suffix = f"group{len(self.copies) + 1}"
+                self.copies[key] = _copy(optimizer, suffix, *key)
+
+    def values(self) -> list[keras.optimizers.Optimizer]:
+        return list(self.copies.values())
+
+    def __call__(self, variable: keras.Variable) -> keras.optimizers.Optimizer:
+        for rule in self.rules:
+            if rule.matches(variable):
+                key = (rule.learning_rate, rule.weight_decay)
+                return self.copies.get(key, self.default_optimizer)
+        return self.default_optimizer
+
+
+def _plain_optimizer(optimizer: Identifier) -> keras.optimizers.Optimizer:
+    """A Keras optimizer that is not built and wraps no other."""
+    found = optimizer
+    if isinstance(optimizer, (str, dict)):
+        found = keras.optimizers.get(optimizer)
+    wrappers = (keras.optimizers.MultiOptimizer, keras.optimizers.LossScaleOptimizer)
+    if not isinstance(found, keras.optimizers.Optimizer) or isinstance(found, wrappers):
+        raise TypeError(
+            "Argument `optimizer` must be a Keras optimizer that wraps no other, its "
+            f"name or its config. Received: {optimizer!r}. Wrap the result of this "
+            "function instead."
+        )
+    if found.built:
+        raise ValueError(
+            "Argument `optimizer` is built already, so its state belongs to "
+            "another model. Pass a new optimizer."
+        )
+    rate = found.get_config()["learning_rate"]
+    if not isinstance(rate, dict):
+        check_number(
+            "optimizer.learning_rate", rate, "positive and finite", lambda x: x > 0
+        )
+    return found
+
+
+def _copy(
+    optimizer: keras.optimizers.Optimizer, suffix: str, rate: float, decay: float
+) -> keras.optimizers.Optimizer:
+    """The same optimizer with multiples of its learning rate and weight decay."""
+    config = optimizer.get_config()
+    config["name"] = f"{config['name']}_{suffix}"
+    given = config["learning_rate"]
+    if isinstance(given, dict):
+        given = keras.optimizers.schedules.deserialize(given)
+    config["learning_rate"] = _times(given, rate)
+    if config.get("weight_decay") is not None:
+        config["weight_decay"] *= decay
+    return type(optimizer).from_config(config)
+
+
+def _times(rate: Any, multiplier: float) -> Any:
+    """A multiple of a learning rate: a number, a tensor or a schedule."""
+    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        return ScaledSchedule(rate, multiplier)
+    return rate * multiplier
