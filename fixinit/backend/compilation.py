@@ -52,7 +52,7 @@ def under_xla() -> bool:
     return False
 
 
-def unknown(backend):
+def unknown(backend: str) -> RuntimeError:
     """The error for a backend of Keras that is not supported."""
     return RuntimeError(
         "This needs the TensorFlow, JAX or PyTorch backend of Keras. "

@@ -1,5 +1,11 @@
+"""Delta-orthogonal convolution kernels."""
+
+from collections.abc import Sequence
+
 import keras
 from keras import ops
+
+from fixinit._typing import Tensor
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -41,7 +47,7 @@ class DeltaOrthogonal(keras.initializers.Orthogonal):
     - [Xiao et al., 2018](https://arxiv.org/abs/1806.05393), algorithm 2.
     """
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Tensor:
         shape = tuple(int(n) for n in shape)
         if not 3 <= len(shape) <= 5:
             raise ValueError(

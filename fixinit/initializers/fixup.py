@@ -1,3 +1,8 @@
+"""Fixup's initializer."""
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from fixinit._validation import check_positive_int
@@ -51,14 +56,14 @@ class Fixup(keras.initializers.VarianceScaling):
 
     def __init__(
         self,
-        num_branches,
-        branch_depth=2,
-        mode="fan_out",
-        distribution="untruncated_normal",
-        seed=None,
-        input_axes=None,
-        output_axes=None,
-    ):
+        num_branches: int,
+        branch_depth: int = 2,
+        mode: str = "fan_out",
+        distribution: str = "untruncated_normal",
+        seed: Any = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
+    ) -> None:
         self.num_branches = check_positive_int("num_branches", num_branches)
         self.branch_depth = check_positive_int(
             "branch_depth",
@@ -78,7 +83,7 @@ class Fixup(keras.initializers.VarianceScaling):
             output_axes=output_axes,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["scale"]
         return {

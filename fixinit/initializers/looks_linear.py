@@ -1,12 +1,18 @@
+"""Looks-linear initialization."""
+
 import copy
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
+from fixinit._typing import Identifier, Tensor
+
 
 @keras.saving.register_keras_serializable("fixinit")
 class LooksLinear(keras.initializers.Initializer):
-    """A mirrored kernel, with which a layer behind `CReLU` starts as a linear map.
+    """Draws mirrored kernels, with which a layer behind `CReLU` starts linear.
 
     The input channels come in two halves, relu(x) and relu(-x). For a kernel W that
     `initializer` draws for the first half,
@@ -43,7 +49,9 @@ class LooksLinear(keras.initializers.Initializer):
     - [Balduzzi et al., 2017](https://arxiv.org/abs/1702.08591), section 4.
     """
 
-    def __init__(self, initializer="orthogonal", seed=None):
+    def __init__(
+        self, initializer: Identifier = "orthogonal", seed: Any = None
+    ) -> None:
         self.initializer = keras.initializers.get(initializer)
         if isinstance(seed, dict):
             seed = keras.saving.deserialize_keras_object(seed)
@@ -52,16 +60,16 @@ class LooksLinear(keras.initializers.Initializer):
             self.seed = seed
 
     @property
-    def seed(self):
+    def seed(self) -> Any:
         return getattr(self.initializer, "seed", None)
 
     @seed.setter
-    def seed(self, seed):
+    def seed(self, seed: Any) -> None:
         # A copy: others may hold the initializer as well.
         self.initializer = copy.copy(self.initializer)
         self.initializer.seed = seed
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Tensor:
         shape = tuple(int(n) for n in shape)
         if len(shape) < 2 or shape[-2] % 2:
             raise ValueError(
@@ -73,7 +81,7 @@ class LooksLinear(keras.initializers.Initializer):
         half = self.initializer((*rest, channels // 2, filters), dtype=dtype)
         return ops.concatenate([half, -half], axis=-2)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "initializer": keras.initializers.serialize(self.initializer),
             "seed": keras.saving.serialize_keras_object(self._init_seed),

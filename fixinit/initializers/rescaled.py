@@ -1,11 +1,17 @@
+"""Rescaled draws of an initializer."""
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
+from fixinit._typing import Identifier, Tensor
 from fixinit._validation import check_number
 
 
 @keras.saving.register_keras_serializable("fixinit")
 class Rescaled(keras.initializers.Initializer):
-    """What another initializer draws, times a constant.
+    """Multiplies the draws of another initializer by a constant.
 
         weights = gain * initializer(shape)
 
@@ -27,14 +33,14 @@ class Rescaled(keras.initializers.Initializer):
         ValueError: If `gain` is negative or not finite.
     """
 
-    def __init__(self, initializer, gain):
+    def __init__(self, initializer: Identifier, gain: float) -> None:
         self.initializer = keras.initializers.get(initializer)
         self.gain = check_number("gain", gain, "at least 0", lambda x: x >= 0)
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Tensor:
         return self.gain * self.initializer(shape, dtype=dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "initializer": keras.initializers.serialize(self.initializer),
             "gain": self.gain,

@@ -1,4 +1,8 @@
+"""Initializer of scaled residual branches."""
+
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -7,7 +11,7 @@ from fixinit._validation import check_branch, check_choice, check_number
 SCALES = ("inverse_sqrt", "inverse", "decreasing")
 
 
-def residual_scale(scale, num_branches, branch=0):
+def residual_scale(scale: str | float, num_branches: int, branch: int = 0) -> float:
     """The factor of one residual branch in a scaled residual network.
 
     With L = `num_branches` and l = `branch` + 1:
@@ -96,15 +100,15 @@ class ScaledResidual(keras.initializers.VarianceScaling):
 
     def __init__(
         self,
-        num_branches,
-        scale="inverse_sqrt",
-        branch=0,
-        mode="fan_in",
-        distribution="truncated_normal",
-        seed=None,
-        input_axes=None,
-        output_axes=None,
-    ):
+        num_branches: int,
+        scale: str | float = "inverse_sqrt",
+        branch: int = 0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: Any = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
+    ) -> None:
         factor = residual_scale(scale, num_branches, branch)
         super().__init__(
             2.0 * factor**2,
@@ -118,7 +122,7 @@ class ScaledResidual(keras.initializers.VarianceScaling):
         self.residual_scale = scale
         self.branch = int(branch)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         return {
             **config,

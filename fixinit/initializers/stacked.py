@@ -1,11 +1,16 @@
+"""Independent draws of one initializer in one loop."""
+
 import copy
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from fixinit import backend
+from fixinit._typing import Identifier, Tensor
 from fixinit.initializers.looks_linear import LooksLinear
 
 _COMPILED = {}
@@ -41,19 +46,19 @@ class Stacked(keras.initializers.Initializer):
         seed_step: int. Distance between the seeds of consecutive rows.
     """
 
-    def __init__(self, initializer, seed_step=1):
+    def __init__(self, initializer: Identifier, seed_step: int = 1) -> None:
         self.initializer = keras.initializers.get(initializer)
         self.seed_step = seed_step
 
     @property
-    def seed(self):
+    def seed(self) -> Any:
         return getattr(self.initializer, "seed", None)
 
     @seed.setter
-    def seed(self, seed):
+    def seed(self, seed: Any) -> None:
         self.initializer = _reseeded(self.initializer, seed)
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Tensor:
         depth, *shape = (int(n) for n in shape)
         if isinstance(self.seed, _Seed):
             first = self.seed.pair
@@ -111,7 +116,7 @@ class Stacked(keras.initializers.Initializer):
         key = json.dumps([config, shape, dtype or keras.config.floatx()])
         return _COMPILED.setdefault(key, backend.compiled(draw))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "initializer": keras.initializers.serialize(self.initializer),
             "seed_step": self.seed_step,
@@ -158,7 +163,7 @@ def _without_seeds(config):
     return config
 
 
-def with_seeds_shifted(config, offset):
+def with_seeds_shifted(config: Any, offset: int) -> Any:
     """The configuration with `offset` added to every integer seed."""
     if isinstance(config, dict):
         return {
@@ -172,6 +177,6 @@ def with_seeds_shifted(config, offset):
     return config
 
 
-def is_seed(key, value):
+def is_seed(key: Any, value: Any) -> bool:
     """Whether an entry of a configuration is an integer seed."""
     return key == "seed" and isinstance(value, int) and not isinstance(value, bool)

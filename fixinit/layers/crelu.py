@@ -1,5 +1,11 @@
+"""Concatenated ReLU."""
+
+from typing import Any
+
 import keras
 from keras import ops
+
+from fixinit._typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -22,8 +28,11 @@ class CReLU(keras.layers.Layer):
         axis: int. The axis of the channels, the last (-1) by default.
         **kwargs: The arguments of `keras.layers.Layer`.
 
-    Input shape: any with such an axis.
-    Output shape: the same with twice its length.
+    Input shape:
+        Any with such an axis.
+
+    Output shape:
+        Same as the input shape, with twice the length of `axis`.
 
     Raises:
         ValueError: If the inputs have no such axis.
@@ -34,12 +43,12 @@ class CReLU(keras.layers.Layer):
     - [Balduzzi et al., 2017](https://arxiv.org/abs/1702.08591), section 4.
     """
 
-    def __init__(self, axis=-1, **kwargs):
+    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.axis = int(axis)
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         rank = len(input_shape)
         if not -rank <= self.axis < rank or self.axis in (0, -rank):
             raise ValueError(
@@ -49,13 +58,14 @@ class CReLU(keras.layers.Layer):
             )
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return ops.concatenate([ops.relu(inputs), ops.relu(-inputs)], axis=self.axis)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         shape = list(input_shape)
-        shape[self.axis] = shape[self.axis] and 2 * shape[self.axis]
+        size = shape[self.axis]
+        shape[self.axis] = None if size is None else 2 * size
         return tuple(shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "axis": self.axis}

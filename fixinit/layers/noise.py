@@ -1,9 +1,14 @@
 """Random factors for residual branches, and their own ones for the gradient."""
 
+from collections.abc import Callable
+from typing import Any
+
 from keras import ops, random
 
+from fixinit._typing import Tensor
+
 # What has a factor of its own, and the axes that it is drawn along.
-LEVELS = {
+LEVELS: dict[str, Callable[[Any], list[Any]]] = {
     "batch": lambda shape: [1] * len(shape),
     "sample": lambda shape: [shape[0]] + [1] * (len(shape) - 1),
     "channel": lambda shape: [shape[0]] + [1] * (len(shape) - 2) + [shape[-1]],
@@ -11,7 +16,9 @@ LEVELS = {
 }
 
 
-def uniform(inputs, level, seed, low=0.0, high=1.0):
+def uniform(
+    inputs: Tensor, level: str, seed: Any, low: float = 0.0, high: float = 1.0
+) -> Tensor:
     """Factors in `[low, high)` that broadcast to `inputs`, one for each `level`.
 
     In float32 at least: draws in half precision can be rounded to `high`.
@@ -21,6 +28,6 @@ def uniform(inputs, level, seed, low=0.0, high=1.0):
     return low + (high - low) * draws
 
 
-def with_gradient_of(values, other):
+def with_gradient_of(values: Tensor, other: Tensor) -> Tensor:
     """`values` in the forward pass, bit for bit; the gradient of `other` backwards."""
     return ops.stop_gradient(values) + (other - ops.stop_gradient(other))

@@ -1,20 +1,25 @@
+"""Trainable scalars that act on all elements of a tensor."""
+
+from typing import Any
+
 import keras
 
 from fixinit import backend
+from fixinit._typing import Identifier, Shape, Tensor
 from fixinit.layers.facts import Facts
 
 
 class _Scalar(keras.layers.Layer):
-    """A layer with one trainable scalar, in the place of a vector of them."""
+    """Layer with one trainable scalar."""
 
-    weight_name = None
+    weight_name: str
 
-    def __init__(self, initializer, **kwargs):
+    def __init__(self, initializer: Identifier, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.initializer = keras.initializers.get(initializer)
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.scalar = self.add_weight(
             name=self.weight_name,
             shape=(),
@@ -24,15 +29,15 @@ class _Scalar(keras.layers.Layer):
         )
         self.built = True
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         initializer = keras.initializers.serialize(self.initializer)
         return {**super().get_config(), "initializer": initializer}
 
 
-def check_float(name, inputs):
+def check_float(name: str, inputs: Tensor) -> None:
     """Refuses integer inputs, such as images that were not scaled yet."""
     dtype = keras.backend.standardize_dtype(inputs.dtype)
     if "float" not in dtype:
@@ -60,7 +65,11 @@ class ScalarBias(_Scalar):
         initializer: Initializer of the scalar, `"zeros"` by default.
         **kwargs: The arguments of `keras.layers.Layer`.
 
-    Input and output shape: any, and the same.
+    Input shape:
+        Any.
+
+    Output shape:
+        Same as the input shape.
 
     Raises:
         ValueError: If the inputs are not floating-point.
@@ -74,10 +83,10 @@ class ScalarBias(_Scalar):
     weight_name = "scalar_bias"
     fixinit_facts = Facts(scales_branch=True)
 
-    def __init__(self, initializer="zeros", **kwargs):
+    def __init__(self, initializer: Identifier = "zeros", **kwargs: Any) -> None:
         super().__init__(initializer, **kwargs)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         check_float(self.name, inputs)
         return backend.add_scalar(inputs, self.scalar.value)
 
@@ -101,7 +110,11 @@ class ScalarMultiplier(_Scalar):
         initializer: Initializer of the scalar, `"ones"` by default.
         **kwargs: The arguments of `keras.layers.Layer`.
 
-    Input and output shape: any, and the same.
+    Input shape:
+        Any.
+
+    Output shape:
+        Same as the input shape.
 
     Raises:
         ValueError: If the inputs are not floating-point.
@@ -116,9 +129,9 @@ class ScalarMultiplier(_Scalar):
     weight_name = "scalar_multiplier"
     fixinit_facts = Facts(scales_branch=True, linear=True, start="initializer")
 
-    def __init__(self, initializer="ones", **kwargs):
+    def __init__(self, initializer: Identifier = "ones", **kwargs: Any) -> None:
         super().__init__(initializer, **kwargs)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         check_float(self.name, inputs)
         return backend.multiply_by_scalar(inputs, self.scalar.value)

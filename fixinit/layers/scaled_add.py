@@ -1,7 +1,12 @@
+"""The merge of a residual block."""
+
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
+from fixinit._typing import Shape, Tensor
 from fixinit.layers.facts import Facts
 
 
@@ -23,20 +28,26 @@ class ScaledAdd(keras.layers.Layer):
         branch_scale: float, 1 by default.
         **kwargs: The arguments of `keras.layers.Layer`.
 
-    Input shape: a list `[shortcut, branch]` of two tensors of one shape, which
-        is also the output shape. Axes of unknown size may have any.
+    Input shape:
+        List `[shortcut, branch]` of two tensors of one shape. Axes of unknown size
+        may have any.
+
+    Output shape:
+        The shape of the inputs.
 
     Raises:
         ValueError: If the inputs are not two tensors of one shape.
     """
 
-    def __init__(self, shortcut_scale=1.0, branch_scale=1.0, **kwargs):
+    def __init__(
+        self, shortcut_scale: float = 1.0, branch_scale: float = 1.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.shortcut_scale = float(shortcut_scale)
         self.branch_scale = float(branch_scale)
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[Shape]) -> None:
         if len(input_shape) != 2 or not _may_be_one(*input_shape):
             raise ValueError(
                 f"Layer `{self.name}` adds a shortcut and a branch of one shape. "
@@ -49,22 +60,22 @@ class ScaledAdd(keras.layers.Layer):
         factors = (self.shortcut_scale, self.branch_scale)
         return Facts(adds=True, linear=True, factors=factors)
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         shortcut, branch = inputs
         return _scaled(shortcut, self.shortcut_scale) + _scaled(
             branch, self.branch_scale
         )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
         return tuple(m or n for m, n in zip(*input_shape, strict=True))
 
-    def compute_mask(self, inputs, mask=None):
+    def compute_mask(self, inputs: Sequence[Tensor], mask: Any = None) -> Any:
         # As `keras.layers.Add`: what counts in one of the inputs counts.
         if mask is None or any(m is None for m in mask):
             return None
         return functools.reduce(keras.ops.logical_or, mask)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "shortcut_scale": self.shortcut_scale,
@@ -72,7 +83,7 @@ class ScaledAdd(keras.layers.Layer):
         }
 
 
-def _may_be_one(first, second):
+def _may_be_one(first: Shape, second: Shape) -> bool:
     """Whether two shapes may be the same: what is not known may be all but 1."""
     pairs = zip(first, second, strict=False)
     return len(first) == len(second) and all(
@@ -80,7 +91,7 @@ def _may_be_one(first, second):
     )
 
 
-def _scaled(x, factor):
+def _scaled(x: Tensor, factor: Any) -> Tensor:
     # A factor of 1 would cost a pass over the activations. In a `Stack` factors may
     # be tensors.
     return x if isinstance(factor, float) and factor == 1.0 else x * factor

@@ -1,6 +1,12 @@
+"""ShakeDrop."""
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
+from fixinit._typing import Shape, Tensor
 from fixinit._validation import check_choice, check_number, check_sequence
 from fixinit.layers import noise
 from fixinit.layers.scalars import check_float
@@ -43,7 +49,11 @@ class ShakeDrop(keras.layers.Layer):
         seed: int. Seed of the draws.
         **kwargs: The arguments of `keras.layers.Layer`.
 
-    Input and output shape: any, and the same. Channels are the last axis.
+    Input shape:
+        Any. Channels are the last axis.
+
+    Output shape:
+        Same as the input shape.
 
     Raises:
         ValueError: If an argument is outside its range, or if the inputs are not
@@ -56,13 +66,13 @@ class ShakeDrop(keras.layers.Layer):
 
     def __init__(
         self,
-        survival_probability=0.5,
-        alpha=(-1.0, 1.0),
-        beta=(0.0, 1.0),
-        level="element",
-        seed=None,
-        **kwargs,
-    ):
+        survival_probability: float = 0.5,
+        alpha: Sequence[float] = (-1.0, 1.0),
+        beta: Sequence[float] = (0.0, 1.0),
+        level: str = "element",
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.survival_probability = check_probability(
             "survival_probability", survival_probability
@@ -74,7 +84,7 @@ class ShakeDrop(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.supports_masking = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool | None = False) -> Tensor:
         check_float(self.name, inputs)
         if not training:
             mean = (self.alpha[0] + self.alpha[1]) / 2
@@ -83,17 +93,17 @@ class ShakeDrop(keras.layers.Layer):
         gate = noise.uniform(inputs, "batch", self.seed_generator)
         survives = ops.less(gate, self.survival_probability)
 
-        def distorted(low, high):
+        def distorted(low: float, high: float) -> Tensor:
             factor = noise.uniform(inputs, self.level, self.seed_generator, low, high)
             factor = ops.where(survives, ops.ones_like(factor), factor)
             return inputs * ops.cast(factor, inputs.dtype)
 
         return noise.with_gradient_of(distorted(*self.alpha), distorted(*self.beta))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "survival_probability": self.survival_probability,
@@ -104,7 +114,7 @@ class ShakeDrop(keras.layers.Layer):
         }
 
 
-def _check_range(argument, value):
+def _check_range(argument: str, value: Any) -> tuple[float, float]:
     bounds = check_sequence(argument, value, "(0, 1)")
     if len(bounds) == 2:
         allowed = "two finite numbers, the smaller first"

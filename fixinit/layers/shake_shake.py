@@ -1,6 +1,12 @@
+"""Shake-Shake."""
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
+from fixinit._typing import Shape, Tensor
 from fixinit._validation import check_choice
 from fixinit.layers import noise
 from fixinit.layers.scalars import check_float
@@ -43,7 +49,11 @@ class ShakeShake(keras.layers.Layer):
         seed: int. Seed of the draws.
         **kwargs: The arguments of `keras.layers.Layer`.
 
-    Input shape: a list of two tensors of one shape, which is also the output shape.
+    Input shape:
+        List of two tensors of one shape.
+
+    Output shape:
+        The shape of the inputs.
 
     Raises:
         ValueError: If an argument is outside its range, or if the inputs are not
@@ -56,12 +66,12 @@ class ShakeShake(keras.layers.Layer):
 
     def __init__(
         self,
-        forward_mode="shake",
-        backward_mode="shake",
-        level="sample",
-        seed=None,
-        **kwargs,
-    ):
+        forward_mode: str = "shake",
+        backward_mode: str = "shake",
+        level: str = "sample",
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.forward_mode = check_choice("forward_mode", forward_mode, FORWARD_MODES)
         self.backward_mode = check_choice(
@@ -72,7 +82,7 @@ class ShakeShake(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[Shape]) -> None:
         if len(input_shape) != 2 or tuple(input_shape[0]) != tuple(input_shape[1]):
             raise ValueError(
                 f"Layer `{self.name}` mixes two branches of one shape. Received "
@@ -80,16 +90,16 @@ class ShakeShake(keras.layers.Layer):
             )
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Sequence[Tensor], training: bool | None = False) -> Tensor:
         first, second = inputs
         check_float(self.name, first)
         check_float(self.name, second)
 
-        def mixed(alpha):
+        def mixed(alpha: Any) -> Tensor:
             alpha = ops.cast(alpha, first.dtype)
             return alpha * first + (1 - alpha) * second
 
-        def weights(mode):
+        def weights(mode: str) -> Any:
             if mode == "even":
                 return 0.5
             return noise.uniform(first, self.level, self.seed_generator)
@@ -99,10 +109,10 @@ class ShakeShake(keras.layers.Layer):
             return mixed(alpha)
         return noise.with_gradient_of(mixed(alpha), mixed(weights(self.backward_mode)))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
         return tuple(input_shape[0])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "forward_mode": self.forward_mode,

@@ -1,6 +1,11 @@
+"""Shortcuts of blocks that change the shape."""
+
+from typing import Any
+
 import keras
 from keras import ops
 
+from fixinit._typing import Identifier, Shape, Tensor
 from fixinit._validation import check_positive_int
 from fixinit.layers.facts import Facts
 
@@ -23,9 +28,11 @@ class ZeroPaddingShortcut(keras.layers.Layer):
         strides: int, at least 1. Step along every spatial axis, 1 by default.
         **kwargs: The arguments of `keras.layers.Layer`.
 
-    Input shape: `(batch, *space, channels)` with any number of spatial axes,
-        none included.
-    Output shape: `(batch, *ceil(space / strides), filters)`
+    Input shape:
+        `(batch, *space, channels)` with any number of spatial axes, none included.
+
+    Output shape:
+        `(batch, *ceil(space / strides), filters)`
 
     Raises:
         ValueError: If the input has more than `filters` channels, or no spatial
@@ -36,12 +43,12 @@ class ZeroPaddingShortcut(keras.layers.Layer):
     - [He et al., 2016](https://arxiv.org/abs/1512.03385), section 3.3, option A.
     """
 
-    def __init__(self, filters, strides=1, **kwargs):
+    def __init__(self, filters: int, strides: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters = check_positive_int("filters", filters)
         self.strides = check_positive_int("strides", strides)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         if input_shape[-1] > self.filters:
             raise ValueError(
                 f"Layer `{self.name}` only adds channels: `filters` must be at "
@@ -51,7 +58,7 @@ class ZeroPaddingShortcut(keras.layers.Layer):
         _check_strides(self, input_shape)
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         outputs = inputs
         if self.strides > 1:
             space = (slice(None, None, self.strides),) * (len(inputs.shape) - 2)
@@ -62,11 +69,11 @@ class ZeroPaddingShortcut(keras.layers.Layer):
             outputs = ops.pad(outputs, padding)
         return outputs
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         space = (n and -(-n // self.strides) for n in input_shape[1:-1])
         return (input_shape[0], *space, self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {"filters": self.filters, "strides": self.strides}
         return {**super().get_config(), **config}
 
@@ -91,8 +98,11 @@ class ProjectionShortcut(keras.layers.Layer):
         use_bias: bool. Whether to add a trainable vector, `False` by default.
         **kwargs: The arguments of `keras.layers.Layer`.
 
-    Input shape: `(batch, *space, channels)` with up to three spatial axes.
-    Output shape: `(batch, *ceil(space / strides), filters)`
+    Input shape:
+        `(batch, *space, channels)` with up to three spatial axes.
+
+    Output shape:
+        `(batch, *ceil(space / strides), filters)`
 
     Raises:
         ValueError: If there is no spatial axis to stride over, or more than three.
@@ -106,19 +116,19 @@ class ProjectionShortcut(keras.layers.Layer):
 
     def __init__(
         self,
-        filters,
-        strides=1,
-        kernel_initializer="he_normal",
-        use_bias=False,
-        **kwargs,
-    ):
+        filters: int,
+        strides: int = 1,
+        kernel_initializer: Identifier = "he_normal",
+        use_bias: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.filters = check_positive_int("filters", filters)
         self.strides = check_positive_int("strides", strides)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.use_bias = use_bias
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         _check_strides(self, input_shape)
         options = {
             "use_bias": self.use_bias,
@@ -138,14 +148,14 @@ class ProjectionShortcut(keras.layers.Layer):
         self.projection.build(input_shape)
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return self.projection(inputs)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         space = (n and -(-n // self.strides) for n in input_shape[1:-1])
         return (input_shape[0], *space, self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,
@@ -155,7 +165,7 @@ class ProjectionShortcut(keras.layers.Layer):
         }
 
 
-def convolution_class(rank):
+def convolution_class(rank: int) -> type:
     """The Keras convolution for inputs with `rank` spatial axes."""
     classes = {
         1: keras.layers.Conv1D,
@@ -170,7 +180,7 @@ def convolution_class(rank):
     return classes[rank]
 
 
-def _check_strides(layer, input_shape):
+def _check_strides(layer: Any, input_shape: Shape) -> None:
     if layer.strides > 1 and len(input_shape) < 3:
         raise ValueError(
             f"Layer `{layer.name}` has no spatial axis to stride over. Received: "

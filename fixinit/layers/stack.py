@@ -1,11 +1,16 @@
+"""Stacks of blocks that run as one loop."""
+
 import functools
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from fixinit import _keras, initializers
+from fixinit._typing import Shape, Tensor
 from fixinit._validation import check_positive_int
 from fixinit.layers import block_configs, stack_arguments
 from fixinit.layers.block_loop import BlockLoop
@@ -71,7 +76,11 @@ class Stack(keras.layers.Layer):
         **kwargs: The arguments of `keras.layers.Layer`. `dtype` is the block's by
             default.
 
-    Input and output shape: the block's.
+    Input shape:
+        The input shape of the block.
+
+    Output shape:
+        Same as the input shape.
 
     Every block gets the mask that the stack is called with, which is also the mask of
     the outputs. If a block drops its mask, as layers without support for masking do,
@@ -93,8 +102,14 @@ class Stack(keras.layers.Layer):
     """
 
     def __init__(
-        self, block, depth, remat=None, seed_step=None, constants=None, **kwargs
-    ):
+        self,
+        block: keras.layers.Layer,
+        depth: int,
+        remat: int | str | None = None,
+        seed_step: int | None = None,
+        constants: dict[str, Sequence[float]] | None = None,
+        **kwargs: Any,
+    ) -> None:
         stack_arguments.check_block(block)
         dtype = keras.dtype_policies.get(
             kwargs.pop("dtype", None) or block.dtype_policy
@@ -126,7 +141,9 @@ class Stack(keras.layers.Layer):
         stack_arguments.claim(block)
 
     @classmethod
-    def from_blocks(cls, blocks, **kwargs):
+    def from_blocks(
+        cls, blocks: Sequence[keras.layers.Layer], **kwargs: Any
+    ) -> "Stack":
         """The stack of given blocks, with their weights.
 
         Args:
@@ -172,21 +189,21 @@ class Stack(keras.layers.Layer):
         return stack
 
     @property
-    def block(self):
+    def block(self) -> keras.layers.Layer:
         """The template of the blocks. The weights in it are not in use."""
         return self._template.value
 
     @property
-    def trainable(self):
+    def trainable(self) -> bool:
         return super().trainable
 
     @trainable.setter
-    def trainable(self, value):
+    def trainable(self, value: bool) -> None:
         keras.layers.Layer.trainable.fset(self, value)
         # Layers such as BatchNormalization behave differently when frozen.
         self.block.trainable = value
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         starts = self._build_template(tuple(input_shape))
         sources = self._sources.value or []
         for source in sources:
@@ -302,7 +319,9 @@ class Stack(keras.layers.Layer):
         self._template.value = block
         return starts
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         check_float(self.name, inputs)
         loop = self._loop(training)
         outputs, loss, states, _ = loop(
@@ -315,14 +334,21 @@ class Stack(keras.layers.Layer):
             _keras.set_mask(outputs, mask)
         return outputs
 
-    def compute_mask(self, inputs, previous_mask=None):
+    def compute_mask(self, inputs: Tensor, previous_mask: Any = None) -> Any:
         """The given mask, or `None` where a block drops it."""
         if previous_mask is None or not self.block.supports_masking:
             return None
         kept = self.block.compute_mask(inputs, previous_mask) is not None
         return previous_mask if kept else None
 
-    def scan_blocks(self, inputs, body, rows=(), like=(), keep=True):
+    def scan_blocks(
+        self,
+        inputs: Tensor,
+        body: Callable[[Tensor, list[Tensor]], tuple[Tensor, list[Tensor]]],
+        rows: Sequence[Tensor] = (),
+        like: Sequence[Any] = (),
+        keep: bool = True,
+    ) -> tuple[Tensor, list[Tensor]]:
         """Runs `body` for every block, one after the other, in one loop.
 
         While it runs, the variables of `block` hold the values of the block whose
@@ -378,7 +404,7 @@ class Stack(keras.layers.Layer):
         )
 
     @property
-    def stacked_variables(self):
+    def stacked_variables(self) -> list[keras.Variable]:
         """The variables that hold those of all blocks, in the order of the block's."""
         return [getattr(stacked, "state", stacked) for stacked in self.stacked]
 
@@ -391,7 +417,7 @@ class Stack(keras.layers.Layer):
             for path, values in self.constants.items()
         }
 
-    def unstack(self):
+    def unstack(self) -> list[keras.layers.Layer]:
         """The blocks one by one, as layers with the weights of this moment.
 
         Returns:
@@ -415,10 +441,10 @@ class Stack(keras.layers.Layer):
                 variable.assign(value[index])
         return blocks
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "block": keras.saving.serialize_keras_object(self.block),
@@ -429,7 +455,7 @@ class Stack(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "Stack":
         block = block_configs.without_build(config["block"])
         block = keras.saving.deserialize_keras_object(block)
         return cls(**{**config, "block": block})

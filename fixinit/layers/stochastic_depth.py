@@ -1,6 +1,11 @@
+"""Stochastic depth."""
+
+from typing import Any
+
 import keras
 from keras import ops
 
+from fixinit._typing import Shape, Tensor
 from fixinit._validation import check_branch, check_choice, check_number
 from fixinit.layers import noise
 from fixinit.layers.facts import Facts
@@ -10,7 +15,7 @@ LEVELS = ("batch", "sample")
 SCALINGS = ("test", "inverted")
 
 
-def survival_probability(branch, num_branches, last=0.5):
+def survival_probability(branch: int, num_branches: int, last: float = 0.5) -> float:
     """The probability of each branch under the papers' rule of linear decay.
 
     `p_l = 1 - (l / L) * (1 - p_L)`, with L = `num_branches`, l = `branch` + 1 and
@@ -81,7 +86,11 @@ class StochasticDepth(keras.layers.Layer):
         seed: int. Seed of the draws.
         **kwargs: The arguments of `keras.layers.Layer`.
 
-    Input and output shape: any, and the same.
+    Input shape:
+        Any.
+
+    Output shape:
+        Same as the input shape.
 
     Raises:
         ValueError: If an argument is outside its range, or if the inputs are not
@@ -96,12 +105,12 @@ class StochasticDepth(keras.layers.Layer):
 
     def __init__(
         self,
-        survival_probability=0.5,
-        level="batch",
-        scaling="test",
-        seed=None,
-        **kwargs,
-    ):
+        survival_probability: float = 0.5,
+        level: str = "batch",
+        scaling: str = "test",
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.survival_probability = check_probability(
             "survival_probability", survival_probability
@@ -112,7 +121,7 @@ class StochasticDepth(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.supports_masking = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool | None = False) -> Tensor:
         check_float(self.name, inputs)
         if not training:
             if self.scaling == "inverted":
@@ -125,10 +134,10 @@ class StochasticDepth(keras.layers.Layer):
             outputs = outputs / self.survival_probability
         return outputs
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "survival_probability": self.survival_probability,
@@ -138,6 +147,6 @@ class StochasticDepth(keras.layers.Layer):
         }
 
 
-def check_probability(argument, value):
+def check_probability(argument: str, value: Any) -> float:
     """Refuses what is not a probability above 0."""
     return check_number(argument, value, "a number in (0, 1]", lambda p: 0 < p <= 1)
