@@ -1,12 +1,10 @@
 """Model, optimizer and weight decay of `recipes.train`, from its settings."""
 
-import re
-
 import keras
 import numpy as np
 
 import fixinit
-from fixinit.optimizers import ROLES
+from fixinit.optimizers import Rule
 from recipes.train.settings import MODELS
 
 
@@ -63,11 +61,11 @@ def add_weight_decay(model, settings):
     """
     left_out = []
     if not settings.decay_scalars:
-        left_out.append(ROLES["scalar"])
+        left_out.append(Rule("scalar"))
     if not settings.decay_biases:
-        left_out += [ROLES["bias"], ROLES["normalization"]]
+        left_out += [Rule("bias"), Rule("normalization")]
     for variable in model.trainable_variables if settings.weight_decay else ():
-        if not any(re.fullmatch(pattern, variable.path) for pattern in left_out):
+        if not any(rule.matches(variable) for rule in left_out):
             variable.regularizer = keras.regularizers.L2(settings.weight_decay / 2)
 
 
