@@ -42,6 +42,7 @@ setup(
         "keras>=3.15,<3.16",
         "tensorflow>=2.16.1",
         "numpy>=1.26",
+        "rich",
         "scipy>=1.11.1",
         "absl-py",
     ],

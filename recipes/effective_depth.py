@@ -94,9 +94,10 @@ def _by_moment(found):
     """Dicts of lists over runs, as JSON holds them."""
     result = {"accuracy": [run.pop("accuracy") for run in found]}
     for moment in found[0]:
-        for name in found[0][moment]:
-            values = [run[moment][name] for run in found]
-            result[f"{moment}_{name}"] = np.array(values).tolist()
+        for name in (f.name for f in dataclasses.fields(found[0][moment])):
+            values = [getattr(run[moment], name) for run in found]
+            if values[0] is not None:
+                result[f"{moment}_{name}"] = np.array(values).tolist()
     return result
 
 

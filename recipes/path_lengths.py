@@ -90,9 +90,9 @@ def measure(settings, network):
         found.append(
             {
                 "accuracy": epochs[-1]["test_accuracy"],
-                "path_norm": paths["norm"].tolist(),
-                "sampled": paths["share"].tolist(),
-                "exact": totals["share"].tolist(),
+                "path_norm": paths.norm.tolist(),
+                "sampled": paths.share.tolist(),
+                "exact": totals.share.tolist(),
             }
         )
     return {name: [run[name] for run in found] for name in found[0]}

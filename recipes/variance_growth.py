@@ -71,8 +71,8 @@ def measure(settings, family, scheme):
     )
     names = ["stem", *statistics.names[1:]]
     return {
-        "mean_square": [curve["mean_square"] for curve in curves],
-        "variance": [curve["variance"] for curve in curves],
+        "mean_square": [curve.mean_square for curve in curves],
+        "variance": [curve.variance for curve in curves],
         "predicted_mean_square": [prediction[n].mean_square for n in names],
         "predicted_variance": [prediction[n].variance for n in names],
     }

@@ -17,9 +17,13 @@ from fixinit.diagnostics.geometry import (
     loss_surface,
 )
 from fixinit.diagnostics.paths import (
+    DepthShares,
     EffectiveDepth,
     Lesion,
+    LesionEffects,
+    PathGradientNorms,
     PathGradients,
+    PathShares,
     PathTotals,
     effective_depth,
     lesion,
@@ -27,10 +31,15 @@ from fixinit.diagnostics.paths import (
     path_totals,
 )
 from fixinit.diagnostics.report import (
+    Alarm,
+    BlockMoments,
+    BlockRow,
     BlockStatistics,
     Diagnosis,
     GradientNorms,
     Growth,
+    LayerRow,
+    LossGradientNorms,
     Monitor,
     Verdict,
     block_statistics,
@@ -40,7 +49,11 @@ from fixinit.diagnostics.report import (
 )
 
 __all__ = [
+    "Alarm",
+    "BlockMoments",
+    "BlockRow",
     "BlockStatistics",
+    "DepthShares",
     "Diagnosis",
     "EffectiveDepth",
     "FunctionUpdates",
@@ -48,10 +61,15 @@ __all__ = [
     "GradientNorms",
     "Growth",
     "JacobianSpectrum",
+    "LayerRow",
     "Lesion",
+    "LesionEffects",
+    "LossGradientNorms",
     "LossSurface",
     "Monitor",
+    "PathGradientNorms",
     "PathGradients",
+    "PathShares",
     "PathTotals",
     "Verdict",
     "block_statistics",

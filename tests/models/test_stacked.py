@@ -106,7 +106,9 @@ def test_statistics_of_stacked_blocks():
         for stacked in (True, False)
     ]
     for key in ("variance", "mean_square"):
-        np.testing.assert_allclose(statistics[0][key], statistics[1][key], rtol=1e-5)
+        np.testing.assert_allclose(
+            getattr(statistics[0], key), getattr(statistics[1], key), rtol=1e-5
+        )
 
 
 def test_five_thousand_blocks():

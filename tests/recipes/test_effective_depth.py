@@ -39,9 +39,9 @@ def test_gamma_is_that_of_the_last_normalization_of_the_last_block():
         before, x, training=True, gradient=False
     )
     # ReLU hands the factor on: twice the branch, and four times its variance.
-    ratio = found["variance_ratio"][-1] / before["variance_ratio"][-1]
+    ratio = found.variance_ratio[-1] / before.variance_ratio[-1]
     assert 1.5 < ratio < 4
-    np.testing.assert_allclose(found["share"][:-1], before["share"][:-1], rtol=1e-5)
+    np.testing.assert_allclose(found.share[:-1], before.share[:-1], rtol=1e-5)
 
 
 def test_laws():

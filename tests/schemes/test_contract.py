@@ -100,7 +100,7 @@ def test_prediction_agrees_with_measurement(scheme, branch_depth):
         models[0].set_weights(model.get_weights())
         x = np.random.default_rng(seed).normal(size=(256, 128)).astype("float32")
         measured = statistics(x, training=True)
-        mean_square = measured["mean_square"]
+        mean_square = measured.mean_square
         predicted = scheme.predicted_variance(num_blocks, float(mean_square[0]))
         growth.append(mean_square / predicted)
     mean = np.mean(growth, axis=0)

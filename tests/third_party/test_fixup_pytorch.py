@@ -69,7 +69,7 @@ class TestAgainstRecordedValues:
     def test_mean_square_after_every_block(self, model, recorded):
         expected = [recorded[f"block_mean_square/{block}"] for block in range(5)]
         statistics = block_statistics(model, recorded["x"])
-        np.testing.assert_allclose(statistics["mean_square"][1:], expected, rtol=1e-5)
+        np.testing.assert_allclose(statistics.mean_square[1:], expected, rtol=1e-5)
 
 
 class TestReadingTheNames:

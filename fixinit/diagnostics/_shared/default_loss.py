@@ -1,14 +1,15 @@
-"""The loss of a model that is compiled with none, as far as its targets tell."""
+"""Default loss of a model that is not compiled, inferred from its targets."""
 
 import keras
 import numpy as np
 from keras import ops
 
 from fixinit import _keras
+from fixinit._typing import Shape, Tensor
 
 
-def default_loss(target, output, spec):
-    """The mean loss of one output.
+def default_loss(target: Tensor, output: Tensor, spec: keras.KerasTensor) -> Tensor:
+    """Computes the mean loss of one output.
 
     Integers are classes or one-hot rows, for which the loss is cross-entropy, of
     probabilities behind a softmax or a sigmoid and of logits otherwise. For floats it
@@ -36,7 +37,7 @@ def default_loss(target, output, spec):
     return ops.mean(ops.square(output - target))
 
 
-def check_target(target, spec):
+def check_target(target: np.ndarray, spec: keras.KerasTensor) -> None:
     """Refuses an array that `default_loss` cannot take, before anything runs.
 
     Backends treat labels that are out of range in ways of their own.
@@ -61,7 +62,7 @@ def check_target(target, spec):
         )
 
 
-def _kind(target, spec):
+def _kind(target: Tensor, spec: keras.KerasTensor) -> str:
     shape, of_output = tuple(target.shape), tuple(spec.shape)
     units = of_output[-1] if len(of_output) > 1 else 1
     same = (
@@ -94,14 +95,14 @@ def _kind(target, spec):
     )
 
 
-def _agree(shape, specified):
+def _agree(shape: Shape, specified: Shape) -> bool:
     return len(shape) == len(specified) and all(
         m is None or n == m for n, m in zip(shape, specified, strict=True)
     )
 
 
-def _activation(spec):
-    """The name of what makes an output: "softmax", "sigmoid" or any other."""
+def _activation(spec: keras.KerasTensor) -> str:
+    """Names the activation of an output: "softmax", "sigmoid" or any other."""
     operation, _, index = _keras.origin(spec)
     while isinstance(operation, keras.Model):
         operation, _, index = _keras.origin(operation.outputs[index])
@@ -109,5 +110,5 @@ def _activation(spec):
     return getattr(activation, "__name__", type(operation).__name__).lower()
 
 
-def _name(spec):
+def _name(spec: keras.KerasTensor) -> str:
     return _keras.origin(spec)[0].name

@@ -1,21 +1,26 @@
-"""Runs of a model that leave no trace in it."""
+"""Stateless runs of a model: other values for its variables, no trace in it."""
 
 import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 from keras import tree
 
 from fixinit import _keras, backend
+from fixinit._typing import Tensor
 from fixinit.graph.functional import functional_of
 
 
 @contextlib.contextmanager
-def stateless(variables, values):
-    """A context in which a model's variables have other values and nothing changes.
+def stateless(
+    variables: Sequence[keras.Variable], values: Sequence[Tensor]
+) -> Iterator[None]:
+    """Gives a model's variables other values inside a context; changes nothing.
 
-    Not even the random state of the backend. Losses that layers add, such as those of
-    activity regularizers, are in `model.losses`: of a layer that is called twice, the
-    last one's, and none of those inside of a `Stack` that a hook looks into.
+    The random state of the backend stays as it is, too. Losses that layers add, such as
+    those of activity regularizers, are in `model.losses`: of a layer that is called
+    twice, the last one's, and none of those inside of a `Stack` that a hook looks into.
 
     Args:
         variables: List of `keras.Variable`s, all that the model has.
@@ -27,8 +32,14 @@ def stateless(variables, values):
         yield
 
 
-def outputs_of(model, x, trainable, non_trainable, training):
-    """The outputs of a call of a model with other values, as a flat list.
+def outputs_of(
+    model: keras.Model,
+    x: Sequence[Tensor],
+    trainable: Sequence[Tensor],
+    non_trainable: Sequence[Tensor],
+    training: bool,
+) -> list[Tensor]:
+    """Calls a model with other values; its outputs as a flat list.
 
     Args:
         model: Functional or Sequential `keras.Model`.
@@ -42,16 +53,16 @@ def outputs_of(model, x, trainable, non_trainable, training):
     return tree.flatten(outputs)
 
 
-def structured_inputs(model, x):
-    """A flat list of inputs in the structure that the model takes them in."""
+def structured_inputs(model: keras.Model, x: Sequence[Tensor]) -> Any:
+    """Packs a flat list of inputs into the structure that the model takes."""
     return tree.pack_sequence_as(_keras.input_structure(functional_of(model)), x)
 
 
-def structured(model, outputs):
-    """A flat list of outputs in the structure that the model gives them."""
+def structured(model: keras.Model, outputs: Sequence[Any]) -> Any:
+    """Packs a flat list of outputs into the structure that the model gives."""
     return tree.pack_sequence_as(_keras.output_structure(functional_of(model)), outputs)
 
 
-def output_names(model):
-    """The names of the layers that give the outputs, as Keras accepts them in `y`."""
+def output_names(model: keras.Model) -> list[str]:
+    """Names of the output layers, which are keys of `y` for Keras."""
     return functional_of(model).output_names

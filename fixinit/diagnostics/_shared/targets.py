@@ -1,16 +1,22 @@
-"""What a measurement of gradients differentiates, and the data that it takes."""
+"""Batches and losses of a measurement: checks, and the scalar to differentiate."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops, tree
 
 from fixinit import _keras, graph
+from fixinit._typing import Identifier, Tensor
 from fixinit.diagnostics._shared.default_loss import check_target, default_loss
 from fixinit.diagnostics._shared.stateless import output_names, structured
 
 
-def loss_function(model, loss, outputs, y):
-    """The scalar whose gradients are measured.
+def loss_function(
+    model: keras.Model, loss: Identifier | None, outputs: Sequence[Tensor], y: Any
+) -> Tensor:
+    """Computes the scalar whose gradients are measured.
 
     Args:
         model: `keras.Model`.
@@ -35,8 +41,10 @@ def loss_function(model, loss, outputs, y):
     return sum(ops.mean(loss(t, h)) for t, h in pairs)
 
 
-def check_batch(model, x, y, loss=None):
-    """The batch as `(list of arrays, targets)`, one array per input of the model.
+def check_batch(
+    model: keras.Model, x: Any, y: Any, loss: Identifier | None = None
+) -> tuple[list[np.ndarray], Any]:
+    """Checks a batch: `(list of arrays, targets)`, one array per input of the model.
 
     Args:
         model: Functional or Sequential `keras.Model`.
@@ -65,7 +73,9 @@ def check_batch(model, x, y, loss=None):
     return arrays, None if y is None else _checked_targets(model, y, arrays, loss)
 
 
-def _checked_targets(model, y, x, loss):
+def _checked_targets(
+    model: keras.Model, y: Any, x: Sequence[np.ndarray], loss: Identifier | None
+) -> Any:
     if len(model.outputs) == 1:
         y = _batch("Argument `y`", y, 1)
     y = tree.map_structure(lambda array: _array("Argument `y`", array), y)
@@ -82,12 +92,12 @@ def _checked_targets(model, y, x, loss):
     return y
 
 
-def _is_compiled(model):
+def _is_compiled(model: keras.Model) -> bool:
     return model.compiled and getattr(model, "loss", None) is not None
 
 
-def _one_per_output(model, y):
-    """The targets as a list."""
+def _one_per_output(model: keras.Model, y: Any) -> list[Any]:
+    """Lists the targets in the order of the outputs."""
     names = output_names(model)
     if isinstance(y, dict) and set(names) == y.keys():
         targets = [y[name] for name in names]
@@ -101,8 +111,8 @@ def _one_per_output(model, y):
     return targets
 
 
-def _batch(what, value, min_rank):
-    """A batch that is written as a list of samples, as one array.
+def _batch(what: str, value: Any, min_rank: int) -> Any:
+    """Makes one array of a batch that is written as a list of samples.
 
     Other values stay as they are, and so does a list of one array of this rank.
     """
@@ -113,7 +123,7 @@ def _batch(what, value, min_rank):
     return _array(what, value)
 
 
-def _array(what, value):
+def _array(what: str, value: Any) -> np.ndarray:
     # TensorFlow's ragged and PyTorch's nested tensors, which would be padded.
     if hasattr(value, "ragged_rank") or getattr(value, "is_nested", False):
         raise _ragged(what)
@@ -133,14 +143,14 @@ def _array(what, value):
     return array
 
 
-def _ragged(what):
+def _ragged(what: str) -> TypeError:
     return TypeError(
         f"{what} must be one array. Received samples of different shapes or a ragged "
         "tensor. Pad them to one shape."
     )
 
 
-def _check_finite(what, array):
+def _check_finite(what: str, array: np.ndarray) -> None:
     if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
         row = np.argwhere(~np.isfinite(array))[0][0]
         raise ValueError(
@@ -149,7 +159,7 @@ def _check_finite(what, array):
         )
 
 
-def _checked(model, index, array):
+def _checked(model: keras.Model, index: int, array: Any) -> np.ndarray:
     tensor = model.inputs[index]
     what = f"Input `{tensor.name}`"
     array = _array(what, array)
@@ -174,7 +184,7 @@ def _checked(model, index, array):
     return array.astype(tensor.dtype)
 
 
-def _takes_indices(model, index):
+def _takes_indices(model: keras.Model, index: int) -> bool:
     """Whether an input goes straight to an embedding, so that integers are meant.
 
     Keras's default dtype for inputs is floating-point nevertheless.
@@ -190,8 +200,8 @@ def _takes_indices(model, index):
     )
 
 
-def _weighted_sum(h, seed):
-    """A sum over the batch with weights of +1 and -1."""
+def _weighted_sum(h: Tensor, seed: int) -> Tensor:
+    """Sums over outputs with random signs; the mean of that over the batch."""
     rng = np.random.default_rng(seed)
-    signs = rng.choice(np.float32([-1, 1]), size=tuple(h.shape))
+    signs = rng.choice(np.array([-1, 1], "float32"), size=tuple(h.shape))
     return ops.sum(h * ops.convert_to_tensor(signs)) / h.shape[0]

@@ -1,15 +1,17 @@
-"""Steps of an optimizer that nobody else notices."""
+"""Trial steps of an optimizer, on copies of the weights and of its state."""
 
 import contextlib
+from collections.abc import Sequence
 
 import keras
 from keras import ops
 
 from fixinit import _keras
+from fixinit._typing import Identifier, Tensor
 
 
 class TrialOptimizer:
-    """An optimizer like the given one, with copies of a model's weights.
+    """Copy of an optimizer that steps on copies of a model's weights.
 
     Keras's `stateless_apply` would do, were it not refused on TensorFlow.
 
@@ -26,7 +28,7 @@ class TrialOptimizer:
         TypeError: If the optimizer cannot be copied from its configuration.
     """
 
-    def __init__(self, model, optimizer):
+    def __init__(self, model: keras.Model, optimizer: Identifier) -> None:
         given = keras.optimizers.get(optimizer)
         if isinstance(given, keras.optimizers.LossScaleOptimizer):
             given = given.inner_optimizer
@@ -51,7 +53,9 @@ class TrialOptimizer:
         for _, new in pairs:
             _forget_accumulated(new)
 
-    def _take_state(self, model, given):
+    def _take_state(
+        self, model: keras.Model, given: keras.optimizers.Optimizer
+    ) -> None:
         trained = _keras.trained_variables(given) if given.built else []
         if [id(v) for v in trained] == [id(v) for v in model.trainable_variables]:
             pairs = zip(self._optimizer.variables, given.variables, strict=True)
@@ -59,25 +63,30 @@ class TrialOptimizer:
                 state.assign(value)
 
     @property
-    def weights(self):
+    def weights(self) -> list[Tensor]:
         """List of tensors, like the model's trainable variables."""
         # Copies, as PyTorch's optimizers write into their variables.
         return [ops.copy(v.value) for v in self._variables]
 
-    def step(self, gradients):
+    def step(self, gradients: Sequence[Tensor]) -> None:
         """Makes one step with a list of gradients."""
         for _ in range(self._num_batches):
             self._optimizer.apply(list(gradients), self._variables)
 
 
-def _parts(optimizer):
+def _parts(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimizer]:
     """The optimizer and those that it hands variables to."""
     inner = getattr(optimizer, "groups", ()) or getattr(optimizer, "optimizers", ())
     return [optimizer, *inner]
 
 
-def _exclude_from_decay(given, copy, originals, copies):
-    """Excludes what `given` does, which is in no configuration."""
+def _exclude_from_decay(
+    given: keras.optimizers.Optimizer,
+    copy: keras.optimizers.Optimizer,
+    originals: Sequence[keras.Variable],
+    copies: Sequence[keras.Variable],
+) -> None:
+    """Excludes from decay the variables that `given` does; no config holds them."""
     excluded = [
         new
         for old, new in zip(originals, copies, strict=True)
@@ -87,7 +96,7 @@ def _exclude_from_decay(given, copy, originals, copies):
         copy.exclude_from_weight_decay(var_list=excluded)
 
 
-def _forget_accumulated(optimizer):
+def _forget_accumulated(optimizer: keras.optimizers.Optimizer) -> None:
     """Goes back to where accumulation has begun."""
     if not optimizer.gradient_accumulation_steps:
         return
@@ -97,7 +106,7 @@ def _forget_accumulated(optimizer):
         gradient.assign(ops.zeros(gradient.shape, gradient.dtype))
 
 
-def _copy(variable):
+def _copy(variable: keras.Variable) -> keras.Variable:
     """A variable of the same path, by which optimizers tell variables apart."""
     *scopes, name = variable.path.split("/")
     with contextlib.ExitStack() as stack:

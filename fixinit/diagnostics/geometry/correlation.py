@@ -1,9 +1,12 @@
-"""How alike the gradients at different inputs are: whether they shatter."""
+"""Correlation of the gradients at different inputs: whether they shatter."""
 
 import dataclasses
+from typing import Any
 
+import keras
 import numpy as np
 
+from fixinit._typing import ArrayLike
 from fixinit._validation import check_positive_int
 from fixinit.diagnostics.geometry.model_function import ModelFunction
 
@@ -29,7 +32,7 @@ class GradientCorrelation:
     gradients: np.ndarray
 
     @property
-    def matrix(self):
+    def matrix(self) -> np.ndarray:
         """Array `(samples, samples)`: cosines between gradients.
 
         NaN where a gradient is zero.
@@ -40,13 +43,13 @@ class GradientCorrelation:
         return unit @ unit.T
 
     @property
-    def mean(self):
+    def mean(self) -> float:
         """float: the mean cosine over all pairs of different inputs."""
         pairs = np.triu_indices(len(self.gradients), 1)
         return float(np.nanmean(self.matrix[pairs]))
 
     @property
-    def effective_rank(self):
+    def effective_rank(self) -> float:
         """float: the sum of the gradients' squared singular values over the largest.
 
         1 where all point along one line, `min(samples, n)` at most.
@@ -54,8 +57,8 @@ class GradientCorrelation:
         squares = np.linalg.svd(self.gradients, compute_uv=False) ** 2
         return float(squares.sum() / squares[0])
 
-    def autocorrelation(self, num_lags=15):
-        """How alike the gradients at inputs are that lie apart by so many steps.
+    def autocorrelation(self, num_lags: int = 15) -> np.ndarray:
+        """Computes the autocorrelation of the gradients along a line of inputs.
 
             r(k) = sum_i (g_i - g) . (g_(i+k) - g) / sum_i |g_i - g|^2
 
@@ -67,7 +70,11 @@ class GradientCorrelation:
             num_lags: int, less than the number of samples.
 
         Returns:
-            Array of length `num_lags + 1`, that starts with 1.
+            Array of length `num_lags + 1`, which starts with 1.
+
+        Raises:
+            ValueError: If `num_lags` is no positive integer below the number of
+                samples.
         """
         samples = len(self.gradients)
         check_positive_int("num_lags", num_lags)
@@ -88,12 +95,17 @@ class GradientCorrelation:
         return np.array(products) / products[0]
 
 
-def gradient_correlation(model, x, direction=None, training=False):
+def gradient_correlation(
+    model: keras.Model,
+    x: Any,
+    direction: ArrayLike | None = None,
+    training: bool = False,
+) -> GradientCorrelation:
     """Compares the gradients of a model's output at different inputs.
 
     In deep networks without shortcuts, gradients at inputs close to each other may
-    become as unlike as white noise: they shatter. A step that is good for one input
-    then is any step for the next.
+    become as unlike as white noise: they shatter. A step that is good for one input is
+    then a random step for the next.
 
     Example:
 
@@ -142,7 +154,7 @@ def gradient_correlation(model, x, direction=None, training=False):
     return GradientCorrelation(gradients.reshape(function.num_samples, -1))
 
 
-def _direction(direction, size):
+def _direction(direction: ArrayLike | None, size: int) -> np.ndarray:
     if direction is None:
         return np.random.default_rng(0).normal(size=size) if size > 1 else np.ones(1)
     direction = np.asarray(direction, "float64").reshape(-1)
@@ -154,7 +166,7 @@ def _direction(direction, size):
     return direction
 
 
-def _check(gradients):
+def _check(gradients: np.ndarray) -> None:
     if not np.isfinite(gradients).all():
         raise ValueError(
             "The gradient of `model` overflows. Measure fewer layers at once, "

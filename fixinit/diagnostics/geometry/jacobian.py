@@ -1,7 +1,10 @@
-"""How a model stretches small changes of its input: the Jacobian's singular values."""
+"""Singular values of a model's Jacobian: how it stretches changes of its input."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
+import keras
 import numpy as np
 
 from fixinit._validation import check_number, check_positive_int
@@ -43,33 +46,33 @@ class JacobianSpectrum:
     complete: bool
 
     @property
-    def largest(self):
+    def largest(self) -> np.ndarray:
         """Array `(count,)`: the largest singular value."""
         return self.singular_values[:, 0]
 
     @property
-    def smallest(self):
+    def smallest(self) -> np.ndarray:
         """Array `(count,)`: the smallest; where not `complete`, an upper bound."""
         return self.singular_values[:, -1]
 
     @property
-    def condition_number(self):
+    def condition_number(self) -> np.ndarray:
         """Array `(count,)`: the largest over the smallest singular value."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.largest / self.smallest
 
 
 def jacobian_spectrum(
-    model,
-    x,
-    num_extremes=1,
-    complete_up_to=512,
-    tolerance=0.01,
-    max_iterations=100,
-    training=False,
-    seed=0,
-):
-    """The singular values of a model's Jacobian, the derivative of output by input.
+    model: keras.Model,
+    x: Any,
+    num_extremes: int = 1,
+    complete_up_to: int = 512,
+    tolerance: float = 0.01,
+    max_iterations: int = 100,
+    training: bool = False,
+    seed: int = 0,
+) -> JacobianSpectrum:
+    """Computes the singular values of a model's Jacobian.
 
         J = dy/dx,    J = U diag(s_1, ..., s_min(m, n)) V^T
 
@@ -135,14 +138,14 @@ def jacobian_spectrum(
     return _extremes(function, num_extremes, tolerance, max_iterations, seed)
 
 
-def _complete(function):
+def _complete(function: ModelFunction) -> JacobianSpectrum:
     values = np.linalg.svd(whole_jacobian(function), compute_uv=False)
     mean_square = np.mean(values**2, axis=1)
     return JacobianSpectrum(values, np.zeros_like(values), mean_square, True)
 
 
-def whole_jacobian(function):
-    """The Jacobians of a `ModelFunction`, an array of shape `(count, m, n)`."""
+def whole_jacobian(function: ModelFunction) -> np.ndarray:
+    """Computes the Jacobians of a function, an array of shape `(count, m, n)`."""
     by_outputs = function.num_outputs <= function.num_inputs
     size = min(function.num_outputs, function.num_inputs)
     multiply = function.vjp if by_outputs else function.jvp
@@ -161,7 +164,13 @@ def whole_jacobian(function):
     return found if by_outputs else np.swapaxes(found, 1, 2)
 
 
-def _extremes(function, num_extremes, tolerance, max_iterations, seed):
+def _extremes(
+    function: ModelFunction,
+    num_extremes: int,
+    tolerance: float,
+    max_iterations: int,
+    seed: int,
+) -> JacobianSpectrum:
     size = min(function.num_inputs, function.num_outputs)
     products = [function.jvp, function.vjp]
     if function.num_outputs < function.num_inputs:
@@ -181,28 +190,29 @@ def _extremes(function, num_extremes, tolerance, max_iterations, seed):
     return JacobianSpectrum(values, errors, mean_square, False)
 
 
-def _ends(values, errors, num):
-    """The first and the last `num` of each, NaN where there are fewer than that."""
-    return tuple(
-        np.stack(
-            [
-                np.concatenate([_padded(row, num), _padded(row[::-1], num)[::-1]])
-                for row in rows
-            ]
-        )
-        for rows in (values, errors)
-    )
+def _ends(
+    values: list[np.ndarray], errors: list[np.ndarray], num: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Takes the first and the last `num` of each, NaN where there are fewer."""
+    return _ends_of(values, num), _ends_of(errors, num)
 
 
-def _padded(row, num):
+def _ends_of(rows: list[np.ndarray], num: int) -> np.ndarray:
+    ends = [(_padded(row, num), _padded(row[::-1], num)[::-1]) for row in rows]
+    return np.stack([np.concatenate(pair) for pair in ends])
+
+
+def _padded(row: np.ndarray, num: int) -> np.ndarray:
     return np.pad(row[:num], (0, max(0, num - len(row))), constant_values=np.nan)
 
 
-def _with_check(product):
+def _with_check(
+    product: Callable[[np.ndarray], np.ndarray],
+) -> Callable[[np.ndarray], np.ndarray]:
     return lambda vectors: _checked(product(vectors))
 
 
-def _checked(products):
+def _checked(products: np.ndarray) -> np.ndarray:
     if np.isfinite(products).all():
         return products
     raise ValueError(

@@ -1,6 +1,18 @@
-"""Extreme singular values of matrices that are known by their products alone."""
+"""Extreme singular values of matrices by their products with vectors.
+
+`scipy.sparse.linalg.svds` would serve a single matrix. This iteration is by hand for
+two reasons. It multiplies with the Jacobians of all samples of a batch in one pass of
+the model, where `svds` would make a pass for each. And it stops by a bound on the error
+of every single value, which it returns; `svds` returns none, and by default works on
+A^T A, in which rounding in float32 hides the small end of a spectrum.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
+
+# Multiplies every matrix with its own vector, a row of an array.
+Product = Callable[[np.ndarray], np.ndarray]
 
 # Below this part of the largest entry, a float32 product is rounding.
 _ROUNDING = 1e-6
@@ -24,48 +36,51 @@ class Bidiagonalization:
             n > m it would lie in part in the null space, and 0 would be found.
     """
 
-    def __init__(self, multiply, multiply_transposed, start):
+    def __init__(
+        self, multiply: Product, multiply_transposed: Product, start: np.ndarray
+    ) -> None:
         self._multiply, self._multiply_transposed = multiply, multiply_transposed
         self._v = [_normalized(start)[0]]
         u, alpha = _normalized(multiply(self._v[0]))
-        self._u, self._alphas, self._betas = [u], [alpha], []
+        self._u, self._alphas = [u], [alpha]
+        self._betas: list[np.ndarray] = []
         self._expand()
 
     @property
-    def first_length(self):
+    def first_length(self) -> np.ndarray:
         """Array `(count,)`: the length of A v for the first column v of V."""
         return self._alphas[0]
 
     @property
-    def exhausted(self):
+    def exhausted(self) -> bool:
         """Whether no further step can find anything, for any of the matrices."""
         return bool(np.all(np.min(self._betas, axis=0) == 0))
 
-    def _expand(self):
-        """The part of A^T u that is new, which is the next column of V."""
+    def _expand(self) -> None:
+        """Appends the part of A^T u that is new as the next column of V."""
         new = self._multiply_transposed(self._u[-1])
         v, beta = _normalized(_orthogonal(new, self._v), self._rounding())
         self._v.append(v)
         self._betas.append(beta)
 
-    def _rounding(self):
+    def _rounding(self) -> np.ndarray:
         entries = [*self._alphas, *self._betas]
         return _ROUNDING * np.max(entries, axis=0)
 
-    def step(self):
-        """Makes every B larger by one row and column."""
+    def step(self) -> None:
+        """Extends every B by one row and column."""
         new = self._multiply(self._v[-1])
         u, alpha = _normalized(_orthogonal(new, self._u), self._rounding())
         self._u.append(u)
         self._alphas.append(alpha)
         self._expand()
 
-    def singular_values(self):
-        """`(values, errors)` of each matrix so far: lists of descending arrays."""
+    def singular_values(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Returns `(values, errors)` of each matrix: lists of descending arrays."""
         found = [self._of_one(i) for i in range(len(self._alphas[0]))]
         return [values for values, _ in found], [errors for _, errors in found]
 
-    def _of_one(self, index):
+    def _of_one(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         alphas = np.array([alpha[index] for alpha in self._alphas])
         betas = np.array([beta[index] for beta in self._betas])
         # A vanished beta ends it: V spans a space that A^T A maps into itself.
@@ -75,7 +90,9 @@ class Bidiagonalization:
         return values, betas[size - 1] * np.abs(left[-1])
 
 
-def _normalized(vectors, least=0.0):
+def _normalized(
+    vectors: np.ndarray, least: float | np.ndarray = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors and their lengths; both are 0 where those are not above `least`."""
     lengths = np.linalg.norm(vectors, axis=1)
     lengths = np.where(lengths > least, lengths, 0.0)
@@ -83,8 +100,8 @@ def _normalized(vectors, least=0.0):
     return vectors * scale[:, None], lengths
 
 
-def _orthogonal(vectors, basis):
-    basis = np.stack(basis)
+def _orthogonal(vectors: np.ndarray, columns: list[np.ndarray]) -> np.ndarray:
+    basis = np.stack(columns)
     # Twice is enough: once leaves what cancellation has left.
     for _ in range(2):
         parts = np.einsum("kbn,bn->bk", basis, vectors)

@@ -1,17 +1,21 @@
-"""A model as a function of its inputs alone, whose Jacobian multiplies vectors."""
+"""A model as a function of its inputs, with products of its Jacobian."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from fixinit import backend, graph
+from fixinit._typing import Tensor
 from fixinit.diagnostics._shared.finite import check_weights
 from fixinit.diagnostics._shared.stateless import outputs_of
 from fixinit.diagnostics._shared.targets import check_batch
 
 
 class ModelFunction:
-    """The map from a batch of inputs to a batch of outputs, all as rows of numbers.
+    """Function from a batch of inputs to a batch of outputs, all as rows of numbers.
 
     In inference mode every sample is a map of its own. In training mode, layers such
     as BatchNormalization couple the samples: there, the whole batch is one map, and
@@ -35,7 +39,7 @@ class ModelFunction:
         ValueError: If the model is not built, or the batch or a weight is not finite.
     """
 
-    def __init__(self, model, x, training=False):
+    def __init__(self, model: keras.Model, x: Any, training: bool = False) -> None:
         graph.trace(model)  # Refuses what is no functional model, and says why.
         self._model, self.training = model, bool(training)
         _check_floats(model)
@@ -54,15 +58,17 @@ class ModelFunction:
         self.num_inputs = batch * sum(map(_size, self._input_shapes))
         self.num_outputs = batch * self.num_outputs_per_sample
 
-    def outputs(self):
-        """The model's outputs for the batch, as a list of arrays."""
+    def outputs(self) -> list[np.ndarray]:
+        """Returns the model's outputs for the batch."""
         inputs = [ops.convert_to_tensor(h) for h in self._x]
         with backend.kept_random_state():
             outputs = self._outputs(inputs, *self._values())
         return [ops.convert_to_numpy(h) for h in outputs]
 
-    def vjp(self, vectors, rows=None):
-        """J^T u for rows u of numbers, one per map or one for each of `rows`.
+    def vjp(
+        self, vectors: np.ndarray, rows: Sequence[int] | np.ndarray | None = None
+    ) -> np.ndarray:
+        """Computes J^T u for rows u of numbers, one per map or one for each of `rows`.
 
         Args:
             vectors: Array of shape `(count, m)`, or `(len(rows), m)`.
@@ -74,37 +80,50 @@ class ModelFunction:
         kind = (self._output_shapes, self._output_dtypes)
         return self._product(self._vjp, vectors, kind, rows)
 
-    def jvp(self, vectors, rows=None):
-        """J v: like `vjp`, from shape `(count, n)` to `(count, m)`."""
+    def jvp(
+        self, vectors: np.ndarray, rows: Sequence[int] | np.ndarray | None = None
+    ) -> np.ndarray:
+        """Computes J v: like `vjp`, from shape `(count, n)` to `(count, m)`."""
         kind = (self._input_shapes, [h.dtype for h in self._x])
         return self._product(self._jvp, vectors, kind, rows)
 
-    def _product(self, multiply, vectors, kind, rows):
+    def _product(
+        self,
+        multiply: Callable,
+        vectors: np.ndarray,
+        kind: tuple[list, list],
+        rows: Sequence[int] | np.ndarray | None,
+    ) -> np.ndarray:
         x = self._x if rows is None or self.training else [h[rows] for h in self._x]
-        vectors = _split(vectors, kind[0], len(x[0]))
+        parts = _split(vectors, kind[0], len(x[0]))
         inputs = [ops.convert_to_tensor(h) for h in x]
-        vectors = [
+        tensors = [
             ops.convert_to_tensor(v.astype(dtype))
-            for v, dtype in zip(vectors, kind[1], strict=True)
+            for v, dtype in zip(parts, kind[1], strict=True)
         ]
         with backend.kept_random_state():
-            found = multiply(inputs, vectors, *self._values())
+            found = multiply(inputs, tensors, *self._values())
         found = [ops.convert_to_numpy(h).astype("float64") for h in found]
         flat = np.concatenate([h.reshape(len(h), -1) for h in found], axis=1)
         return flat.reshape(1 if self.training else len(flat), -1)
 
-    def _values(self):
+    def _values(self) -> tuple[list[Tensor], list[Tensor]]:
         trainable = [v.value for v in self._model.trainable_variables]
         return trainable, [v.value for v in self._model.non_trainable_variables]
 
-    def _outputs(self, inputs, trainable, non_trainable):
+    def _outputs(
+        self,
+        inputs: Sequence[Tensor],
+        trainable: Sequence[Tensor],
+        non_trainable: Sequence[Tensor],
+    ) -> list[Tensor]:
         outputs = outputs_of(
             self._model, inputs, trainable, non_trainable, self.training
         )
         return [_at_least_float32(h) for h in outputs]
 
 
-def _check_floats(model):
+def _check_floats(model: keras.Model) -> None:
     for kind, tensors in (("Input", model.inputs), ("Output", model.outputs)):
         for tensor in tensors:
             dtype = keras.backend.standardize_dtype(tensor.dtype)
@@ -117,17 +136,19 @@ def _check_floats(model):
                 )
 
 
-def _at_least_float32(tensor):
+def _at_least_float32(tensor: Tensor) -> Tensor:
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     return tensor if dtype == "float64" else ops.cast(tensor, "float32")
 
 
-def _size(shape):
+def _size(shape: Sequence[int]) -> int:
     return int(np.prod(shape))
 
 
-def _split(vectors, shapes, batch):
-    """Rows of numbers as a list of arrays of these shapes, for a whole batch."""
+def _split(
+    vectors: np.ndarray, shapes: Sequence[Sequence[int]], batch: int
+) -> list[np.ndarray]:
+    """Splits rows of numbers into arrays of these shapes, for a whole batch."""
     vectors = vectors.reshape(batch, -1)
     ends = np.cumsum([_size(shape) for shape in shapes])[:-1]
     parts = np.split(vectors, ends, axis=1)

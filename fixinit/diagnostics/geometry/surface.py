@@ -1,17 +1,20 @@
-"""The loss on a plane through the weights of a model."""
+"""Loss surface: the loss on a plane through the weights of a model."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from fixinit import _keras
+from fixinit._typing import ArrayLike, Identifier, Tensor
 from fixinit._validation import check_number, check_positive_int
 from fixinit.diagnostics.geometry.weight_function import WeightFunction
 from fixinit.layers import Stack
 
-# Kernels in which not the last axis alone tells the filters apart.
+# Layers of which the filters of a kernel do not lie along its last axis alone.
 _DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
 _SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
 _TRANSPOSED = (
@@ -23,7 +26,7 @@ _TRANSPOSED = (
 
 @dataclasses.dataclass(frozen=True)
 class LossSurface:
-    """The loss on a plane through the weights of a model.
+    """Loss on a plane through the weights of a model.
 
     Example:
 
@@ -42,27 +45,27 @@ class LossSurface:
 
     coordinates: np.ndarray
     losses: np.ndarray
-    directions: tuple
+    directions: tuple[Sequence[ArrayLike], ...]
 
     @property
-    def center(self):
+    def center(self) -> float:
         """float: the loss at the model's own weights."""
         middle = len(self.coordinates) // 2
         return float(self.losses[middle, middle])
 
 
 def loss_surface(
-    model,
-    x,
-    y,
-    loss=None,
-    num_points=21,
-    extent=1.0,
-    directions=None,
-    training=False,
-    seed=0,
-):
-    """The loss on a plane through a model's weights, in filter-normalized directions.
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    loss: Identifier | None = None,
+    num_points: int = 21,
+    extent: float = 1.0,
+    directions: Sequence[Sequence[ArrayLike]] | None = None,
+    training: bool = False,
+    seed: int = 0,
+) -> LossSurface:
+    """Computes the loss on a plane through the weights, filter-normalized.
 
         L(a, b) = loss(weights + a * d_1 + b * d_2),    |d_filter| = |w_filter|
 
@@ -133,8 +136,10 @@ def loss_surface(
     return LossSurface(coordinates, losses, tuple(directions))
 
 
-def filter_normalized_direction(model, seed):
-    """Gaussian noise with the norm of the model's weights, filter by filter.
+def filter_normalized_direction(
+    model: keras.Model, seed: int | Sequence[int]
+) -> list[np.ndarray]:
+    """Draws Gaussian noise with the norm of the model's weights, filter by filter.
 
     Args:
         model: Built `keras.Model`.
@@ -150,8 +155,8 @@ def filter_normalized_direction(model, seed):
         weight = ops.convert_to_numpy(ops.cast(v.value, "float32"))
         kept = kept_axes.get(id(v), (-1,))
         noise = rng.standard_normal(weight.shape).astype("float32")
-        kept = {axis % max(weight.ndim, 1) for axis in kept}
-        axes = tuple(axis for axis in range(weight.ndim) if axis not in kept)
+        filters = {axis % max(weight.ndim, 1) for axis in kept}
+        axes = tuple(axis for axis in range(weight.ndim) if axis not in filters)
         if not axes:
             direction.append(np.zeros_like(weight))
             continue
@@ -163,9 +168,9 @@ def filter_normalized_direction(model, seed):
     return direction
 
 
-def _filter_axes(model):
-    """By id of a weight: the axes that tell filters apart, where it is not the last."""
-    found = {}
+def _filter_axes(model: keras.Model) -> dict[int, tuple[int, ...]]:
+    """Maps ids of weights to the axes of filters, where it is not the last alone."""
+    found: dict[int, tuple[int, ...]] = {}
     for layer in _keras.flatten_layers(model):
         if isinstance(layer, Stack):
             found |= {id(v): (0, -1) for v in layer.trainable_variables}
@@ -180,7 +185,9 @@ def _filter_axes(model):
     return found
 
 
-def _pair(directions):
+def _pair(
+    directions: Sequence[Sequence[ArrayLike]],
+) -> Sequence[Sequence[ArrayLike]]:
     if len(directions) == 2:
         return directions
     raise ValueError(
@@ -188,7 +195,7 @@ def _pair(directions):
     )
 
 
-def _checked(direction, model):
+def _checked(direction: Sequence[ArrayLike], model: keras.Model) -> list[Tensor]:
     variables = model.trainable_variables
     shapes = [tuple(v.shape) for v in variables]
     received = [tuple(np.shape(d)) for d in direction]
@@ -203,5 +210,7 @@ def _checked(direction, model):
     ]
 
 
-def _moved(weights, direction, distance):
+def _moved(
+    weights: Sequence[Tensor], direction: Sequence[Tensor], distance: float
+) -> list[Tensor]:
     return [w + float(distance) * d for w, d in zip(weights, direction, strict=True)]

@@ -1,9 +1,13 @@
-"""How far a step of training moves what a model puts out, at one depth or at many."""
+"""Function update: the change of a model's outputs by a step, at any depth."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import keras
 import numpy as np
 
+from fixinit._typing import Identifier
 from fixinit._validation import check_positive_int
 from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
 from fixinit.diagnostics.geometry.weight_function import WeightFunction
@@ -24,11 +28,11 @@ class FunctionUpdates:
         updates: Array of shape `(len(depths), num_steps)`.
     """
 
-    depths: tuple
+    depths: tuple[int, ...]
     updates: np.ndarray
 
     @property
-    def exponents(self):
+    def exponents(self) -> np.ndarray:
         """Array `(num_steps,)`: the p that fits `update ~ depth^p` best.
 
         0 where a step does the same at every depth; infinite where one overflows.
@@ -39,8 +43,16 @@ class FunctionUpdates:
             return np.polyfit(np.log(self.depths), np.log(self.updates), 1)[0]
 
 
-def function_update(model, x, y, optimizer, loss=None, num_steps=1, training=False):
-    """How far steps of an optimizer move a model's outputs.
+def function_update(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    optimizer: Identifier,
+    loss: Identifier | None = None,
+    num_steps: int = 1,
+    training: bool = False,
+) -> np.ndarray:
+    """Measures the change of a model's outputs by each step of an optimizer.
 
         update_t = sqrt(mean((f(x; w_t) - f(x; w_(t-1)))^2))
 
@@ -98,11 +110,18 @@ def function_update(model, x, y, optimizer, loss=None, num_steps=1, training=Fal
     return np.where(np.isnan(updates), np.inf, updates)
 
 
-def function_update_by_depth(build, depths, x, y, optimizer, **kwargs):
-    """`function_update` of the same network at several depths.
+def function_update_by_depth(
+    build: Callable[[int], keras.Model],
+    depths: Sequence[int],
+    x: Any,
+    y: Any,
+    optimizer: Identifier,
+    **kwargs: Any,
+) -> FunctionUpdates:
+    """Measures `function_update` of the same network at several depths.
 
-    For depth what a coordinate check is for width: a network whose updates do not
-    depend on its depth can be tuned while it is shallow.
+    A coordinate check for depth: a network whose updates do not depend on its depth can
+    be tuned while it is shallow.
 
     Example:
 

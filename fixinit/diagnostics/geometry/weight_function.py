@@ -1,9 +1,14 @@
-"""A model on a fixed batch as a function of its trainable weights alone."""
+"""A model on a fixed batch as a function of its trainable weights."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import keras
 import numpy as np
 from keras import ops, tree
 
 from fixinit import backend, graph
+from fixinit._typing import Identifier, Tensor
 from fixinit.diagnostics._shared.finite import check_weights
 from fixinit.diagnostics._shared.stateless import (
     outputs_of,
@@ -14,7 +19,7 @@ from fixinit.diagnostics._shared.targets import check_batch, loss_function
 
 
 class WeightFunction:
-    """Loss, gradients and outputs of a model for any values of its weights.
+    """Loss, gradients and outputs of a model as functions of its weights.
 
     Args:
         model: Functional or Sequential `keras.Model`, built. It stays as it is.
@@ -28,7 +33,14 @@ class WeightFunction:
         ValueError: If the model is not built, or the batch or a weight not finite.
     """
 
-    def __init__(self, model, x, y, loss=None, training=False):
+    def __init__(
+        self,
+        model: keras.Model,
+        x: Any,
+        y: Any,
+        loss: Identifier | None = None,
+        training: bool = False,
+    ) -> None:
         graph.trace(model)  # Refuses what is no functional model, and says why.
         check_weights(model)
         self._model, self._loss, self._training = model, loss, bool(training)
@@ -39,32 +51,42 @@ class WeightFunction:
         self._loss_value = backend.compiled(self._value)
         self._evaluate = backend.value_and_gradients(self._value)
 
-    def outputs(self, weights):
-        """All outputs for the batch, one long array."""
+    def outputs(self, weights: Sequence[Tensor]) -> np.ndarray:
+        """Returns all outputs for the batch as one long array."""
         with backend.kept_random_state():
             outputs = self._outputs(weights, self._state(), self._x)
         outputs = [ops.convert_to_numpy(h).astype("float64") for h in outputs]
         return np.concatenate([h.reshape(-1) for h in outputs])
 
-    def loss(self, weights):
-        """The loss, a float."""
+    def loss(self, weights: Sequence[Tensor]) -> float:
+        """Computes the loss."""
         with backend.kept_random_state():
             value = self._loss_value(weights, self._state(), self._x, self._y)
         return float(ops.convert_to_numpy(value))
 
-    def loss_and_gradients(self, weights):
-        """`(loss, gradients)`: a float, and a list of tensors like `weights`."""
+    def loss_and_gradients(
+        self, weights: Sequence[Tensor]
+    ) -> tuple[float, list[Tensor]]:
+        """Computes `(loss, gradients)`, the latter like `weights`."""
         with backend.kept_random_state():
             value, gradients = self._evaluate(weights, self._state(), self._x, self._y)
         return float(ops.convert_to_numpy(value)), gradients
 
-    def _state(self):
+    def _state(self) -> list[Tensor]:
         return [v.value for v in self._model.non_trainable_variables]
 
-    def _call(self, weights, state, x):
+    def _call(
+        self, weights: Sequence[Tensor], state: Sequence[Tensor], x: Sequence[Tensor]
+    ) -> list[Tensor]:
         return outputs_of(self._model, x, weights, state, self._training)
 
-    def _value(self, weights, state, x, y):
+    def _value(
+        self,
+        weights: Sequence[Tensor],
+        state: Sequence[Tensor],
+        x: Sequence[Tensor],
+        y: Any,
+    ) -> Tensor:
         model = self._model
         variables = [*model.trainable_variables, *model.non_trainable_variables]
         # The loss may hold regularizers, of weights and of activations.

@@ -1,15 +1,19 @@
-"""The residual blocks of a model, one behind the other."""
+"""Chain of residual blocks: the blocks of a model, one behind the other."""
 
+from typing import Any, Self
+
+import keras
 import numpy as np
 
 from fixinit import graph
+from fixinit._typing import ArrayLike
 
 
 class Chain:
-    """The residual blocks that a signal meets on its way through a graph.
+    """Chain of the residual blocks of a graph.
 
-    Every block lets it through its branch or through its shortcut, so that n blocks
-    make 2^n paths. Blocks inside of another block's branch are part of that block.
+    Every block passes a signal through its branch or through its shortcut, so that n
+    blocks make 2^n paths. Blocks inside of another block's branch are part of it.
 
     Args:
         model_graph: `fixinit.graph.Graph`.
@@ -26,8 +30,9 @@ class Chain:
         ValueError: If blocks stand side by side.
     """
 
-    def __init__(self, model_graph):
-        self.names, self.merges = [], {}
+    def __init__(self, model_graph: graph.Graph) -> None:
+        self.names: list[str] = []
+        self.merges: dict[str, tuple[graph.Block, np.ndarray]] = {}
         links = _links(model_graph)
         self.start = links[0].start if links else None
         for link in links:
@@ -36,11 +41,11 @@ class Chain:
             for name, (block, indices) in link.merges.items():
                 self.merges[name] = (block, indices + offset)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.names)
 
-    def controls(self, values):
-        """What `fixinit.graph.run` passes to the merges.
+    def controls(self, values: ArrayLike) -> dict[str, np.ndarray]:
+        """Returns the controls that `fixinit.graph.run` passes to the merges.
 
         Args:
             values: Array whose first axis is that of the blocks.
@@ -49,8 +54,8 @@ class Chain:
         return {name: values[indices] for name, (_, indices) in self.merges.items()}
 
 
-def model_chain(model):
-    """`(graph, chain)` of a model that has residual blocks.
+def model_chain(model: keras.Model) -> tuple[graph.Graph, Chain]:
+    """Traces a model with residual blocks: `(graph, chain)`.
 
     Raises:
         TypeError: If the model has no graph.
@@ -71,17 +76,22 @@ def model_chain(model):
 class _Link:
     """One block of a graph, or all blocks of a stack."""
 
-    def __init__(self, start, end, names, merges):
+    def __init__(
+        self, start: int, end: int, names: list[str], merges: dict[str, Any]
+    ) -> None:
         self.start, self.end, self.names, self.merges = start, end, names, merges
 
     @classmethod
-    def of_block(cls, block):
-        merges = {block.merge.name: (block, np.array(0))}
-        return cls(block.input, block.merge.outputs[0], [block.name], merges)
+    def of_block(cls, block: graph.Block) -> Self:
+        merge: Any = block.merge
+        merges = {merge.name: (block, np.array(0))}
+        return cls(block.input, merge.outputs[0], [block.name], merges)
 
     @classmethod
-    def of_stack(cls, call):
-        body, depth = Chain(call.body), call.operation.depth
+    def of_stack(cls, call: graph.Call) -> Self:
+        assert call.body is not None
+        stack: Any = call.operation
+        body, depth = Chain(call.body), stack.depth
         rows = len(body) * np.arange(depth)
         merges = {
             name: (block, np.add.outer(rows, indices))
@@ -93,8 +103,8 @@ class _Link:
         return cls(call.inputs[0], call.outputs[0], names, merges)
 
 
-def _links(model_graph):
-    """The outermost blocks and stacks, in order; refuses those side by side."""
+def _links(model_graph: graph.Graph) -> list[_Link]:
+    """Lists the outermost blocks and stacks in order; refuses those side by side."""
     links = [_Link.of_block(block) for block in graph.find_blocks(model_graph)]
     stacks = [call for call in model_graph.calls if call.body is not None]
     links += [link for link in map(_Link.of_stack, stacks) if link.names]
@@ -115,7 +125,7 @@ def _links(model_graph):
     return links
 
 
-def _is_inside(link, other, ancestors):
+def _is_inside(link: _Link, other: _Link, ancestors: Any) -> bool:
     """Whether `link` lies between the start and the end of another."""
     return (
         link is not other

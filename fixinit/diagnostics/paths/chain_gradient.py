@@ -1,12 +1,20 @@
-"""The gradient that arrives at the first block, as the merges let it through."""
+"""Loss gradient at the first block, with weights for every branch and shortcut."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
 import numpy as np
 from keras import ops, tree
 
 from fixinit import backend, graph
+from fixinit._typing import ArrayLike, Identifier, Tensor
 from fixinit.diagnostics._shared.stateless import stateless
 from fixinit.diagnostics._shared.targets import loss_function
 from fixinit.diagnostics.paths.chain import model_chain
+
+# Tensors that a merge reads, the shortcut's index, the control -> tensors.
+Weigh = Callable[[Sequence[Tensor], int, Tensor], Sequence[Tensor]]
 
 
 class ChainGradient:
@@ -31,7 +39,14 @@ class ChainGradient:
         chain: The `Chain` of the model's blocks.
     """
 
-    def __init__(self, model, loss, weigh, training=False, twice=False):
+    def __init__(
+        self,
+        model: keras.Model,
+        loss: Identifier | None,
+        weigh: Weigh,
+        training: bool = False,
+        twice: bool = False,
+    ) -> None:
         self.model, self.loss, self.training = model, loss, training
         self._twice = twice
         self.graph, self.chain = model_chain(model)
@@ -39,7 +54,9 @@ class ChainGradient:
         self._start = backend.compiled(self._first_input)
         self._value_and_gradient = backend.value_and_gradients(self._value)
 
-    def on(self, x, y=None):
+    def on(
+        self, x: Sequence[np.ndarray], y: Any = None
+    ) -> Callable[[ArrayLike], np.ndarray]:
         """Runs the forward pass up to the first block.
 
         Args:
@@ -59,7 +76,7 @@ class ChainGradient:
         values = [variable.value for variable in self.model.variables]
         start = self._start(values, x)
 
-        def gradient(weights):
+        def gradient(weights: ArrayLike) -> np.ndarray:
             controls = self.chain.controls(weights)
             controls = tree.map_structure(ops.convert_to_tensor, controls)
             _, (found,) = self._value_and_gradient([start], values, x, y, controls)
@@ -68,14 +85,21 @@ class ChainGradient:
 
         return gradient
 
-    def _first_input(self, values, x):
+    def _first_input(self, values: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
         call = self.graph.producers()[self.chain.start]
         hook = _Tap(call, self.chain.start)
         with stateless(self.model.variables, values):
             _, found = graph.run(self.graph, x, hook, None, self.training)
         return found[call.name]
 
-    def _value(self, variables, values, x, y, controls):
+    def _value(
+        self,
+        variables: Sequence[Tensor],
+        values: Sequence[Tensor],
+        x: Sequence[Tensor],
+        y: Any,
+        controls: dict[str, Tensor],
+    ) -> Tensor:
         call = self.graph.producers()[self.chain.start]
         index = call.outputs.index(self.chain.start)
         hook = _Weigh(self.chain, self._weigh, call, index, variables[0])
@@ -86,8 +110,8 @@ class ChainGradient:
             return loss_function(self.model, self.loss, outputs, y)
 
 
-def backward_only(x, weighed):
-    """`x`, through which the gradient of `weighed` flows."""
+def backward_only(x: Tensor, weighed: Tensor) -> Tensor:
+    """Returns `x` with the gradient of `weighed`."""
     # The order of the terms matters: the second is exactly 0.
     return ops.stop_gradient(x) + (weighed - ops.stop_gradient(weighed))
 
@@ -127,6 +151,6 @@ class _Weigh(graph.Hook):
         return outputs
 
 
-def spread_rows(weights, x):
-    """A weight per sample in a shape that broadcasts to that of `x`."""
+def spread_rows(weights: Tensor, x: Tensor) -> Tensor:
+    """Reshapes a weight per sample so that it broadcasts to the shape of `x`."""
     return ops.cast(ops.reshape(weights, (-1, *[1] * (len(x.shape) - 1))), x.dtype)

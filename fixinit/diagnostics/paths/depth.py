@@ -1,17 +1,55 @@
-"""How many branches a residual network's function and its gradient go through."""
+"""Effective depth: the mean number of branches that signal and gradient pass."""
 
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import keras
 import numpy as np
 from keras import ops
 
 from fixinit import backend, graph
+from fixinit._typing import Identifier, Tensor
 from fixinit.diagnostics._shared.stateless import stateless
 from fixinit.diagnostics._shared.targets import check_batch
-from fixinit.diagnostics.paths.chain import model_chain
+from fixinit.diagnostics.paths.chain import Chain, model_chain
 from fixinit.diagnostics.paths.chain_gradient import ChainGradient, backward_only
 from fixinit.diagnostics.paths.gradients import check_finite, check_gradient
 
 # Standard deviations below this part of the largest value are those of float32.
 _ROUNDING = 10 * float(np.finfo("float32").eps)
+
+
+@dataclasses.dataclass(frozen=True)
+class DepthShares:
+    """Shares of every block in the output and in the gradient, and their sums.
+
+    Example:
+
+    >>> model = fixinit.models.ResidualMLP(4, 16, scheme="scaled_residual", seed=0)
+    >>> x = np.random.default_rng(0).normal(size=(64, 40)).astype("float32")
+    >>> found = fixinit.diagnostics.effective_depth(model, x, gradient=False)
+    >>> found.share.shape, found.output_share.shape, found.gradient_depth
+    ((4,), (5,), None)
+
+    Attributes:
+        share: Array of shape `(L,)`: of the variance that a block puts out, its
+            branch's part. Negative where the branch takes variance away.
+        variance_ratio: Array of shape `(L,)`: Var(F) / Var(y), which differs from it
+            where branch and shortcut are correlated.
+        output_share: Array of shape `(L + 1,)`: what the first block's input and every
+            block contribute to the last block's output. The sum is 1.
+        depth: float. Sum of `share`.
+        gradient_share: Array of shape `(L,)`, or `None` where it was not measured.
+        gradient_depth: float. Sum of `gradient_share`, or `None`.
+    """
+
+    share: np.ndarray
+    variance_ratio: np.ndarray
+    output_share: np.ndarray
+    depth: float
+    gradient_share: np.ndarray | None = None
+    gradient_depth: float | None = None
 
 
 class EffectiveDepth:
@@ -47,7 +85,7 @@ class EffectiveDepth:
     >>> measure = fixinit.diagnostics.EffectiveDepth(model, training=True)
     >>> x = np.random.default_rng(0).normal(size=(256, 40)).astype("float32")
     >>> found = measure(x, gradient=False)
-    >>> bool(found["share"][0] > 2 * found["share"][7])
+    >>> bool(found.share[0] > 2 * found.share[7])
     True
 
     Args:
@@ -70,14 +108,19 @@ class EffectiveDepth:
     - [Veit et al., 2016](https://arxiv.org/abs/1605.06431), section 5 (gradient)
     """
 
-    def __init__(self, model, loss=None, training=False):
+    def __init__(
+        self,
+        model: keras.Model,
+        loss: Identifier | None = None,
+        training: bool = False,
+    ) -> None:
         self._model, self._training = model, training
         self._graph, self._chain = model_chain(model)
         self._gradient = ChainGradient(model, loss, _scale, training)
         self._forward = backend.compiled(self._observe)
         self.names = self._chain.names
 
-    def __call__(self, x, y=None, gradient=True):
+    def __call__(self, x: Any, y: Any = None, gradient: bool = True) -> DepthShares:
         """Measures on one batch.
 
         Args:
@@ -89,18 +132,7 @@ class EffectiveDepth:
                 backward passes.
 
         Returns:
-            Dict:
-
-            - `"share"`, array of shape `(L,)`: of the variance that a block puts out,
-              its branch's part. Negative where the branch takes variance away;
-            - `"variance_ratio"`, array of shape `(L,)`: Var(F) / Var(y), which differs
-              from it where branch and shortcut are correlated;
-            - `"output_share"`, array of shape `(L + 1,)`: what the first block's
-              input and every block contribute to the last block's output. The sum is
-              1;
-            - `"depth"`: sum of `"share"`;
-            - `"gradient_share"`, array of shape `(L,)`, and `"gradient_depth"`, its
-              sum.
+            `DepthShares`.
 
         Raises:
             ValueError: If the batch does not fit the model, holds one sample or is
@@ -114,16 +146,15 @@ class EffectiveDepth:
                 "Received a batch of 1."
             )
         share, ratio = self._shares(x)
-        found = {
-            "share": share,
-            "variance_ratio": ratio,
-            "output_share": output_shares(share),
-            "depth": float(share.sum()),
-        }
-        if gradient:
-            shares = self._gradient_shares(x, y)
-            found |= {"gradient_share": shares, "gradient_depth": float(shares.sum())}
-        return found
+        backward = self._gradient_shares(x, y) if gradient else None
+        return DepthShares(
+            share=share,
+            variance_ratio=ratio,
+            output_share=output_shares(share),
+            depth=float(share.sum()),
+            gradient_share=backward,
+            gradient_depth=None if backward is None else float(backward.sum()),
+        )
 
     def _shares(self, x):
         values = [variable.value for variable in self._model.variables]
@@ -142,13 +173,15 @@ class EffectiveDepth:
                 )
         return covariance / output, branch / output
 
-    def _observe(self, values, x):
+    def _observe(
+        self, values: Sequence[Tensor], x: Sequence[Tensor]
+    ) -> dict[str, Tensor]:
         hook = _Moments(self._graph, self._chain)
         with stateless(self._model.variables, values):
             _, found = graph.run(self._graph, x, hook, None, self._training)
         return found
 
-    def _gradient_shares(self, x, y):
+    def _gradient_shares(self, x: Sequence[np.ndarray], y: Any) -> np.ndarray:
         gradient, count = self._gradient.on(x, y), len(self.names)
         whole = gradient(np.ones(count)).astype("float64")
         check_finite(whole, self._model)
@@ -160,13 +193,49 @@ class EffectiveDepth:
         return np.array(shares)
 
 
-def effective_depth(model, x, y=None, loss=None, training=False, gradient=True):
-    """`EffectiveDepth(model, loss, training)(x, y, gradient)`, measured once."""
+def effective_depth(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    loss: Identifier | None = None,
+    training: bool = False,
+    gradient: bool = True,
+) -> DepthShares:
+    """Measures the effective depth of a residual network once: see `EffectiveDepth`.
+
+    Example:
+
+    >>> model = fixinit.models.ResidualMLP(4, 16, scheme="skip_init", seed=0)
+    >>> x = np.random.default_rng(0).normal(size=(8, 40)).astype("float32")
+    >>> abs(round(fixinit.diagnostics.effective_depth(model, x).depth, 5))
+    0.0
+
+    Args:
+        model: Functional or Sequential `keras.Model` with residual blocks one behind
+            the other.
+        x: Batch of inputs, two samples or more.
+        y: Their targets. `None` measures the gradient of a weighted sum of the
+            outputs.
+        loss: Keras loss, its name, or a callable `(y_true, y_pred)`. `None` takes the
+            loss that the model is compiled with, or one that fits the targets.
+        training: bool. `True` normalizes with the batch's own statistics where there
+            are BatchNormalization layers.
+        gradient: bool. `False` leaves the backward shares out.
+
+    Returns:
+        `DepthShares`.
+
+    Raises:
+        TypeError: If the model has no graph.
+        ValueError: If it has no residual block or blocks side by side, if the batch
+            does not fit it, holds one sample or is not finite, or if activations or
+            gradients are not finite, or the gradient 0.
+    """
     return EffectiveDepth(model, loss, training)(x, y, gradient)
 
 
-def output_shares(share):
-    """What the input and every block contribute to the output; the sum is 1.
+def output_shares(share: np.ndarray) -> np.ndarray:
+    """Computes the shares of the input and of every block in the output; the sum is 1.
 
     Example:
 
@@ -183,7 +252,7 @@ def output_shares(share):
 class _Moments(graph.Hook):
     """Observes covariance and variances of what blocks add and put out."""
 
-    def __init__(self, model_graph, chain):
+    def __init__(self, model_graph: graph.Graph, chain: Chain) -> None:
         self.blocks = {name: block for name, (block, _) in chain.merges.items()}
         self.axes = {
             call.name: inner.channel_axes[call.outputs[0]]
@@ -192,10 +261,12 @@ class _Moments(graph.Hook):
             if call.name in self.blocks
         }
 
-    def observation_shape(self, call):
+    def observation_shape(self, call: graph.Call) -> tuple[int, ...] | None:
         return (3,) if call.name in self.blocks else None
 
-    def observe(self, call, inputs, outputs):
+    def observe(
+        self, call: graph.Call, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+    ) -> Tensor:
         y = ops.cast(outputs[0], "float32")
         block = self.blocks[call.name]
         _, branch = block.addends([ops.cast(h, "float32") for h in inputs])
@@ -205,14 +276,14 @@ class _Moments(graph.Hook):
         return ops.stack([ops.mean(branch * y), ops.mean(branch**2), ops.mean(y**2)])
 
 
-def _centered(h, channel_axis):
+def _centered(h: Tensor, channel_axis: int) -> Tensor:
     channel_axis %= len(h.shape)
     axes = [axis for axis in range(len(h.shape)) if axis != channel_axis]
     return h - ops.mean(h, axis=axes, keepdims=True)
 
 
-def _scale(tensors, shortcut, control):
-    """The gradients of branches, times the control."""
+def _scale(tensors: Sequence[Tensor], shortcut: int, control: Tensor) -> list[Tensor]:
+    """Multiplies the gradients of branches by the control."""
     return [
         x if index == shortcut else backward_only(x, ops.cast(control, x.dtype) * x)
         for index, x in enumerate(tensors)

@@ -1,13 +1,22 @@
-"""The variables of a model, as they are when residual blocks change places."""
+"""Values of a model's variables after residual blocks have changed places."""
 
 import collections
+from collections.abc import Mapping, Sequence
 
+import keras
 import numpy as np
 from keras import ops
 
+from fixinit import graph
+from fixinit._typing import Tensor
+from fixinit.diagnostics.paths.chain import Chain
+
+# A variable, and the row of it that belongs to a block: one index per stack.
+Slot = tuple[keras.Variable, tuple[int, ...]]
+
 
 class Exchange:
-    """Gives the values of a model's variables for any order of its blocks.
+    """Exchange of blocks: values of a model's variables for any order of its blocks.
 
     Args:
         model: `keras.Model`.
@@ -18,25 +27,27 @@ class Exchange:
         groups: List of lists of ints: blocks whose variables have the same shapes.
     """
 
-    def __init__(self, model, model_graph, chain):
+    def __init__(
+        self, model: keras.Model, model_graph: graph.Graph, chain: Chain
+    ) -> None:
         self._model, self._names = model, chain.names
         slots = _slots(model_graph, chain, {id(v): v for v in model.variables})
         # For every block, where its variables are: `(variable, row of stacks)`.
         self._slots = [slots[block] for block in range(len(chain))]
-        groups = {}
-        for block, slots in enumerate(self._slots):
-            shapes = tuple(tuple(v.shape[len(row) :]) for v, row in slots)
+        groups: dict[tuple, list[int]] = {}
+        for block, own in enumerate(self._slots):
+            shapes = tuple(tuple(v.shape[len(row) :]) for v, row in own)
             groups.setdefault(shapes, []).append(block)
         self.groups = list(groups.values())
 
-    def values(self, order):
-        """The values of `model.variables` where block `order[i]` is in place i.
+    def values(self, order: Sequence[int]) -> list[Tensor]:
+        """Returns the values of `model.variables` where block `order[i]` is in place i.
 
         Raises:
             ValueError: If a block that moves is called in two places.
         """
         self._check_not_shared(order)
-        moved = {}
+        moved: dict[int, np.ndarray] = {}
         for place, block in enumerate(order):
             if place != block:
                 pairs = zip(self._slots[place], self._slots[block], strict=True)
@@ -51,7 +62,7 @@ class Exchange:
             for v in self._model.variables
         ]
 
-    def _check_not_shared(self, order):
+    def _check_not_shared(self, order: Sequence[int]) -> None:
         keys = [[(id(v), row) for v, row in slots] for slots in self._slots]
         uses = collections.Counter(key for slots in keys for key in set(slots))
         for place, block in enumerate(order):
@@ -63,13 +74,15 @@ class Exchange:
                 )
 
 
-def _slots(model_graph, chain, known):
-    """Dict from blocks to lists of `(variable, row)`, in stacks and outside.
+def _slots(
+    model_graph: graph.Graph, chain: Chain, known: Mapping[int, keras.Variable]
+) -> dict[int, list[Slot]]:
+    """Maps blocks to lists of `(variable, row)`, in stacks and outside.
 
     `known` holds the model's variable for the id of every layer's: in a stack, that
     in which the variable of one block is a row.
     """
-    found = {}
+    found: dict[int, list[Slot]] = {}
     for call in model_graph.calls:
         if call.name in chain.merges:
             block, indices = chain.merges[call.name]

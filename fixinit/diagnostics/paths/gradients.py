@@ -1,9 +1,14 @@
-"""How large the gradients are that single paths through a residual network carry."""
+"""Gradients along single paths through a residual network, by their length."""
 
+import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Any
 
+import keras
 import numpy as np
 
+from fixinit._typing import ArrayLike, Identifier, Tensor
 from fixinit._validation import check_positive_int
 from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics.paths.chain_gradient import (
@@ -11,6 +16,36 @@ from fixinit.diagnostics.paths.chain_gradient import (
     backward_only,
     spread_rows,
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class PathGradientNorms:
+    """Gradient norms of single paths: arrays with one item per length.
+
+    Example:
+
+    >>> model = fixinit.models.ResidualMLP(4, 16, scheme="scaled_residual", seed=0)
+    >>> x = np.ones((8, 40), "float32")
+    >>> found = fixinit.diagnostics.path_gradients(model, x, lengths=[0, 4])
+    >>> found.length.tolist(), found.norm.shape
+    ([0, 4], (2,))
+
+    Attributes:
+        length: Number of branches in the path.
+        log_paths: Logarithm of the number of such paths, n over k.
+        norm: Mean norm of the gradient that one of them brings to one sample at the
+            input of the first block.
+        norm_error: The standard error of that mean.
+        log_total: Logarithm of norm times number of paths.
+        share: That total, as part of its sum over the lengths.
+    """
+
+    length: np.ndarray
+    log_paths: np.ndarray
+    norm: np.ndarray
+    norm_error: np.ndarray
+    log_total: np.ndarray
+    share: np.ndarray
 
 
 class PathGradients:
@@ -35,9 +70,9 @@ class PathGradients:
     >>> model = fixinit.models.ResidualMLP(4, 16, scheme="scaled_residual", seed=0)
     >>> measure = fixinit.diagnostics.PathGradients(model)
     >>> found = measure(np.ones((8, 40), "float32"))
-    >>> np.exp(found["log_paths"]).round().tolist()
+    >>> np.exp(found.log_paths).round().tolist()
     [1.0, 4.0, 6.0, 4.0, 1.0]
-    >>> bool(found["norm"][4] < found["norm"][0])
+    >>> bool(found.norm[4] < found.norm[0])
     True
 
     Args:
@@ -60,11 +95,18 @@ class PathGradients:
     - [Veit et al., 2016](https://arxiv.org/abs/1605.06431), section 5
     """
 
-    def __init__(self, model, loss=None):
+    def __init__(self, model: keras.Model, loss: Identifier | None = None) -> None:
         self._gradient = ChainGradient(model, loss, _choose)
         self.names = self._gradient.chain.names
 
-    def __call__(self, x, y=None, lengths=None, num_samples=100, seed=0):
+    def __call__(
+        self,
+        x: Any,
+        y: Any = None,
+        lengths: ArrayLike | None = None,
+        num_samples: int = 100,
+        seed: int = 0,
+    ) -> PathGradientNorms:
         """Measures on one batch.
 
         Args:
@@ -76,15 +118,7 @@ class PathGradients:
             seed: int. Draws the paths.
 
         Returns:
-            Dict of arrays with one item per length:
-
-            - `"length"`: number of branches in the path;
-            - `"log_paths"`: logarithm of the number of such paths, n over k;
-            - `"norm"`: mean norm of the gradient that one of them brings to one
-              sample at the input of the first block;
-            - `"norm_error"`: the standard error of that mean;
-            - `"log_total"`: logarithm of norm times number of paths;
-            - `"share"`: that total, as part of its sum over `lengths`.
+            `PathGradientNorms`.
 
         Raises:
             ValueError: If an argument is outside its range, if the batch does not fit
@@ -97,28 +131,65 @@ class PathGradients:
         x, y = check_batch(self._gradient.model, x, y, self._gradient.loss)
         gradient, size = self._gradient.on(x, y), len(x[0])
         drawn = np.repeat(lengths, num_samples)
-        norms = []
+        found = []
         for start in range(0, len(drawn), size):
             # The last batch is filled up, so that nothing is compiled twice.
             rows = np.resize(drawn[start : start + size], size)
             ranks = rng.random((size, count)).argsort(axis=1).argsort(axis=1)
-            norms.append(_row_norms(gradient((ranks < rows[:, None]).T)))
-        norms = np.concatenate(norms)[: len(drawn)].reshape(len(lengths), num_samples)
+            found.append(_row_norms(gradient((ranks < rows[:, None]).T)))
+        norms = np.concatenate(found)[: len(drawn)].reshape(len(lengths), num_samples)
         return summarize(lengths, count, check_finite(norms, self._gradient.model))
 
 
-def path_gradients(model, x, y=None, loss=None, **kwargs):
-    """`PathGradients(model, loss)(x, y, **kwargs)`, for a single measurement."""
-    return PathGradients(model, loss)(x, y, **kwargs)
+def path_gradients(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    loss: Identifier | None = None,
+    lengths: ArrayLike | None = None,
+    num_samples: int = 100,
+    seed: int = 0,
+) -> PathGradientNorms:
+    """Measures the gradient along single paths once: see `PathGradients`.
+
+    Example:
+
+    >>> model = fixinit.models.ResidualMLP(3, 16, scheme="scaled_residual", seed=0)
+    >>> x = np.ones((8, 40), "float32")
+    >>> fixinit.diagnostics.path_gradients(model, x).length.tolist()
+    [0, 1, 2, 3]
+
+    Args:
+        model: Functional or Sequential `keras.Model` with residual blocks one behind
+            the other.
+        x: Batch of inputs: an array, or a list or dict of arrays.
+        y: Their targets. `None` measures the gradient of a weighted sum of the
+            outputs.
+        loss: Keras loss, its name, or a callable `(y_true, y_pred)`. `None` takes the
+            loss that the model is compiled with, or one that fits the targets.
+        lengths: Numbers of branches in a path, by default all from 0 to n.
+        num_samples: int. Paths of each length.
+        seed: int. Draws the paths.
+
+    Returns:
+        `PathGradientNorms`.
+
+    Raises:
+        TypeError: If the model has no graph.
+        ValueError: If it has no residual block or blocks side by side, if an argument
+            is outside its range, if the batch does not fit the model or is not finite,
+            or if the gradient is not.
+    """
+    return PathGradients(model, loss)(x, y, lengths, num_samples, seed)
 
 
-def log_binomial(n, k):
-    """The logarithm of the number of ways to choose k of n blocks."""
+def log_binomial(n: int, k: int) -> float:
+    """Logarithm of the number of ways to choose k of n blocks."""
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
-def check_lengths(lengths, count):
-    """The lengths of paths as an array; by default all of them."""
+def check_lengths(lengths: ArrayLike | None, count: int) -> np.ndarray:
+    """Checks lengths of paths, and returns them as an array; all by default."""
     if lengths is None:
         return np.arange(count + 1)
     lengths = np.asarray(lengths)
@@ -136,8 +207,8 @@ def check_lengths(lengths, count):
     return lengths
 
 
-def check_finite(gradients, model):
-    """Refuses what a diverged model gives."""
+def check_finite(gradients: np.ndarray, model: keras.Model) -> np.ndarray:
+    """Refuses gradients that are not finite, as of a diverged model."""
     if np.isfinite(gradients).all():
         return gradients
     raise ValueError(
@@ -147,7 +218,7 @@ def check_finite(gradients, model):
     )
 
 
-def check_gradient(square, model):
+def check_gradient(square: float, model: keras.Model) -> float:
     """Refuses the square of a gradient that is 0."""
     if square > 0:
         return square
@@ -159,8 +230,8 @@ def check_gradient(square, model):
     )
 
 
-def summarize(lengths, count, norms):
-    """What `PathGradients` returns, from norms of shape `(lengths, samples)`."""
+def summarize(lengths: np.ndarray, count: int, norms: np.ndarray) -> PathGradientNorms:
+    """Summarizes norms of shape `(lengths, samples)`."""
     mean, samples = norms.mean(axis=1), norms.shape[1]
     log_paths = np.array([log_binomial(count, k) for k in lengths.tolist()])
     with np.errstate(divide="ignore"):
@@ -168,18 +239,18 @@ def summarize(lengths, count, norms):
     top = log_total.max()
     total = np.exp(log_total - top) if np.isfinite(top) else np.full(len(mean), np.nan)
     error = norms.std(axis=1, ddof=1) / samples**0.5 if samples > 1 else mean * np.nan
-    return {
-        "length": lengths,
-        "log_paths": log_paths,
-        "norm": mean,
-        "norm_error": error,
-        "log_total": log_total,
-        "share": total / total.sum(),
-    }
+    return PathGradientNorms(
+        length=lengths,
+        log_paths=log_paths,
+        norm=mean,
+        norm_error=error,
+        log_total=log_total,
+        share=total / total.sum(),
+    )
 
 
-def _choose(tensors, shortcut, control):
-    """The gradient goes through the branches where the control is 1, not 0."""
+def _choose(tensors: Sequence[Tensor], shortcut: int, control: Tensor) -> list[Tensor]:
+    """Passes the gradient to the branches where the control is 1, not 0."""
     chosen = []
     for index, x in enumerate(tensors):
         weights = spread_rows(1 - control if index == shortcut else control, x)
@@ -187,6 +258,6 @@ def _choose(tensors, shortcut, control):
     return chosen
 
 
-def _row_norms(gradient):
+def _row_norms(gradient: np.ndarray) -> np.ndarray:
     rows = gradient.reshape(len(gradient), -1).astype("float64")
     return np.linalg.norm(rows, axis=1)

@@ -1,24 +1,60 @@
-"""What a trained network is worth without some blocks, or with them in disorder."""
+"""Lesions: trained networks with blocks dropped or permuted."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops, tree
 
 from fixinit import backend, graph
+from fixinit._typing import ArrayLike, Identifier, Tensor
 from fixinit._validation import check_positive_int
 from fixinit.diagnostics._shared.stateless import stateless, structured
 from fixinit.diagnostics._shared.targets import check_batch
-from fixinit.diagnostics.paths.chain import model_chain
+from fixinit.diagnostics.paths.chain import Chain, model_chain
 from fixinit.diagnostics.paths.exchange import Exchange
+
+# A callable `(y_true, y_pred)`; Keras metrics are such callables, too.
+Measure = Callable[[Any, Any], Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class LesionEffects:
+    """Measures of a model under lesions, and of the model as it is.
+
+    Attributes:
+        drop: Array of shape `(lesions, drop)`: the blocks that were left out.
+        order: Array of shape `(lesions, blocks)`: the block at every place.
+        intact: Dict from names of measures to floats: those of the model as it is.
+        measured: Dict from names of measures to arrays of shape `(lesions,)`.
+
+    Example: see `lesion`.
+
+    >>> effects = fixinit.diagnostics.LesionEffects(
+    ...     drop=np.array([[0]]),
+    ...     order=np.array([[0, 1]]),
+    ...     intact={"loss": 2.0},
+    ...     measured={"loss": np.array([3.0])},
+    ... )
+    >>> float(effects.measured["loss"][0] - effects.intact["loss"])
+    1.0
+    """
+
+    drop: np.ndarray
+    order: np.ndarray
+    intact: dict[str, float]
+    measured: dict[str, np.ndarray]
 
 
 class Lesion:
     """Drops and permutes the residual blocks of a trained model.
 
-    A block that is dropped passes its shortcut on and nothing else; where the shortcut
-    has weights or changes the shape, it stays as it is (Veit et al.). Blocks that are
-    permuted get each other's weights and statistics, for which they must have the same
-    shapes; fixed factors of a merge, such as 1/sqrt(L), stay in their place.
+    A dropped block passes its shortcut on and nothing else; a shortcut with weights or
+    with a change of shape stays as it is (Veit et al.). Permuted blocks get each
+    other's weights and statistics, and must therefore have the same shapes; fixed
+    factors of a merge, such as 1/sqrt(L), stay in their place.
 
     Layers run in inference mode. The model itself stays as it is. Made and compiled
     once per model, it can be called again as weights change.
@@ -49,7 +85,7 @@ class Lesion:
     - [Veit et al., 2016](https://arxiv.org/abs/1605.06431), section 4
     """
 
-    def __init__(self, model, batch_size=256):
+    def __init__(self, model: keras.Model, batch_size: int = 256) -> None:
         self._model = model
         self._graph, self._chain = model_chain(model)
         self._batch_size = check_positive_int("batch_size", batch_size)
@@ -57,8 +93,10 @@ class Lesion:
         self._compiled = backend.compiled(self._run)
         self.names, self.groups = self._chain.names, self._exchange.groups
 
-    def __call__(self, x, drop=(), order=None):
-        """The outputs of the injured model.
+    def __call__(
+        self, x: Any, drop: ArrayLike = (), order: ArrayLike | None = None
+    ) -> Any:
+        """Returns the outputs of the model with a lesion.
 
         Args:
             x: Batch of inputs: an array, or a list or dict of arrays.
@@ -75,19 +113,19 @@ class Lesion:
         """
         x, _ = check_batch(self._model, x, None)
         keep = np.ones(len(self.names), "float32")
-        keep[_check_blocks("drop", drop, self.names)] = 0
+        keep[_check_blocks("drop", np.asarray(drop), self.names)] = 0
         controls = self._chain.controls(keep)
         controls = tree.map_structure(ops.convert_to_tensor, controls)
-        values = self._exchange.values(self._check_order(order))
-        outputs = []
+        values = self._exchange.values(self._check_order(order).tolist())
+        batches = []
         for start in range(0, len(x[0]), self._batch_size):
             rows = [array[start : start + self._batch_size] for array in x]
             found = self._compiled(values, list(map(_tensor, rows)), controls)
-            outputs.append([ops.convert_to_numpy(h) for h in found])
-        outputs = [np.concatenate(h) for h in zip(*outputs, strict=True)]
+            batches.append([ops.convert_to_numpy(h) for h in found])
+        outputs = [np.concatenate(h) for h in zip(*batches, strict=True)]
         return structured(self._model, outputs)
 
-    def _check_order(self, order):
+    def _check_order(self, order: ArrayLike | None) -> np.ndarray:
         places = np.arange(len(self.names))
         if order is None:
             return places
@@ -107,14 +145,28 @@ class Lesion:
                 )
         return order
 
-    def _run(self, values, x, controls):
+    def _run(
+        self,
+        values: Sequence[Tensor],
+        x: Sequence[Tensor],
+        controls: dict[str, Tensor],
+    ) -> list[Tensor]:
         with stateless(self._model.variables, values):
             outputs, _ = graph.run(self._graph, x, _Keep(self._chain), controls)
         return outputs
 
 
-def lesion(model, x, y, measures, drop=1, swap=0, num_samples=16, seed=0):
-    """What dropping, or exchanging, trained blocks does to a model.
+def lesion(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    measures: Mapping[str, Identifier],
+    drop: int = 1,
+    swap: int = 0,
+    num_samples: int = 16,
+    seed: int = 0,
+) -> LesionEffects:
+    """Measures a trained model with blocks dropped or exchanged.
 
     Example:
 
@@ -123,7 +175,7 @@ def lesion(model, x, y, measures, drop=1, swap=0, num_samples=16, seed=0):
     >>> found = fixinit.diagnostics.lesion(
     ...     model, np.ones((8, 40), "float32"), np.zeros(8, "int32"), {"loss": loss}
     ... )
-    >>> found["drop"].tolist(), found["loss"].shape
+    >>> found.drop.tolist(), found.measured["loss"].shape
     ([[0], [1], [2], [3]], (4,))
 
     Args:
@@ -141,22 +193,37 @@ def lesion(model, x, y, measures, drop=1, swap=0, num_samples=16, seed=0):
         seed: int. Draws them.
 
     Returns:
-        Dict: `"intact"`, a dict of what `measures` say of the model as it is; the
-        arrays `"drop"`, of shape `(lesions, drop)`, and `"order"`, of shape
-        `(lesions, blocks)`, as `Lesion` takes them; and for each of `measures` an
-        array of shape `(lesions,)`.
+        `LesionEffects`.
 
     Raises:
         TypeError, ValueError: If an argument is outside its range, if a metric cannot
             be copied from its `get_config()`, and as `Lesion` does.
     """
     injure = Lesion(model)
-    measures = {name: _measure(name, given) for name, given in measures.items()}
-    count, rng = len(injure.names), np.random.default_rng(seed)
-    drop, swap = (
-        check_positive_int(name, value, minimum=0)
-        for name, value in (("drop", drop), ("swap", swap))
+    checked = {name: _measure(name, given) for name, given in measures.items()}
+    rng = np.random.default_rng(seed)
+    dropped, orders = _drawn(injure, drop, swap, num_samples, rng)
+
+    def measured(drop: ArrayLike = (), order: ArrayLike | None = None) -> dict:
+        outputs = injure(x, drop, order)
+        return {name: _mean(measure, y, outputs) for name, measure in checked.items()}
+
+    found = [measured(*pair) for pair in zip(dropped, orders, strict=True)]
+    return LesionEffects(
+        drop=dropped,
+        order=orders,
+        intact=measured(),
+        measured={name: np.array([row[name] for row in found]) for name in checked},
     )
+
+
+def _drawn(
+    injure: Lesion, drop: int, swap: int, num_samples: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws lesions: the blocks to drop, and the orders of the blocks."""
+    count = len(injure.names)
+    drop = check_positive_int("drop", drop, minimum=0)
+    swap = check_positive_int("swap", swap, minimum=0)
     if drop > count:
         raise ValueError(
             f"Argument `drop` must be at most {count}, the number of blocks. "
@@ -167,23 +234,14 @@ def lesion(model, x, y, measures, drop=1, swap=0, num_samples=16, seed=0):
     else:
         size = (check_positive_int("num_samples", num_samples), count)
         dropped = rng.random(size).argsort(axis=1)[:, :drop]
-    orders = np.array([_swapped(injure.groups, count, swap, rng) for _ in dropped])
-
-    def measured(drop=(), order=None):
-        outputs = injure(x, drop, order)
-        return {name: _mean(measure, y, outputs) for name, measure in measures.items()}
-
-    found = [measured(*pair) for pair in zip(dropped, orders, strict=True)]
-    return {
-        "intact": measured(),
-        "drop": dropped,
-        "order": orders,
-        **{name: np.array([row[name] for row in found]) for name in measures},
-    }
+    orders = [_swapped(injure.groups, count, swap, rng) for _ in dropped]
+    return dropped, np.array(orders)
 
 
-def _swapped(groups, count, swap, rng):
-    """The order of the blocks after some random swaps."""
+def _swapped(
+    groups: list[list[int]], count: int, swap: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Returns the order of the blocks after some random swaps."""
     order = np.arange(count)
     # As likely as if all pairs of blocks that fit were written down.
     pairs = np.array([len(group) * (len(group) - 1) / 2 for group in groups])
@@ -199,8 +257,8 @@ def _swapped(groups, count, swap, rng):
     return order
 
 
-def _measure(name, given):
-    """One of `measures` as a callable."""
+def _measure(name: str, given: Identifier) -> Measure:
+    """Makes a callable of one of `measures`."""
     if given in ("accuracy", "acc", "crossentropy", "ce"):
         raise ValueError(
             "Argument `measures` must say which kind is meant, such as "
@@ -219,7 +277,7 @@ def _measure(name, given):
         ) from error
 
 
-def _mean(measure, y, outputs):
+def _mean(measure: Measure, y: Any, outputs: Any) -> float:
     if isinstance(measure, keras.metrics.Metric):
         # It would average over all lesions so far.
         measure.reset_state()
@@ -227,12 +285,12 @@ def _mean(measure, y, outputs):
     return float(np.mean(ops.convert_to_numpy(measure(y, outputs))))
 
 
-def _tensor(array):
+def _tensor(array: ArrayLike) -> Tensor:
     return ops.convert_to_tensor(array)
 
 
-def _check_blocks(argument, blocks, names):
-    blocks = np.asarray(blocks, dtype="int64") if len(blocks) else np.array([], int)
+def _check_blocks(argument: str, blocks: np.ndarray, names: list[str]) -> np.ndarray:
+    blocks = blocks.astype("int64")
     if blocks.size and not (0 <= blocks.min() and blocks.max() < len(names)):
         raise ValueError(
             f"Argument `{argument}` must hold indices of blocks, from 0 to "
@@ -244,10 +302,12 @@ def _check_blocks(argument, blocks, names):
 class _Keep(graph.Hook):
     """Keeps branches where the control is 1, and drops them where it is 0."""
 
-    def __init__(self, chain):
+    def __init__(self, chain: Chain) -> None:
         self.shortcuts = {n: block.shortcut for n, (block, _) in chain.merges.items()}
 
-    def enter(self, call, inputs, control):
+    def enter(
+        self, call: graph.Call, inputs: Sequence[Tensor], control: Tensor | None
+    ) -> Sequence[Tensor]:
         if control is None:
             return inputs
         shortcut = self.shortcuts[call.name]

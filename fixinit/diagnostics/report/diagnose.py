@@ -1,7 +1,13 @@
-"""Measures a model from end to end, and says what is wrong with it."""
+"""Diagnosis of a model by one forward and one backward pass."""
 
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
+import keras
+import numpy as np
+
+from fixinit._typing import Identifier
 from fixinit.diagnostics._shared.finite import weights_not_finite
 from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
@@ -11,8 +17,15 @@ from fixinit.diagnostics.report.rows import block_rows, layer_rows, weight_path
 from fixinit.diagnostics.report.weights import weight_statistics
 
 
-def diagnose(model, x, y=None, loss=None, optimizer=None, training=True):
-    """Looks into a model: activations and gradients by layer and by residual block.
+def diagnose(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    loss: Identifier | None = None,
+    optimizer: Identifier | None = None,
+    training: bool = True,
+) -> Diagnosis:
+    """Measures activations and gradients of a model by layer and by residual block.
 
     One forward and one backward pass measure everything; `fixinit.layers.Stack`s are
     not unrolled. The model, its optimizer and its random state stay as they are.
@@ -62,15 +75,12 @@ def diagnose(model, x, y=None, loss=None, optimizer=None, training=True):
     """
     measure = Measure(model, loss, training)
     x, y = check_batch(model, x, y, loss)
-    if optimizer is not None:
-        trial = TrialOptimizer(model, optimizer)
-    else:
-        trial = _own_trial(model)
+    trial = _own_trial(model) if optimizer is None else TrialOptimizer(model, optimizer)
     return diagnosis_of(measure, x, y, trial)
 
 
-def _own_trial(model):
-    """A `TrialOptimizer` of a compiled model, `None` if there can be none."""
+def _own_trial(model: keras.Model) -> TrialOptimizer | None:
+    """Makes the `TrialOptimizer` of a compiled model, `None` if there can be none."""
     if not model.compiled or model.optimizer is None:
         return None
     try:
@@ -81,8 +91,14 @@ def _own_trial(model):
         return None
 
 
-def diagnosis_of(measure, x, y, trial=None, weights=True):
-    """The diagnosis that a `Measure` gives for a checked batch.
+def diagnosis_of(
+    measure: Measure,
+    x: Sequence[np.ndarray],
+    y: Any,
+    trial: TrialOptimizer | None = None,
+    weights: bool = True,
+) -> Diagnosis:
+    """Makes the diagnosis that a `Measure` gives for a checked batch.
 
     Args:
         measure: `Measure` of the model.
@@ -93,19 +109,19 @@ def diagnosis_of(measure, x, y, trial=None, weights=True):
             which takes longer than all the rest where a network is small.
     """
     model, traced = measure.model, measure.graph
-    loss, forward, backward, gradients = measure(x, y)
-    statistics = {}
+    found = measure(x, y)
+    statistics: dict = {}
     if weights:
-        statistics = weight_statistics(traced, model, gradients, trial)
-    layers = layer_rows(traced, forward, backward, statistics)
-    first, blocks = block_rows(traced, forward, backward, layers)
+        statistics = weight_statistics(traced, model, found.gradients, trial)
+    layers = layer_rows(traced, found.forward, found.backward, statistics)
+    first, blocks = block_rows(traced, found.forward, found.backward, layers)
     return Diagnosis(
         name=model.name,
         layers=layers,
         blocks=blocks,
         input=first,
         weight_path=[] if blocks else weight_path(traced, layers),
-        loss=loss if y is not None else None,
+        loss=found.loss if y is not None else None,
         batch_size=len(x[0]),
         training=measure.training,
         bad_weights=list(weights_not_finite(model)) if weights else [],

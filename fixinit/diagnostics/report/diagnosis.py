@@ -1,21 +1,24 @@
-"""What was found out about a model, for people and for machines."""
+"""Diagnosis of a model: rows, growth and verdict, as text, JSON, figure and page."""
 
 import dataclasses
 import functools
 import json
 import math
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from fixinit.diagnostics.report import table
-from fixinit.diagnostics.report.growth import fit_growth
-from fixinit.diagnostics.report.verdict import judge
+from fixinit.diagnostics.report.growth import Growth, fit_growth
+from fixinit.diagnostics.report.rows import BlockRow, LayerRow
+from fixinit.diagnostics.report.verdict import Verdict, judge
 
 
 @dataclasses.dataclass(frozen=True)
 class Diagnosis:
-    """What `diagnose` found out about a model.
+    """Result of `diagnose`: statistics by layer and by residual block, and a verdict.
 
     `print(diagnosis)` shows it as a table.
 
@@ -29,45 +32,38 @@ class Diagnosis:
 
     Attributes:
         name: The model's name.
-        layers: List of dicts, one per layer: `"name"`, `"kind"` (the class),
-            `"mean_square"`, `"variance"`, `"peak"` (largest magnitude),
-            `"correlation"`, `"never_active"`, `"always_active"` (of activations),
-            `"gradient_mean_square"`, and of layers with weights
-            `"weight_mean_square"`, `"weight_gradient_mean_square"`,
-            `"update_to_weight"`. What does not apply is NaN.
-        blocks: List of dicts, one per residual block: the same of its output, and
-            `"branch_to_shortcut"` (ratio of mean squares), `"branch_depth"` and
-            `"weights"` (names of the branch's weight layers).
-        input: The dict of what the first block reads, `None` without blocks.
-        weight_path: List of dicts. Without blocks, the weight layers one behind the
-            other, the head left out, on the way that has the most of them.
+        layers: List of `LayerRow`, one per layer.
+        blocks: List of `BlockRow`, one per residual block.
+        input: `LayerRow` of what the first block reads, `None` without blocks.
         loss: float, or `None` without targets.
         batch_size: int.
+        weight_path: List of `LayerRow`. Without blocks, the weight layers one behind
+            the other, the head left out, on the path that has the most of them.
         training: bool. Whether layers ran in training mode.
         bad_weights: List of the paths of weights that are not finite.
     """
 
     name: str
-    layers: list
-    blocks: list
-    input: dict | None
+    layers: list[LayerRow]
+    blocks: list[BlockRow]
+    input: LayerRow | None
     loss: float | None
     batch_size: int
-    weight_path: list = dataclasses.field(default_factory=list)
+    weight_path: list[LayerRow] = dataclasses.field(default_factory=list)
     training: bool = True
-    bad_weights: list = dataclasses.field(default_factory=list)
+    bad_weights: list[str] = dataclasses.field(default_factory=list)
 
     @functools.cached_property
-    def growth(self):
+    def growth(self) -> Growth:
         """`Growth` of the mean square, from block to block or along `weight_path`."""
         values = self.curve("mean_square")
         ratio = 1.0
         if len(values) and 0 < values[-1] < math.inf:
-            ratio = self._steps[-1]["peak"] / math.sqrt(values[-1])
+            ratio = self._steps[-1].peak / math.sqrt(values[-1])
         return self._fit(values, ratio)
 
     @functools.cached_property
-    def gradient_growth(self):
+    def gradient_growth(self) -> Growth:
         """`Growth` of the gradient's mean square, from the last block to the first."""
         values = self.curve("gradient_mean_square")
         with np.errstate(divide="ignore"):
@@ -76,24 +72,37 @@ class Diagnosis:
             return self._fit(1 / values)
 
     @functools.cached_property
-    def verdict(self):
-        """`Verdict`: what is wrong, in words, with the number and the remedy."""
+    def verdict(self) -> Verdict:
+        """`Verdict`: the most urgent problem, with the number and the remedy."""
         return judge(self)
 
-    def curve(self, key):
-        """A quantity of the first block's input and of every block's output.
+    @property
+    def rows(self) -> Sequence[LayerRow | BlockRow]:
+        """`blocks`, or `layers` where there are none."""
+        return self.blocks or self.layers
+
+    def curve(self, measure: str) -> np.ndarray:
+        """Returns a measure of the first block's input and of every block's output.
 
         Without blocks, of the layers of `weight_path`.
+
+        Args:
+            measure: Name of an attribute of `BlockRow`, such as `"mean_square"`.
+
+        Returns:
+            Array of shape `(num_blocks + 1,)`, or `(len(weight_path),)`.
         """
-        return np.array([row[key] for row in self._steps])
+        return np.array([getattr(row, measure) for row in self._steps])
 
     @property
-    def _steps(self):
-        return [self.input, *self.blocks] if self.blocks else self.weight_path
+    def _steps(self) -> Sequence[LayerRow | BlockRow]:
+        if self.input is None:
+            return self.weight_path
+        return [self.input, *self.blocks]
 
-    def _fit(self, values, peak_ratio=1.0):
+    def _fit(self, values: np.ndarray, peak_ratio: float = 1.0) -> Growth:
         # What changes shape starts a stage; what enters it is of the stage before.
-        changes = [row["changes_shape"] for row in self._steps[1:]]
+        changes = [row.changes_shape for row in self._steps[1:]]
         stages = np.cumsum([0, *changes])[: len(values)]
         growth = fit_growth(values, peak_ratio, stages)
         held = np.isfinite(values) & (values > 0)
@@ -103,8 +112,8 @@ class Diagnosis:
             growth = part if part.kind == "exponential" else growth
         return growth
 
-    def to_dict(self):
-        """Everything as JSON knows it; NaN becomes `None`, infinity `"inf"`."""
+    def to_dict(self) -> dict[str, Any]:
+        """Returns everything as JSON holds it; NaN as `None`, infinity as `"inf"`."""
         content = {
             "name": self.name,
             "loss": self.loss,
@@ -112,19 +121,19 @@ class Diagnosis:
             "verdict": dataclasses.asdict(self.verdict),
             "growth": dataclasses.asdict(self.growth),
             "gradient_growth": dataclasses.asdict(self.gradient_growth),
-            "input": self.input,
-            "blocks": self.blocks,
-            "layers": self.layers,
+            "input": self.input and dataclasses.asdict(self.input),
+            "blocks": [dataclasses.asdict(row) for row in self.blocks],
+            "layers": [dataclasses.asdict(row) for row in self.layers],
         }
         return _plain(content)
 
-    def to_json(self, path):
+    def to_json(self, path: str | pathlib.Path) -> None:
         """Writes `to_dict()` to a file."""
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
         pathlib.Path(path).write_text(text + "\n", encoding="utf-8")
 
-    def plot(self, *others, labels=None):
-        """A figure of mean squares, gradients and ratios over the depth.
+    def plot(self, *others: "Diagnosis", labels: Sequence[str] | None = None) -> Any:
+        """Draws mean squares, gradients and ratios over the depth.
 
         Args:
             *others: Diagnoses to lay over this one.
@@ -140,7 +149,12 @@ class Diagnosis:
 
         return draw([self, *others], labels)
 
-    def to_html(self, path, *others, labels=None):
+    def to_html(
+        self,
+        path: str | pathlib.Path,
+        *others: "Diagnosis",
+        labels: Sequence[str] | None = None,
+    ) -> None:
         """Writes a page that needs no other file and no network.
 
         Args:
@@ -156,11 +170,11 @@ class Diagnosis:
         html = render([self, *others], labels)
         pathlib.Path(path).write_text(html, encoding="utf-8")
 
-    def __str__(self):
+    def __str__(self) -> str:
         return table.text(self)
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

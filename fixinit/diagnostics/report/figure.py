@@ -1,8 +1,16 @@
-"""The figure of a diagnosis, or of several laid over each other."""
+"""Figure of a diagnosis, or of several laid over each other."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-# Title, key, whether the axis is logarithmic.
+from fixinit import _plotting
+
+if TYPE_CHECKING:
+    from fixinit.diagnostics.report.diagnosis import Diagnosis
+
+# Title, name of the measure, whether the axis is logarithmic.
 _PANELS = [
     ("mean square", "mean_square", True),
     ("gradient's mean square", "gradient_mean_square", True),
@@ -11,23 +19,9 @@ _PANELS = [
     ("channels never active", "never_active", False),
     ("update over weight", "update_to_weight", True),
 ]
-# Readable in grey, and by the color-blind.
-_COLORS = ("#3b2f9b", "#c0242e", "#00877a", "#f0a030", "#cc79b4", "#1a1a1a")
-_LINES = ("-", "--", "-.", ":")
-_STYLE = {
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e2e2e2",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-}
 
 
-def draw(diagnoses, labels=None):
+def draw(diagnoses: Sequence["Diagnosis"], labels: Sequence[str] | None = None) -> Any:
     """Draws every measure that has values over the index of the block.
 
     Args:
@@ -37,16 +31,14 @@ def draw(diagnoses, labels=None):
     Returns:
         `matplotlib.figure.Figure`.
     """
-    matplotlib, figure_class = _matplotlib()
     labels = check_labels(diagnoses, labels)
     panels = [panel for panel in _PANELS if _has(diagnoses, panel[1])]
-    rows = -(-len(panels) // 2)
-    with matplotlib.rc_context(_STYLE):
-        figure = figure_class(figsize=(8.5, 2.3 * rows + 0.5), layout="constrained")
-        axes = figure.subplots(rows, 2, squeeze=False).ravel()
-        for axis, (title, key, is_log) in zip(axes, panels, strict=False):
+    with _plotting.publication():
+        figure, axes = _plotting.new_figure(-(-len(panels) // 2), 2)
+        axes = axes.ravel()
+        for axis, (title, measure, is_log) in zip(axes, panels, strict=False):
             for index, diagnosis in enumerate(diagnoses):
-                _curve(axis, diagnosis, key, is_log, index)
+                _curve(axis, diagnosis, measure, is_log, index)
             axis.set_title(title)
         for axis in axes[len(panels) :]:
             axis.set_visible(False)
@@ -61,61 +53,44 @@ def draw(diagnoses, labels=None):
     return figure
 
 
-def check_labels(diagnoses, labels):
-    """The labels, one per diagnosis; their names where there are none."""
+def check_labels(
+    diagnoses: Sequence["Diagnosis"], labels: Sequence[str] | None
+) -> list[str]:
+    """Returns the labels, one per diagnosis; their names where there are none."""
     if labels is None:
         return [diagnosis.name for diagnosis in diagnoses]
     if len(labels) != len(diagnoses):
         raise ValueError(
             f"Argument `labels` must hold one string for each of the {len(diagnoses)} "
-            f"diagnoses. Received: {labels}"
+            f"diagnoses. Received: labels={labels}"
         )
     return list(labels)
 
 
-def _matplotlib():
-    try:
-        import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            'Figures need matplotlib: pip install "fixinit[diagnostics]".'
-        ) from error
-
-    class AggFigure(Figure):
-        """A figure that needs no display."""
-
-        def __init__(self, **kwargs):
-            super().__init__(**kwargs)
-            FigureCanvasAgg(self)
-
-    return matplotlib, AggFigure
-
-
-def _values(diagnosis, key):
+def _values(diagnosis: "Diagnosis", measure: str) -> tuple[np.ndarray, np.ndarray]:
     """`(index, values)`: over blocks, where there are any, otherwise over layers."""
-    rows = diagnosis.blocks or diagnosis.layers
-    values = np.array([row.get(key, np.nan) for row in rows], "float64")
+    rows = diagnosis.rows
+    values = np.array([getattr(row, measure, np.nan) for row in rows], "float64")
     return np.arange(1, len(rows) + 1), values
 
 
-def _has(diagnoses, key):
-    return any(np.isfinite(_values(diagnosis, key)[1]).any() for diagnosis in diagnoses)
+def _has(diagnoses: Sequence["Diagnosis"], measure: str) -> bool:
+    return any(np.isfinite(_values(d, measure)[1]).any() for d in diagnoses)
 
 
-def _curve(axis, diagnosis, key, is_log, index):
-    x, y = _values(diagnosis, key)
+def _curve(
+    axis: Any, diagnosis: "Diagnosis", measure: str, is_log: bool, index: int
+) -> None:
+    x, y = _values(diagnosis, measure)
     finite = np.isfinite(y) & ((y > 0) | (not is_log))
     if is_log and (y[finite] > 0).any():
         axis.set_yscale("log")
     axis.plot(
         x,
         np.where(finite, y, np.nan),
-        color=_COLORS[index % len(_COLORS)],
-        linestyle=_LINES[index % len(_LINES)],
         marker="o" if len(x) <= 40 else None,
         markersize=3,
         # Earlier curves are wider, so that they show behind later ones.
         linewidth=max(1.2, 2.6 - 0.5 * index),
+        **_plotting.curve_style(index),
     )

@@ -1,11 +1,45 @@
-"""How large the gradient of the loss is in every trainable variable."""
+"""Norm of the loss gradient in every trainable variable."""
 
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
 import numpy as np
 from keras import ops, tree
 
 from fixinit import backend
+from fixinit._typing import Tensor
 from fixinit.diagnostics._shared.stateless import outputs_of, structured
 from fixinit.diagnostics._shared.targets import check_batch
+
+# A Keras loss, or another function of `(y_true, y_pred)`.
+Loss = Callable[[Any, Any], Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class LossGradientNorms:
+    """Loss on a batch, and the norms of its gradient by variable.
+
+    Example:
+
+    >>> found = fixinit.diagnostics.LossGradientNorms(2.0, {"kernel": 3.0, "bias": 4.0})
+    >>> found.total
+    5.0
+
+    Attributes:
+        loss: float.
+        norms: Dict from the path of every trainable variable to the Euclidean norm of
+            its gradient.
+    """
+
+    loss: float
+    norms: dict[str, float]
+
+    @property
+    def total(self) -> float:
+        """float: the norm of the whole gradient."""
+        return global_norm(self.norms.values())
 
 
 class GradientNorms:
@@ -19,8 +53,8 @@ class GradientNorms:
     >>> model = fixinit.models.ResidualMLP(num_blocks=3, units=16, seed=0)
     >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     >>> measure = fixinit.diagnostics.GradientNorms(model, loss)
-    >>> value, norms = measure(np.ones((8, 40), "float32"), np.zeros(8, "int32"))
-    >>> bool(abs(value - np.log(10)) < 1e-5)  # Fixup's head starts at zero
+    >>> found = measure(np.ones((8, 40), "float32"), np.zeros(8, "int32"))
+    >>> bool(abs(found.loss - np.log(10)) < 1e-5)  # Fixup's head starts at zero
     True
 
     Args:
@@ -28,12 +62,12 @@ class GradientNorms:
         loss: Keras loss of `(y_true, y_pred)`.
     """
 
-    def __init__(self, model, loss):
+    def __init__(self, model: keras.Model, loss: Loss) -> None:
         self.model = model
         self.paths = [v.path for v in model.trainable_variables]
         self._evaluate = loss_and_gradients(model, loss)
 
-    def __call__(self, x, y, training=False):
+    def __call__(self, x: Any, y: Any, training: bool = False) -> LossGradientNorms:
         """Measures on one batch.
 
         Args:
@@ -43,32 +77,66 @@ class GradientNorms:
                 stays as it is.
 
         Returns:
-            `(loss, norms)`: a float, and a dict from the path of every trainable
-            variable to the Euclidean norm of its gradient.
+            `LossGradientNorms`.
+
+        Raises:
+            TypeError: If the batch is ragged, or of another dtype than the model takes.
+            ValueError: If it does not fit the model or is not finite.
         """
         value, gradients = self._evaluate(x, y, training)
         # In NumPy: hundreds of small tensors cost the backends more to launch than to
         # compute.
         norms = [float(np.linalg.norm(ops.convert_to_numpy(g))) for g in gradients]
-        return float(ops.convert_to_numpy(value)), dict(
-            zip(self.paths, norms, strict=True)
+        return LossGradientNorms(
+            float(ops.convert_to_numpy(value)),
+            dict(zip(self.paths, norms, strict=True)),
         )
 
 
-def gradient_norms(model, loss, x, y, training=False):
-    """`GradientNorms(model, loss)(x, y, training)`, for a single measurement."""
+def gradient_norms(
+    model: keras.Model, loss: Loss, x: Any, y: Any, training: bool = False
+) -> LossGradientNorms:
+    """Measures the norm of the loss gradient in every trainable variable once.
+
+    Example:
+
+    >>> model = fixinit.models.ResidualMLP(num_blocks=2, units=16, seed=0)
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> found = fixinit.diagnostics.gradient_norms(
+    ...     model, loss, np.ones((8, 40), "float32"), np.zeros(8, "int32")
+    ... )
+    >>> found.norms["block1/weight1/kernel"]  # Fixup's head of zeros passes nothing
+    0.0
+
+    Args:
+        model: Functional or Sequential `keras.Model`, built.
+        loss: Keras loss of `(y_true, y_pred)`.
+        x: Array, a batch of inputs, or a list or dict of arrays.
+        y: Array, their targets.
+        training: bool. Whether the model runs in training mode. Its state stays as it
+            is.
+
+    Returns:
+        `LossGradientNorms`.
+
+    Raises:
+        TypeError: If the batch is ragged, or of another dtype than the model takes.
+        ValueError: If it does not fit the model or is not finite.
+    """
     return GradientNorms(model, loss)(x, y, training)
 
 
-def loss_and_gradients(model, loss):
+def loss_and_gradients(
+    model: keras.Model, loss: Loss
+) -> Callable[..., tuple[Tensor, list[Tensor]]]:
     """Compiles `(x, y, training) -> (loss, gradients)` for a built model.
 
     The gradients are in the order of `model.trainable_variables`. Nothing that
     the model holds changes.
     """
-    compiled = {}
+    compiled: dict[bool, Callable] = {}
 
-    def evaluate(x, y, training=False):
+    def evaluate(x: Any, y: Any, training: bool = False) -> tuple[Tensor, list[Tensor]]:
         x, y = check_batch(model, x, y, loss)
         if training not in compiled:
 
@@ -87,8 +155,8 @@ def loss_and_gradients(model, loss):
     return evaluate
 
 
-def global_norm(norms):
-    """The norm of the whole gradient, from the norms of its parts.
+def global_norm(norms: Iterable[float]) -> float:
+    """Computes the norm of the whole gradient from the norms of its parts.
 
     Args:
         norms: Iterable of floats.

@@ -1,10 +1,13 @@
-"""How a quantity grows from block to block, and where number formats end."""
+"""Growth of a quantity from block to block, and where it leaves number formats."""
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from scipy import stats
+
+from fixinit._typing import ArrayLike
 
 # Largest number, and smallest that is held with full precision.
 FORMATS = {
@@ -14,10 +17,13 @@ FORMATS = {
 }
 # (1 + 1/L)^L, the growth of branches scaled by 1/sqrt(L), stays below e at any depth.
 BOUNDED = 1.0
-# As many times that may lie within the noise of what is called bounded.
+# What is called bounded has at most this times `BOUNDED` with its noise.
 _NOISE = 3.0
-# With fewer times the squares of the best fit, an exponential remains possible.
+# An exponential with less than this times the squares of the best fit stays possible.
 _AMBIGUOUS = 2.0
+
+# By number format, and by "mean_square" and "activation": the index of a block.
+Leaves = Mapping[str, Mapping[str, int | None]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,14 +53,20 @@ class Growth:
 
     kind: str
     rate: float = math.nan
-    interval: tuple = (math.nan, math.nan)
+    interval: tuple[float, float] = (math.nan, math.nan)
     slope: float = math.nan
     total: float = math.nan
-    leaves: dict = dataclasses.field(default_factory=dict)
+    leaves: Leaves = dataclasses.field(default_factory=dict)
 
 
-def fit_growth(values, peak_ratio=1.0, segments=None):
-    """Fits the growth of positive values, the first of which lies before all blocks.
+def fit_growth(
+    values: ArrayLike,
+    peak_ratio: float = 1.0,
+    segments: ArrayLike | None = None,
+) -> Growth:
+    """Fits the growth of positive values from block to block.
+
+    The first value lies before all blocks.
 
     The values are fitted by `a_s r^l`, `a_s + c l` and `a_s (l + 1)^p`, and the fit
     that leaves the smallest squares of logarithms names the kind. The interval is
@@ -90,8 +102,7 @@ def fit_growth(values, peak_ratio=1.0, segments=None):
     positive = np.isfinite(values).all() and (values > 0).all()
     if len(values) < 4 or not positive:
         return Growth("unknown", total=_total(values))
-    if segments is None:
-        segments = np.zeros(len(values), int)
+    segments = np.zeros(len(values), int) if segments is None else np.asarray(segments)
     logs = np.log(values)
     within = np.diff(segments) == 0
     steps = np.diff(logs)[within] if within.sum() >= 2 else np.diff(logs)
@@ -107,7 +118,7 @@ def fit_growth(values, peak_ratio=1.0, segments=None):
         kind = "unknown"
     if kind in ("bounded", "unknown"):
         slope = math.nan
-    leaves = {}
+    leaves: Leaves = {}
     if kind == "exponential":
         leaves = {
             name: _leaves(values, math.log(rate), peak_ratio, *limits)
@@ -116,13 +127,13 @@ def fit_growth(values, peak_ratio=1.0, segments=None):
     return Growth(kind, rate, interval, slope, _total(values), leaves)
 
 
-def _total(values):
+def _total(values: np.ndarray) -> float:
     with np.errstate(invalid="ignore", divide="ignore"):
         return float(values[-1] / values[0]) if len(values) else math.nan
 
 
-def _mean_factor(steps):
-    """The geometric mean of factors, given as logarithms, and its 95 % interval."""
+def _mean_factor(steps: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """Geometric mean of factors, given as logarithms, and its 95 % interval."""
     mean = float(np.mean(steps))
     if len(steps) < 2:
         return math.exp(mean), (math.nan, math.nan)
@@ -130,8 +141,10 @@ def _mean_factor(steps):
     return math.exp(mean), (math.exp(mean - error), math.exp(mean + error))
 
 
-def _best(values, logs, segments):
-    """The fit that leaves the smallest squares of logarithms: `(kind, slope, fit)`.
+def _best(
+    values: np.ndarray, logs: np.ndarray, segments: np.ndarray
+) -> tuple[str, float, np.ndarray]:
+    """Finds the fit with the smallest squares of logarithms: `(kind, slope, fit)`.
 
     The kind is `"unknown"` if another fit is not clearly better than the exponential.
     """
@@ -147,7 +160,7 @@ def _best(values, logs, segments):
         "exponential": (math.nan, exponential),
     }
 
-    def error(kind):
+    def error(kind: str) -> float:
         squares = np.sum((logs - fits[kind][1]) ** 2)
         return squares if np.isfinite(squares) else math.inf
 
@@ -161,8 +174,10 @@ def _best(values, logs, segments):
     return kind, float(slope), fitted
 
 
-def _fit(x, y, segments):
-    """A common slope, and a level for every segment: `(slope, fitted values)`."""
+def _fit(
+    x: np.ndarray, y: np.ndarray, segments: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Fits a common slope, and a level per segment: `(slope, fitted values)`."""
     x_mean, y_mean = np.zeros_like(x), np.zeros_like(y)
     for s in set(segments):
         x_mean[segments == s] = x[segments == s].mean()
@@ -172,10 +187,16 @@ def _fit(x, y, segments):
     return slope, y_mean + slope * x
 
 
-def _leaves(values, log_rate, peak_ratio, largest, smallest):
-    """The blocks at which the mean square and the activations leave a format."""
+def _leaves(
+    values: np.ndarray,
+    log_rate: float,
+    peak_ratio: float,
+    largest: float,
+    smallest: float,
+) -> dict[str, int | None]:
+    """Computes the blocks at which mean square and activations leave a format."""
 
-    def block(value, bound):
+    def block(value: float, bound: float) -> int | None:
         if not log_rate:
             return None
         ahead = (math.log(bound) - math.log(value)) / log_rate

@@ -1,12 +1,16 @@
-"""Everything that one forward and one backward pass tell about a network."""
+"""Statistics of activations and gradients by one forward and one backward pass."""
 
+import dataclasses
 import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from fixinit import backend, graph
+from fixinit._typing import Identifier, Tensor
 from fixinit.diagnostics._shared.stateless import stateless
 from fixinit.diagnostics._shared.targets import loss_function
 
@@ -26,6 +30,24 @@ FORWARD = (
 BACKWARD = ("peak", "mean_square")
 
 
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What `Measure` gives for a batch.
+
+    Attributes:
+        loss: float.
+        forward: Dict from the names of calls to arrays whose last axis holds what
+            `FORWARD` names, behind the axes of stacks around the call.
+        backward: Likewise, with `BACKWARD`.
+        gradients: One tensor for each of the model's trainable variables.
+    """
+
+    loss: float
+    forward: dict[str, np.ndarray]
+    backward: dict[str, np.ndarray]
+    gradients: list[Tensor]
+
+
 class Measure:
     """Measures all activations and gradients of a model on a batch.
 
@@ -40,7 +62,12 @@ class Measure:
         graph: The model's `fixinit.graph.Graph`.
     """
 
-    def __init__(self, model, loss=None, training=True):
+    def __init__(
+        self,
+        model: keras.Model,
+        loss: Identifier | None = None,
+        training: bool = True,
+    ) -> None:
         self.model = model
         self.graph = graph.trace(model)
         self.training = training
@@ -64,7 +91,7 @@ class Measure:
             for has_targets in (False, True)
         }
 
-    def __call__(self, x, y=None):
+    def __call__(self, x: Sequence[np.ndarray], y: Any = None) -> Measured:
         """Measures on one batch.
 
         Args:
@@ -72,10 +99,7 @@ class Measure:
             y: Targets, or `None`.
 
         Returns:
-            `(loss, forward, backward, gradients)`: the loss, a float; dicts from the
-            names of calls to arrays whose last axis holds what `FORWARD` and
-            `BACKWARD` name, behind the axes of stacks around the call; and the
-            gradients, one tensor for each of the model's trainable variables.
+            `Measured`.
         """
         trainable = [v.value for v in self.model.trainable_variables]
         x = [ops.convert_to_tensor(array) for array in x]
@@ -90,14 +114,21 @@ class Measure:
         )
         split = len(trainable)
         backward = dict(zip(self._probed, gradients[split:], strict=True))
-        return (
+        return Measured(
             float(ops.convert_to_numpy(loss)),
             {name: _numpy(values) for name, values in forward.items()},
             {name: _numpy(values) for name, values in backward.items()},
             gradients[:split],
         )
 
-    def _value(self, has_targets, variables, non_trainable, x, y):
+    def _value(
+        self,
+        has_targets: bool,
+        variables: Sequence[Tensor],
+        non_trainable: Sequence[Tensor],
+        x: Sequence[Tensor],
+        y: Any,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         model = self.model
         own = [*model.trainable_variables, *model.non_trainable_variables]
         split = len(model.trainable_variables)
@@ -111,26 +142,31 @@ class Measure:
 
 
 class _Statistics(graph.Hook):
-    """Observes activations, and the gradients that come back to them."""
+    """Observes activations and the gradients with respect to them."""
 
-    def __init__(self, model_graph, names):
+    def __init__(self, model_graph: graph.Graph, names: set[str]) -> None:
         self.names = names
-        self.axes, self.blocks = {}, {}
+        self.axes: dict[str, int] = {}
+        self.blocks: dict[str, graph.Block] = {}
         for inner, _ in model_graph.graphs():
             for call in inner.calls:
                 self.axes[call.name] = inner.channel_axes[call.outputs[0]]
             for block in graph.find_blocks(inner):
                 self.blocks[block.merge.name] = block
 
-    def leave(self, call, outputs, control):
+    def leave(
+        self, call: graph.Call, outputs: Sequence[Tensor], control: Tensor | None
+    ) -> Sequence[Tensor]:
         if control is None:
             return outputs
         return [_probe(outputs[0], control), *outputs[1:]]
 
-    def observation_shape(self, call):
+    def observation_shape(self, call: graph.Call) -> tuple[int, ...] | None:
         return (len(FORWARD),) if call.name in self.names else None
 
-    def observe(self, call, inputs, outputs):
+    def observe(
+        self, call: graph.Call, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+    ) -> Tensor:
         h = ops.stop_gradient(outputs[0])
         axis = self.axes[call.name] % max(1, len(h.shape))
         observed = _compiled_moments(axis, is_nonlinear(call))(h)
@@ -141,8 +177,8 @@ class _Statistics(graph.Hook):
         return ops.concatenate([observed, terms])
 
 
-def is_nonlinear(call):
-    """Whether units of what a call gives can be told active from inactive."""
+def is_nonlinear(call: graph.Call) -> bool:
+    """Whether the outputs of a call are active or inactive, as those of a ReLU."""
     activation = getattr(call.operation, "activation", None)
     if activation is None:
         return graph.is_activation(call)
@@ -150,20 +186,20 @@ def is_nonlinear(call):
 
 
 @functools.cache
-def _compiled_moments(channel_axis, rectifies):
-    """The function that observes an activation: traced once for all of one shape."""
+def _compiled_moments(channel_axis: int, rectifies: bool) -> Callable:
+    """Compiles the moments of an activation, once for all of one shape."""
     return backend.compiled(functools.partial(_moments, channel_axis, rectifies))
 
 
-def _terms(block, inputs, peak):
-    """Mean squares of what a block adds up: the shortcut, and all branches."""
+def _terms(block: graph.Block, inputs: Sequence[Tensor], peak: Tensor) -> Tensor:
+    """Mean squares of a block's addends: the shortcut, and the sum of branches."""
     scale = ops.where(peak > 0, peak, ops.ones_like(peak))
     inputs = [ops.cast(ops.stop_gradient(h), "float32") / scale for h in inputs]
     return ops.stack([ops.mean(ops.square(h)) for h in block.addends(inputs)])
 
 
-def _moments(channel_axis, rectifies, h):
-    """See `FORWARD`, up to the correlation."""
+def _moments(channel_axis: int, rectifies: bool, h: Tensor) -> Tensor:
+    """Computes the entries of `FORWARD` up to the correlation."""
     peak, h = _by_peak(ops.cast(h, "float32"))
     if len(h.shape) < 2:
         # A number for every sample, or one for all of them, is one channel.
@@ -179,7 +215,7 @@ def _moments(channel_axis, rectifies, h):
     return ops.stack([peak, mean_square, variance, never, always, _correlation(h)])
 
 
-def _correlation(h):
+def _correlation(h: Tensor) -> Tensor:
     """Mean cosine between the representations of two different inputs.
 
     Zeros have no direction: inputs that are represented by them are left out.
@@ -195,17 +231,17 @@ def _correlation(h):
     return ops.where(pairs > 0, total - count, ops.zeros_like(total)) / pairs
 
 
-def _by_peak(h):
+def _by_peak(h: Tensor) -> tuple[Tensor, Tensor]:
     """The largest magnitude, and `h` divided by it."""
     peak = ops.max(ops.abs(h))
     return peak, h / ops.where(peak > 0, peak, ops.ones_like(peak))
 
 
 @functools.cache
-def _compiled_gradient_moments():
-    """The function that observes a gradient."""
+def _compiled_gradient_moments() -> Callable:
+    """Compiles the moments of a gradient."""
 
-    def moments(g):
+    def moments(g: Tensor) -> Tensor:
         peak, g = _by_peak(ops.cast(g, "float32"))
         return ops.stack([peak, ops.mean(ops.square(g))])
 
@@ -214,7 +250,7 @@ def _compiled_gradient_moments():
 
 @ops.custom_gradient
 def _probe(x, slot):
-    """The identity; the "gradient" of `slot` is what `BACKWARD` says of that of `x`."""
+    """Identity of `x`; the "gradient" of `slot` is `BACKWARD` of the gradient."""
 
     def gradient(*args, upstream=None):
         if upstream is None:
@@ -224,9 +260,9 @@ def _probe(x, slot):
     return x, gradient
 
 
-def _is_float(spec):
+def _is_float(spec: keras.KerasTensor) -> bool:
     return spec.dtype in ("float16", "bfloat16", "float32", "float64")
 
 
-def _numpy(values):
+def _numpy(values: Tensor) -> np.ndarray:
     return ops.convert_to_numpy(values).astype("float64")

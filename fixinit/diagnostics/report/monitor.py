@@ -1,9 +1,11 @@
-"""Watches a network from block to block while it trains."""
+"""Monitor of a network during training: a callback that measures every block."""
 
 import csv
 import math
 import pathlib
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,8 +14,11 @@ from fixinit import _keras, backend
 from fixinit._validation import check_choice, check_number, check_positive_int
 from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
+from fixinit.diagnostics.report.alarm import Alarm, Losses, Watch
 from fixinit.diagnostics.report.diagnose import diagnosis_of
+from fixinit.diagnostics.report.diagnosis import Diagnosis
 from fixinit.diagnostics.report.measure import Measure
+from fixinit.diagnostics.report.rows import BlockRow, LayerRow
 
 MEASURES = (
     "mean_square",
@@ -26,8 +31,6 @@ MEASURES = (
     "update_to_weight",
 )
 ACTIONS = ("stop", "warn", "none")
-# Measures that may explode.
-_WATCHED = ("mean_square", "gradient_mean_square")
 # TensorBoard shows so many curves, of blocks at even distances.
 _MAX_CURVES = 50
 
@@ -36,7 +39,7 @@ class Monitor(keras.callbacks.Callback):
     """Records what happens in every block during `fit`, and sounds the alarm.
 
     A measurement is one forward and one backward pass on a batch of its own, compiled
-    once. It takes place before the first step, then every so many steps, and at once
+    once. It takes place before the first step, then every `every` steps, and at once
     when the loss is twice the largest of late. The alarm goes off when the mean square
     of a block's output, or of the gradient that comes back to it, has grown by
     `explosion` since the first measurement, or is not finite. What was 0 then, as the
@@ -63,8 +66,8 @@ class Monitor(keras.callbacks.Callback):
             training batch, a measurement costs about as much as three steps.
         y: Its targets, or `None`.
         every: int, 100 by default. Steps between two measurements.
-        measures: Tuple of strings, which measures are recorded: any keys of a
-            `Diagnosis`'s blocks.
+        measures: Tuple of strings, which measures are recorded: attributes of
+            `BlockRow`.
         csv_path: Path of a CSV file, one row per measurement and block. A file that is
             there when a monitor begins is replaced.
         log_dir: Directory for TensorBoard: the measures of at most 50 blocks, and the
@@ -79,8 +82,7 @@ class Monitor(keras.callbacks.Callback):
     Attributes:
         history: List of `(step, Diagnosis)`. The weights are measured as well if
             `"update_to_weight"` is among the measures.
-        alarm: `None`, or a dict of `"step"`, `"block"`, the name of the block where it
-            began, `"measure"`, `"growth"` and `"text"`: that of the last `fit`.
+        alarm: `Alarm` of the last `fit`, or `None`.
 
     Raises:
         ValueError: If an argument is outside its range.
@@ -89,16 +91,20 @@ class Monitor(keras.callbacks.Callback):
 
     def __init__(
         self,
-        x,
-        y=None,
-        every=100,
-        measures=("mean_square", "gradient_mean_square", "branch_to_shortcut"),
-        csv_path=None,
-        log_dir=None,
-        action="stop",
-        explosion=1000.0,
-        keep=True,
-    ):
+        x: Any,
+        y: Any = None,
+        every: int = 100,
+        measures: Sequence[str] = (
+            "mean_square",
+            "gradient_mean_square",
+            "branch_to_shortcut",
+        ),
+        csv_path: str | pathlib.Path | None = None,
+        log_dir: str | pathlib.Path | None = None,
+        action: str = "stop",
+        explosion: float = 1000.0,
+        keep: bool = True,
+    ) -> None:
         super().__init__()
         self.every = check_positive_int("every", every)
         self.measures = tuple(check_choice("measures", m, MEASURES) for m in measures)
@@ -113,11 +119,14 @@ class Monitor(keras.callbacks.Callback):
         self.csv_path = None if csv_path is None else pathlib.Path(csv_path)
         self.log_dir = log_dir
         self.keep = keep
-        self.history = []
-        self.alarm = None
-        self._writer = self._measure = self._compiled = None
+        self.history: list[tuple[int, Diagnosis]] = []
+        self.alarm: Alarm | None = None
+        self._writer: backend.SummaryWriter | None = None
+        self._measure: Measure | None = None
+        self._compiled = None
+        self._watch: Watch | None = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._batch = check_batch(self.model, self.x, self.y)
         self.alarm = None
         if self.log_dir is not None:
@@ -127,26 +136,28 @@ class Monitor(keras.callbacks.Callback):
         compiled = _keras.compiled_loss(self.model)
         if is_new or compiled is not self._compiled:
             self._measure, self._compiled = Measure(self.model), compiled
-            self._losses = _Losses()
+            self._losses = Losses()
         if is_new:
             self._begin()
 
-    def _begin(self):
+    def _begin(self) -> None:
         self._step, self._measured = 0, -1
-        self.history, self._first = [], None
+        self.history, self._watch = [], None
         if self.csv_path is not None:
             self.csv_path.parent.mkdir(parents=True, exist_ok=True)
             with self.csv_path.open("w", newline="") as file:
                 csv.writer(file).writerow(["step", "block", *self.measures])
         self._record()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._before_epoch = self._step
         self._losses.start_epoch()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         # `batch` is the last of those that one execution has taken.
-        done = min(batch + 1, self.params.get("steps") or math.inf)
+        done = min(batch + 1, self.params.get("steps") or batch + 1)
         last, self._step = self._step, self._before_epoch + done
         jumps = self._losses.jump(done, float((logs or {}).get("loss", math.nan)))
         if self._step // self.every > last // self.every:
@@ -155,18 +166,19 @@ class Monitor(keras.callbacks.Callback):
         elif jumps and self.alarm is None:
             self._record()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
-    def _record(self):
+    def _record(self) -> None:
         if self._measured == self._step:
             return
         self._measured = self._step
         if keras.backend.backend() == "jax":
             # There, `fit` holds the weights elsewhere.
             self.model.jax_state_sync()
+        assert self._measure is not None
         trial = None
         if "update_to_weight" in self.measures:
             trial = TrialOptimizer(self.model, self.model.optimizer)
@@ -175,24 +187,25 @@ class Monitor(keras.callbacks.Callback):
         )
         if self.keep:
             self.history.append((self._step, diagnosis))
-        rows = diagnosis.blocks or diagnosis.layers
-        self._write(diagnosis, rows)
-        if self._first is None:
-            self._first = {m: _baseline(m, rows, diagnosis.layers) for m in _WATCHED}
+        self._write(diagnosis)
+        if self._watch is None:
+            self._watch = Watch(diagnosis.rows, diagnosis.layers, self.explosion)
         if self.alarm is None:
-            self._watch(rows)
+            alarm = self._watch(self._step, diagnosis.rows)
+            if alarm is not None:
+                self._sound(alarm)
 
-    def _write(self, diagnosis, rows):
+    def _write(self, diagnosis: Diagnosis) -> None:
+        rows = diagnosis.rows
         if self.csv_path is not None:
             with self.csv_path.open("a", newline="") as file:
                 csv.writer(file).writerows(
-                    [self._step, row["name"], *(row.get(m) for m in self.measures)]
-                    for row in rows
+                    [self._step, row.name, *self._recorded(row)] for row in rows
                 )
         if self._writer is not None:
             picked = np.linspace(0, len(rows) - 1, min(len(rows), _MAX_CURVES))
             scalars = {
-                f"{measure}/{rows[i]['name']}": rows[i].get(measure, math.nan)
+                f"{measure}/{rows[i].name}": getattr(rows[i], measure, math.nan)
                 for measure in self.measures
                 for i in picked.round().astype(int)
             }
@@ -200,90 +213,12 @@ class Monitor(keras.callbacks.Callback):
             scalars["growth/total"] = diagnosis.growth.total
             self._writer.write(scalars, self._step)
 
-    def _watch(self, rows):
-        """Sounds the alarm at the first block, from the input, that has exploded."""
-        for measure in _WATCHED:
-            found = list(zip(rows, self._first[measure], strict=True))
-            if measure == "gradient_mean_square":
-                found.reverse()  # The way that gradients go.
-            for row, first in found:
-                growth = _growth(row[measure], first)
-                if growth > self.explosion:
-                    self._sound(row["name"], measure, growth)
-                    return
+    def _recorded(self, row: BlockRow | LayerRow) -> list[float | None]:
+        return [getattr(row, measure, None) for measure in self.measures]
 
-    def _sound(self, block, measure, growth):
-        what = measure.replace("_", " ")
-        if math.isinf(growth):
-            text = (
-                f"Step {self._step}: the {what} of {block} is not finite: the model "
-                "has diverged. Go back to weights from before that, and lower"
-            )
-        else:
-            text = (
-                f"Step {self._step}: the {what} of {block} has grown {growth:.3g} "
-                f"times since training began, more than {self.explosion:g}; training "
-                "is about to diverge. Lower"
-            )
-        text += " the learning rate, warm it up, or clip gradients (global_clipnorm)."
-        self.alarm = {
-            "step": self._step,
-            "block": block,
-            "measure": measure,
-            "growth": growth,
-            "text": text,
-        }
+    def _sound(self, alarm: Alarm) -> None:
+        self.alarm = alarm
         if self.action != "none":
-            warnings.warn(text, RuntimeWarning, stacklevel=2)
+            warnings.warn(alarm.text, RuntimeWarning, stacklevel=2)
         if self.action == "stop":
             self.model.stop_training = True
-
-
-class _Losses:
-    """The losses of batches, from the means over an epoch's batches that `fit` logs."""
-
-    def __init__(self):
-        # The largest since the last regular measurement, and between the two before.
-        self._peaks = None
-
-    def start_epoch(self):
-        self._done, self._mean = 0, 0.0
-
-    def start_window(self):
-        self._peaks = [-math.inf, self._peaks[0]]
-
-    def jump(self, done, mean):
-        """Whether the loss of the last batches is large, or no number.
-
-        Args:
-            done: int. Batches of this epoch so far.
-            mean: float. The mean of their losses.
-        """
-        count = done - self._done
-        loss = (done * mean - self._done * self._mean) / max(count, 1)
-        self._done, self._mean = done, mean
-        if self._peaks is None:
-            self._peaks = [loss, loss]
-        # NaN compares as false, and is a jump.
-        jumps = not loss <= 2 * abs(max(self._peaks))
-        if not math.isnan(loss):
-            self._peaks[0] = max(self._peaks[0], loss)
-        return jumps
-
-
-def _baseline(measure, rows, layers):
-    """For every row, what its growth is measured from.
-
-    From zero, as behind Fixup's head, everything would be an explosion, and so would
-    the first steps away from it. A bound that they keep is the largest value in the
-    network: for gradients that of the outputs, which is there from the first step.
-    """
-    finite = [row[measure] for row in layers if math.isfinite(row[measure])]
-    largest = max(finite, default=0.0)
-    return [row[measure] or largest for row in rows]
-
-
-def _growth(value, first):
-    if not math.isfinite(value):
-        return math.inf
-    return value / first if first > 0 else 1.0

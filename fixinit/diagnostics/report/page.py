@@ -1,34 +1,30 @@
-"""The page of a diagnosis: one HTML file, without scripts and without a network."""
+"""Page of a diagnosis: one HTML file, without scripts and without a network."""
 
-import base64
-import io
 import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from fixinit import _pages, _plotting
 from fixinit.diagnostics.report.figure import check_labels, draw
-from fixinit.diagnostics.report.table import COLUMNS, number
+from fixinit.diagnostics.report.table import columns_of, number
+
+if TYPE_CHECKING:
+    from fixinit.diagnostics.report.diagnosis import Diagnosis
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 # More rows make a page that browsers show slowly.
 _MAX_LAYERS = 2000
 
 
-def render(diagnoses, labels=None):
-    """The HTML of one diagnosis, or of several side by side."""
-    try:
-        import jinja2
-    except ImportError as error:
-        raise ImportError(
-            'Pages need Jinja: pip install "fixinit[diagnostics]".'
-        ) from error
+def render(
+    diagnoses: Sequence["Diagnosis"], labels: Sequence[str] | None = None
+) -> str:
+    """Renders the HTML of one diagnosis, or of several side by side."""
+    template = _pages.environment(_TEMPLATES).get_template("diagnosis.html")
     labels = check_labels(diagnoses, labels)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("diagnosis.html").render(
+    return template.render(
         title=" / ".join(labels),
-        figure=_png(draw(diagnoses, labels)),
+        figure=_plotting.png_uri(draw(diagnoses, labels)),
         parts=[
             _part(diagnosis, label)
             for diagnosis, label in zip(diagnoses, labels, strict=True)
@@ -36,13 +32,7 @@ def render(diagnoses, labels=None):
     )
 
 
-def _png(figure):
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=150)
-    return base64.b64encode(file.getvalue()).decode("ascii")
-
-
-def _part(diagnosis, label):
+def _part(diagnosis: "Diagnosis", label: str) -> dict[str, Any]:
     first = [] if diagnosis.input is None else [diagnosis.input]
     return {
         "label": label,
@@ -57,13 +47,16 @@ def _part(diagnosis, label):
     }
 
 
-def _table(title, rows):
-    shown = [c for c in COLUMNS if any(number(row.get(c[1])) for row in rows)]
+def _table(title: str, rows: Sequence[Any]) -> dict[str, Any]:
+    shown = columns_of(rows)
     return {
         "title": title,
-        "columns": [title for title, _ in shown],
+        "columns": [heading for heading, _ in shown],
         "rows": [
-            {"name": row["name"], "cells": [number(row.get(key)) for _, key in shown]}
+            {
+                "name": row.name,
+                "cells": [number(getattr(row, measure, None)) for _, measure in shown],
+            }
             for row in rows
         ],
     }

@@ -1,8 +1,17 @@
-"""A diagnosis as text for a terminal."""
+"""Table of a diagnosis for a terminal or a plain file."""
 
+import dataclasses
+import io
 import math
-import shutil
 import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from fixinit.diagnostics.report.diagnosis import Diagnosis
 
 COLUMNS = [
     ("mean sq.", "mean_square"),
@@ -20,55 +29,89 @@ _SHORT_NAME = 12
 _MAX_ROWS = 24
 
 
-def text(diagnosis):
-    """The table, and the verdict under it."""
-    columns = shutil.get_terminal_size((100, 24)).columns
-    rows = diagnosis.blocks or diagnosis.layers
-    if diagnosis.blocks:
-        rows = [diagnosis.input | {"name": f"input: {diagnosis.input['name']}"}, *rows]
-    shown = [c for c in COLUMNS if any(_has(row, c[1]) for row in rows)]
-    # As many as fit beside a short name.
-    shown = shown[: max(1, (columns - _SHORT_NAME) // (_WIDTH + 1))]
-    longest = max(len(row["name"]) for row in rows)
-    room = columns - (_WIDTH + 1) * len(shown)
-    name_width = max(_SHORT_NAME, min(longest, room))
-    lines = [*textwrap.wrap(_title(diagnosis), columns), ""]
-    head = [" " * name_width, *(f"{title:>{_WIDTH}}" for title, _ in shown)]
-    lines.append(" ".join(head).rstrip())
-    previous = -1
-    for index in _picked(len(rows)):
-        if index > previous + 1:
-            lines.append(f"... {index - previous - 1} more")
-        previous = index
-        lines.append(_line(rows[index], shown, name_width))
-    verdict = diagnosis.verdict
-    lines += ["", *textwrap.wrap(verdict.text, columns)]
-    if verdict.remedy:
-        lines += _remedy(verdict.remedy, columns)
-    return "\n".join(lines)
+def text(diagnosis: "Diagnosis") -> str:
+    """Formats the table, and the verdict under it.
 
-
-def _remedy(remedy, columns):
-    """A line of code, and its comment behind or below it."""
-    line = f"Try: {remedy}"
-    code, mark, comment = line.partition("  # ")
-    if len(line) <= columns or not mark:
-        return textwrap.wrap(line, columns, subsequent_indent="     ")
-    indent = "     # "
-    comment = textwrap.wrap(
-        comment, columns, initial_indent=indent, subsequent_indent=indent
+    As wide as the terminal, or `COLUMNS`; 80 characters where there is neither. It
+    holds no colors: the string may go to a file.
+    """
+    # Names such as `stack[0]` are no markup.
+    file = io.StringIO()
+    console = Console(
+        file=file, color_system=None, markup=False, highlight=False, emoji=False
     )
-    return [code, *comment]
+    width = console.width
+    console.print(textwrap.fill(_title(diagnosis), width), end="\n\n")
+    console.print(_table(diagnosis, width))
+    verdict = diagnosis.verdict
+    console.print("\n" + textwrap.fill(verdict.text, width))
+    if verdict.remedy:
+        console.print(_remedy(verdict.remedy, width))
+    lines = file.getvalue().splitlines()
+    return "\n".join(line.rstrip() for line in lines)
 
 
-def number(value):
-    """A number in at most nine characters; nothing for what does not apply."""
+def columns_of(rows: Sequence[Any]) -> list[tuple[str, str]]:
+    """Lists headings and measures of the columns in which any row has a number."""
+    return [
+        (heading, measure)
+        for heading, measure in COLUMNS
+        if any(number(getattr(row, measure, None)) for row in rows)
+    ]
+
+
+def number(value: float | None) -> str:
+    """Formats a number in at most nine characters; NaN and `None` as nothing."""
     if value is None or isinstance(value, float) and math.isnan(value):
         return ""
     return f"{value:.3g}"
 
 
-def _title(diagnosis):
+def _table(diagnosis: "Diagnosis", width: int) -> Table:
+    rows: list[Any] = list(diagnosis.rows)
+    if diagnosis.input is not None:
+        name = f"input: {diagnosis.input.name}"
+        rows.insert(0, dataclasses.replace(diagnosis.input, name=name))
+    # As many as fit beside a short name.
+    shown = columns_of(rows)[: max(1, (width - _SHORT_NAME) // (_WIDTH + 1))]
+    room = width - (_WIDTH + 1) * len(shown)
+    name_width = max(_SHORT_NAME, min(max(len(row.name) for row in rows), room))
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column(width=name_width, no_wrap=True)
+    for heading, _ in shown:
+        table.add_column(heading, width=_WIDTH, justify="right", no_wrap=True)
+    previous = -1
+    for index in _picked(len(rows)):
+        if index > previous + 1:
+            table.add_row(f"... {index - previous - 1} more")
+        previous = index
+        cells = [number(getattr(rows[index], measure, None)) for _, measure in shown]
+        table.add_row(_shortened(rows[index].name, name_width), *cells)
+    return table
+
+
+def _shortened(name: str, width: int) -> str:
+    if len(name) <= width:
+        return name
+    # Both ends tell layers apart.
+    end = width - width // 2
+    return f"{name[: width // 2 - 2]}..{name[-end:]}"
+
+
+def _remedy(remedy: str, width: int) -> str:
+    """Formats a line of code, and its comment behind or below it."""
+    line = f"Try: {remedy}"
+    code, mark, comment = line.partition("  # ")
+    if len(line) <= width or not mark:
+        return textwrap.fill(line, width, subsequent_indent="     ")
+    indent = "     # "
+    comment = textwrap.fill(
+        comment, width, initial_indent=indent, subsequent_indent=indent
+    )
+    return f"{code}\n{comment}"
+
+
+def _title(diagnosis: "Diagnosis") -> str:
     parts = [diagnosis.name, f"{len(diagnosis.blocks)} residual blocks"]
     parts += [f"{len(diagnosis.layers)} layers", f"{diagnosis.batch_size} samples"]
     if diagnosis.loss is not None:
@@ -76,23 +119,8 @@ def _title(diagnosis):
     return ", ".join(parts)
 
 
-def _has(row, key):
-    return bool(number(row.get(key)))
-
-
-def _line(row, columns, name_width):
-    name = row["name"]
-    if len(name) > name_width:
-        # Both ends tell layers apart.
-        end = name_width - name_width // 2
-        name = f"{name[: name_width // 2 - 2]}..{name[-end:]}"
-    cells = [f"{name:<{name_width}}"]
-    cells += [f"{number(row.get(key)):>{_WIDTH}}" for _, key in columns]
-    return " ".join(cells).rstrip()
-
-
-def _picked(count):
-    """The indices of the rows that are shown."""
+def _picked(count: int) -> Iterable[int]:
+    """Picks the indices of the rows that are shown."""
     if count <= _MAX_ROWS:
         return range(count)
     step = (count - 1) / (_MAX_ROWS - 1)

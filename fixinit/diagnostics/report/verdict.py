@@ -1,9 +1,14 @@
-"""What is wrong with a network, in plain words: the number, and the remedy."""
+"""Verdict on a network: the most urgent problem, the number, and the remedy."""
 
 import dataclasses
 import math
+from typing import TYPE_CHECKING, Any
 
 from fixinit import schemes
+from fixinit.diagnostics.report.growth import Growth
+
+if TYPE_CHECKING:
+    from fixinit.diagnostics.report.diagnosis import Diagnosis
 
 # Inputs whose representations agree to this cosine can hardly be told apart.
 COLLAPSED = 0.99
@@ -19,7 +24,7 @@ _HE_IN_BRANCHES = 'kernel_initializer="he_normal" in the weight layers of the br
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What is wrong with a network: the most urgent thing.
+    """Verdict on a network: the most urgent problem.
 
     Example:
 
@@ -51,13 +56,13 @@ class Verdict:
     where: str = ""
     schemes: tuple[str, ...] = ()
 
-    def __str__(self):
+    def __str__(self) -> str:
         remedy = f" Try: {self.remedy}" if self.remedy else ""
         return f"{self.text}{remedy}"
 
 
-def judge(diagnosis):
-    """The verdict on a `Diagnosis`."""
+def judge(diagnosis: "Diagnosis") -> Verdict:
+    """Judges a `Diagnosis`: the first check that finds a problem decides."""
     checks = (_not_finite, _constant, _forward, _backward, _dead, _collapsed)
     for check in (*checks, _polynomial, _undecided):
         verdict = check(diagnosis)
@@ -66,7 +71,7 @@ def judge(diagnosis):
     return Verdict("healthy", _healthy(diagnosis))
 
 
-def _not_finite(diagnosis):
+def _not_finite(diagnosis: "Diagnosis") -> Verdict | None:
     if diagnosis.bad_weights:
         names = ", ".join(diagnosis.bad_weights[:3])
         return Verdict(
@@ -77,40 +82,40 @@ def _not_finite(diagnosis):
             diagnosis.bad_weights[0],
         )
     for row in diagnosis.layers:
-        if not math.isfinite(row["mean_square"]):
+        if not math.isfinite(row.mean_square):
             return Verdict(
                 "not_finite",
-                f"Activations are not finite from layer {row['name']} on.",
-                where=row["name"],
+                f"Activations are not finite from layer {row.name} on.",
+                where=row.name,
                 **_repair(diagnosis, "exploding"),
             )
     for row in reversed(diagnosis.layers):
-        if not math.isfinite(row["gradient_mean_square"]):
+        if not math.isfinite(row.gradient_mean_square):
             return Verdict(
                 "not_finite",
-                f"Activations are finite, gradients are not, from layer {row['name']} "
+                f"Activations are finite, gradients are not, from layer {row.name} "
                 "back to the input.",
-                where=row["name"],
+                where=row.name,
                 **_repair(diagnosis, "exploding_gradients"),
             )
     return None
 
 
-def _constant(diagnosis):
-    rows = (r for r in diagnosis.layers if r["kind"] == "BatchNormalization")
-    row = next((row for row in rows if row["variance"] == 0), None)
+def _constant(diagnosis: "Diagnosis") -> Verdict | None:
+    rows = (r for r in diagnosis.layers if r.kind == "BatchNormalization")
+    row = next((row for row in rows if row.variance == 0), None)
     if row is None or diagnosis.batch_size > 1 or not diagnosis.training:
         return None
     return Verdict(
         "constant",
-        f"{row['name']} normalizes one sample with its own statistics: what it puts "
+        f"{row.name} normalizes one sample with its own statistics: what it puts "
         "out is the same for every input.",
         "fixinit.diagnostics.diagnose(model, x, training=False)  # or a larger batch",
-        row["name"],
+        row.name,
     )
 
 
-def _forward(diagnosis):
+def _forward(diagnosis: "Diagnosis") -> Verdict | None:
     growth = diagnosis.growth
     if growth.kind != "exponential":
         return None
@@ -121,12 +126,12 @@ def _forward(diagnosis):
         finding,
         f"The mean square {verb} exponentially, {_factor(growth)} per "
         f"{_step(diagnosis)}: {_leaves(growth, explodes, _step(diagnosis))}.",
-        where=(diagnosis.blocks or diagnosis.weight_path)[0]["name"],
+        where=(diagnosis.blocks or diagnosis.weight_path)[0].name,
         **_repair(diagnosis, finding),
     )
 
 
-def _backward(diagnosis):
+def _backward(diagnosis: "Diagnosis") -> Verdict | None:
     growth = diagnosis.gradient_growth
     if growth.kind != "exponential":
         return None
@@ -137,42 +142,42 @@ def _backward(diagnosis):
         finding,
         f"Gradients {verb} exponentially on the way back, {_factor(growth)} per "
         f"{_step(diagnosis)} in the mean square: {_total(diagnosis, growth)}.",
-        where=(diagnosis.blocks or diagnosis.weight_path)[-1]["name"],
+        where=(diagnosis.blocks or diagnosis.weight_path)[-1].name,
         **_repair(diagnosis, finding),
     )
 
 
-def _dead(diagnosis):
-    dead = [row for row in diagnosis.layers if row["never_active"] > DEAD]
+def _dead(diagnosis: "Diagnosis") -> Verdict | None:
+    dead = [row for row in diagnosis.layers if row.never_active > DEAD]
     if not dead:
         return None
-    worst = max(dead, key=lambda row: row["never_active"])
+    worst = max(dead, key=lambda row: row.never_active)
     return Verdict(
         "dead",
-        f"{100 * worst['never_active']:.0f} % of the channels of {worst['name']} are "
+        f"{100 * worst.never_active:.0f} % of the channels of {worst.name} are "
         f"active for none of {diagnosis.batch_size} samples; {len(dead)} layers have "
         f"more than {100 * DEAD:.0f} %.",
         'keras.layers.LeakyReLU() in the place of "relu", or a lower learning rate',
-        dead[0]["name"],
+        dead[0].name,
     )
 
 
-def _collapsed(diagnosis):
-    collapsed = [r for r in diagnosis.layers[:-1] if r["correlation"] > COLLAPSED]
-    first = diagnosis.layers[0]["correlation"]
+def _collapsed(diagnosis: "Diagnosis") -> Verdict | None:
+    collapsed = [r for r in diagnosis.layers[:-1] if r.correlation > COLLAPSED]
+    first = diagnosis.layers[0].correlation
     if not collapsed or first > COLLAPSED:
         return None
     return Verdict(
         "collapsed",
-        f"Different inputs look alike from layer {collapsed[0]['name']} on: the mean "
-        f"cosine between them is {collapsed[0]['correlation']:.3f}, and {first:.2f} at "
+        f"Different inputs look alike from layer {collapsed[0].name} on: the mean "
+        f"cosine between them is {collapsed[0].correlation:.3f}, and {first:.2f} at "
         "the input.",
-        where=collapsed[0]["name"],
+        where=collapsed[0].name,
         **_repair(diagnosis, "collapsed"),
     )
 
 
-def _polynomial(diagnosis):
+def _polynomial(diagnosis: "Diagnosis") -> Verdict | None:
     growth, step = diagnosis.growth, _step(diagnosis)
     if growth.kind not in ("linear", "polynomial"):
         return None
@@ -191,7 +196,7 @@ def _polynomial(diagnosis):
     )
 
 
-def _undecided(diagnosis):
+def _undecided(diagnosis: "Diagnosis") -> Verdict | None:
     grown = [("mean square", diagnosis.growth)]
     if diagnosis.curve("gradient_mean_square").any():
         grown.append(("gradient's mean square", diagnosis.gradient_growth))
@@ -201,7 +206,7 @@ def _undecided(diagnosis):
     return None
 
 
-def _unknown(diagnosis, what, growth):
+def _unknown(diagnosis: "Diagnosis", what: str, growth: Growth) -> str:
     step = _step(diagnosis)
     if math.isnan(growth.rate):
         return (
@@ -216,7 +221,7 @@ def _unknown(diagnosis, what, growth):
     )
 
 
-def _healthy(diagnosis):
+def _healthy(diagnosis: "Diagnosis") -> str:
     growth = diagnosis.growth
     text = (
         f"The mean square is bounded: {_total(diagnosis, growth)}, {_factor(growth)} "
@@ -230,21 +235,21 @@ def _healthy(diagnosis):
     return text
 
 
-def _factor(growth):
+def _factor(growth: Growth) -> str:
     low, high = growth.interval
     return f"x{growth.rate:.3g} +- {(high - low) / 2:.2g}"
 
 
-def _step(diagnosis):
+def _step(diagnosis: "Diagnosis") -> str:
     return "block" if diagnosis.blocks else "layer"
 
 
-def _total(diagnosis, growth):
+def _total(diagnosis: "Diagnosis", growth: Growth) -> str:
     count = len(diagnosis.curve("mean_square")) - 1
     return f"{growth.total:.3g} times over {count} {_step(diagnosis)}s"
 
 
-def _leaves(growth, explodes, step):
+def _leaves(growth: Growth, explodes: bool, step: str) -> str:
     # Squares are not computed by the network itself, but by what normalizes it.
     verb = "overflows" if explodes else "vanishes"
     parts = [
@@ -256,7 +261,7 @@ def _leaves(growth, explodes, step):
     return ", ".join(reversed(parts))
 
 
-def _repair(diagnosis, finding):
+def _repair(diagnosis: "Diagnosis", finding: str) -> dict[str, Any]:
     """The fields of a `Verdict` that say how a finding is repaired."""
     if not diagnosis.blocks:
         return {"remedy": _HE_EVERYWHERE}

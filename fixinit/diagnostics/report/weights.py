@@ -1,11 +1,28 @@
-"""Weights, their gradients, and how far a step of an optimizer moves them."""
+"""Statistics of weights, of their gradients, and of an optimizer's step."""
 
+from collections.abc import Mapping, Sequence
+
+import keras
 import numpy as np
 from keras import ops
 
+from fixinit import graph
+from fixinit._typing import Tensor
+from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
 
-def weight_statistics(model_graph, model, gradients, trial=None):
-    """Mean squares of weights and gradients, and update-to-weight ratios.
+# Mean squares and ratios by name; arrays with the axes of the stacks around the call.
+Statistics = dict[str, np.ndarray]
+# Value, gradient and stepped value of a variable.
+Row = tuple[Tensor, Tensor | None, Tensor | None]
+
+
+def weight_statistics(
+    model_graph: graph.Graph,
+    model: keras.Model,
+    gradients: Sequence[Tensor],
+    trial: TrialOptimizer | None = None,
+) -> dict[str, Statistics]:
+    """Computes mean squares of weights and gradients, and update-to-weight ratios.
 
     Args:
         model_graph: `fixinit.graph.Graph` of the model.
@@ -20,19 +37,25 @@ def weight_statistics(model_graph, model, gradients, trial=None):
         of the stacks around the call. They are those of the layer's kernel, or of
         all its weights if it has none. A frozen kernel has the first alone.
     """
-    updated = [None] * len(gradients)
+    updated: list[Tensor | None] = [None] * len(gradients)
     if trial is not None:
         trial.step(gradients)
         updated = trial.weights
     rows = {id(v): (v.value, None, None) for v in model.non_trainable_variables}
     trained = zip(model.trainable_variables, gradients, updated, strict=True)
     rows |= {id(v): (v.value, *values) for v, *values in trained}
-    found = {}
+    found: dict[str, Statistics] = {}
     _collect(model_graph, rows, {}, 0, found)
     return found
 
 
-def _collect(model_graph, rows, outer, num_axes, found):
+def _collect(
+    model_graph: graph.Graph,
+    rows: Mapping[int, Row],
+    outer: Mapping[int, keras.Variable],
+    num_axes: int,
+    found: dict[str, Statistics],
+) -> None:
     """Adds the calls of a graph.
 
     Args:
@@ -56,13 +79,13 @@ def _collect(model_graph, rows, outer, num_axes, found):
         # Trained or frozen. A kernel may also be computed, and is no weight then.
         if any(kernel is w for w in getattr(call.operation, "weights", [])):
             weights = [kernel]
-        held = [rows.get(id(outer.get(id(w), w))) for w in weights]
-        held = [row for row in held if row is not None]
+        keys = [id(outer.get(id(w), w)) for w in weights]
+        held = [rows[key] for key in keys if key in rows]
         if held:
             found[call.name] = _statistics(held, num_axes)
 
 
-def _statistics(held, num_axes):
+def _statistics(held: Sequence[Row], num_axes: int) -> Statistics:
     values, gradients, updated = zip(*held, strict=True)
     size = sum(np.prod(v.shape[num_axes:]) for v in values)
     weight = _sum_of_squares(values, num_axes)
@@ -71,16 +94,16 @@ def _statistics(held, num_axes):
         squares = _sum_of_squares(gradients, num_axes)
         statistics["weight_gradient_mean_square"] = squares / size
     if updated[0] is not None:
-        moved = [new - old for new, old in zip(updated, values, strict=True)]
-        moved = _sum_of_squares(moved, num_axes)
+        steps = [new - old for new, old in zip(updated, values, strict=True)]
+        moved = _sum_of_squares(steps, num_axes)
         # Weights that start at zero are moved by infinitely many times their size.
         with np.errstate(divide="ignore", invalid="ignore"):
             statistics["update_to_weight"] = np.sqrt(moved / weight)
     return statistics
 
 
-def _sum_of_squares(tensors, num_axes):
-    total = 0.0
+def _sum_of_squares(tensors: Sequence[Tensor], num_axes: int) -> np.ndarray:
+    total = np.zeros(())
     for tensor in tensors:
         values = ops.convert_to_numpy(ops.cast(tensor, "float32")).astype("float64")
         values = values.reshape(*values.shape[:num_axes], -1)

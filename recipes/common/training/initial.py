@@ -49,14 +49,14 @@ class BlockMeasurements:
         predicted = None
         if scheme is not None:
             predicted = scheme.predicted_variance(
-                len(names) - 1, input_variance=float(statistics["mean_square"][0])
+                len(names) - 1, input_variance=float(statistics.mean_square[0])
             ).tolist()
         loss, gradients = self._gradients(x, y, training=True)
         norms = [_norms(gradient, num_axes=0) for gradient in gradients]
         return {
             "blocks": names,
-            "variance": statistics["variance"].tolist(),
-            "mean_square": statistics["mean_square"].tolist(),
+            "variance": statistics.variance.tolist(),
+            "mean_square": statistics.mean_square.tolist(),
             "predicted": predicted,
             "loss": float(loss),
             "gradient_norm": global_norm(norms),

@@ -35,7 +35,7 @@ def test_targets_of_one_unit(shape, activation, y, loss):
     expected = keras_loss(model, loss, y.reshape(-1, 1))
     diagnosis = diagnose(model, X, y.reshape(shape))
     assert diagnosis.loss == pytest.approx(expected, rel=1e-5)
-    assert diagnosis.layers[-1]["gradient_mean_square"] > 0
+    assert diagnosis.layers[-1].gradient_mean_square > 0
 
 
 @pytest.mark.parametrize("one_hot", [False, True])

@@ -118,7 +118,7 @@ def test_integers_for_an_embedding_are_fine(kind):
     x = RNG.integers(9, size=(8, 6))
     model = tokens(kind)
     assert "float" in model.inputs[0].dtype
-    found = diagnose(model, x).layers[-1]["mean_square"]
+    found = diagnose(model, x).layers[-1].mean_square
     assert found == pytest.approx(np.mean(model.predict(x, verbose=0) ** 2), rel=1e-5)
 
 
@@ -142,5 +142,5 @@ def test_regularizers_are_part_of_the_loss_and_of_its_gradient():
     change = np.sqrt(np.mean(np.square(model.predict_on_batch(X) - before)))
     assert moved == pytest.approx(change, rel=1e-3)
     update = np.linalg.norm(dense.get_weights()[0] - kernel) / np.linalg.norm(kernel)
-    ratio = diagnosis.layers[-1]["update_to_weight"]
+    ratio = diagnosis.layers[-1].update_to_weight
     assert ratio == pytest.approx(update, rel=1e-3)

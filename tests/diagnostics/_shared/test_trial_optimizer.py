@@ -55,7 +55,7 @@ def test_updates_in_mixed_precision_are_those_of_training():
     # of 2^15 PyTorch's float16 overflows at first, which skips steps.
     model.compile(keras.optimizers.LossScaleOptimizer(sgd, 256.0), "mse")
     for _ in range(2):  # With and without momentum.
-        ratio = diagnose(model, X, Y).layers[1]["update_to_weight"]
+        ratio = diagnose(model, X, Y).layers[1].update_to_weight
         (moved,) = function_update(model, X, Y, model.optimizer)
         kernel = np.array(numpy(model.trainable_variables)[0])
         outputs = model.predict_on_batch(X).astype("float64")
@@ -122,7 +122,7 @@ def test_what_cannot_be_copied_costs_the_updates_alone():
     model.compile(keras.optimizers.SGD(Unconfigured()), "mse")
     with pytest.warns(UserWarning, match="left out.*optimizer.*get_config"):
         diagnosis = diagnose(model, X, Y)
-    assert np.isnan(diagnosis.layers[1]["update_to_weight"])
+    assert np.isnan(diagnosis.layers[1].update_to_weight)
     assert diagnosis.loss > 0
     with pytest.raises(TypeError, match="Argument `optimizer`.*get_config"):
         diagnose(model, X, Y, optimizer=model.optimizer)

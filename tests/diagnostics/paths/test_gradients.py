@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import math
 
@@ -68,11 +69,11 @@ def test_single_paths_are_products_of_their_branches(stacked):
         # Samples are all met equally often, paths are drawn.
         by_path = norms.mean(axis=1)
         error = 5 * norms.std() / math.sqrt(1200)
-        assert found["norm"][k] == pytest.approx(by_path.mean(), abs=error + 1e-5)
+        assert found.norm[k] == pytest.approx(by_path.mean(), abs=error + 1e-5)
     # One path alone goes through none, and one through all.
     ends = expected_norms(kernels, head, 6)
     np.testing.assert_allclose(
-        found["norm"][[0, 3]], [ends[0].mean(), ends[3].mean()], rtol=1e-4
+        found.norm[[0, 3]], [ends[0].mean(), ends[3].mean()], rtol=1e-4
     )
 
 
@@ -82,16 +83,16 @@ def test_stacked_and_separate_blocks_give_the_same():
         path_gradients(linear(4, stacked)[0], X, Y, "mse", num_samples=50)
         for stacked in (False, True)
     ]
-    for name in found[0]:
-        np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-4)
+    for one, two in zip(*map(dataclasses.astuple, found), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4)
 
 
 def test_totals_are_norms_times_the_number_of_paths():
     found = path_gradients(linear(4)[0], X, Y, "mse", num_samples=40)
-    np.testing.assert_allclose(np.exp(found["log_paths"]), [1, 4, 6, 4, 1])
-    total = found["norm"] * [1, 4, 6, 4, 1]
-    np.testing.assert_allclose(np.exp(found["log_total"]), total)
-    np.testing.assert_allclose(found["share"], total / total.sum())
+    np.testing.assert_allclose(np.exp(found.log_paths), [1, 4, 6, 4, 1])
+    total = found.norm * [1, 4, 6, 4, 1]
+    np.testing.assert_allclose(np.exp(found.log_total), total)
+    np.testing.assert_allclose(found.share, total / total.sum())
 
 
 def test_numbers_of_paths_do_not_overflow():
@@ -102,8 +103,8 @@ def test_numbers_of_paths_do_not_overflow():
         60, 4, scheme="scaled_residual", input_shape=(5,), seed=0, stacked=True
     )
     found = path_gradients(model, X, lengths=[0, 1, 30, 60], num_samples=6)
-    assert found["length"].tolist() == [0, 1, 30, 60]
-    assert np.isfinite(found["share"]).all()
+    assert found.length.tolist() == [0, 1, 30, 60]
+    assert np.isfinite(found.share).all()
 
 
 def test_gradients_of_the_forward_pass_as_usual():
@@ -122,9 +123,9 @@ def test_gradients_of_the_forward_pass_as_usual():
     x, y = np.float32([[2.0]]), np.float32([[9.0]])
     # The first unit is off at 2, the second on, whatever path is taken.
     found = path_gradients(model, x, y, num_samples=64)
-    assert found["norm"][0] == 1
-    assert found["norm"][1] == pytest.approx(0.5, abs=4 * 0.5 / 8)
-    assert found["norm"][2] == 0 and found["share"][2] == 0
+    assert found.norm[0] == 1
+    assert found.norm[1] == pytest.approx(0.5, abs=4 * 0.5 / 8)
+    assert found.norm[2] == 0 and found.share[2] == 0
 
 
 @pytest.mark.every_backend
@@ -145,7 +146,7 @@ def test_nothing_changes(untouched, stacked):
     with untouched(model):
         first = path_gradients(model, X, Y, num_samples=6)
     second = path_gradients(model, X, Y, num_samples=6)
-    np.testing.assert_array_equal(first["norm"], second["norm"])
+    np.testing.assert_array_equal(first.norm, second.norm)
 
 
 def test_new_weights_are_seen():
@@ -153,7 +154,7 @@ def test_new_weights_are_seen():
     measure = PathGradients(model, "mse")
     before = measure(X, Y, num_samples=6)
     model.get_layer("stack").weights[0].assign(2 * kernels)
-    assert (measure(X, Y, num_samples=6)["norm"] > before["norm"]).all()
+    assert (measure(X, Y, num_samples=6).norm > before.norm).all()
 
 
 def test_several_inputs_and_outputs_and_integers():
@@ -168,7 +169,7 @@ def test_several_inputs_and_outputs_and_integers():
     y = [np.zeros(2, "int32"), np.zeros((2, 1), "float32")]
     for targets in (None, y):
         found = path_gradients(model, x, targets, num_samples=4)
-        assert (found["norm"] > 0).all()
+        assert (found.norm > 0).all()
 
 
 @pytest.mark.every_backend
@@ -177,7 +178,7 @@ def test_float16_is_measured():
     model = fixinit.models.ResidualMLP(
         2, 8, scheme="scaled_residual", input_shape=(5,), seed=0
     )
-    assert (path_gradients(model, X, num_samples=6)["norm"] > 0).all()
+    assert (path_gradients(model, X, num_samples=6).norm > 0).all()
 
 
 @pytest.mark.parametrize(
@@ -208,4 +209,4 @@ def test_refuses_integers_and_models_that_have_diverged():
 
 def test_one_sample_will_do():
     found = path_gradients(linear(2)[0], X[:1], num_samples=3)
-    assert found["norm"].shape == (3,) and np.isfinite(found["norm_error"]).all()
+    assert found.norm.shape == (3,) and np.isfinite(found.norm_error).all()

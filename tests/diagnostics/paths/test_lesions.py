@@ -92,9 +92,9 @@ def test_blocks_in_stacks_and_outside_change_places():
 
 def test_every_block_is_dropped_once():
     found = lesion(shifting(), X, X, {"error": keras.losses.MeanAbsoluteError()})
-    np.testing.assert_allclose(found["error"], 15 - SHIFTS, rtol=1e-5)
-    assert found["intact"]["error"] == pytest.approx(15, rel=1e-5)
-    assert found["drop"].tolist() == [[0], [1], [2], [3]]
+    np.testing.assert_allclose(found.measured["error"], 15 - SHIFTS, rtol=1e-5)
+    assert found.intact["error"] == pytest.approx(15, rel=1e-5)
+    assert found.drop.tolist() == [[0], [1], [2], [3]]
 
 
 def test_metrics_do_not_add_up_over_lesions():
@@ -104,9 +104,11 @@ def test_metrics_do_not_add_up_over_lesions():
     before = [keras.ops.convert_to_numpy(v) for v in metric.variables]
     measures = {"metric": metric, "name": "sparse_categorical_accuracy"} | ACCURACY
     found = lesion(model, X, Y, measures)
-    assert found["intact"]["metric"] == pytest.approx(found["intact"]["accuracy"])
+    assert found.intact["metric"] == pytest.approx(found.intact["accuracy"])
     for kind in ("metric", "name"):
-        np.testing.assert_allclose(found[kind], found["accuracy"], rtol=1e-6)
+        np.testing.assert_allclose(
+            found.measured[kind], found.measured["accuracy"], rtol=1e-6
+        )
     for old, v in zip(before, metric.variables, strict=True):
         np.testing.assert_array_equal(old, keras.ops.convert_to_numpy(v))
 
@@ -114,21 +116,21 @@ def test_metrics_do_not_add_up_over_lesions():
 def test_several_at_once_are_drawn():
     error = {"error": keras.losses.MeanAbsoluteError()}
     found = lesion(shifting(), X, X, error, drop=2, num_samples=20)
-    left = 15 - SHIFTS[found["drop"]].sum(axis=1)
-    np.testing.assert_allclose(found["error"], left, rtol=1e-5)
-    assert all(len(set(row)) == 2 for row in found["drop"].tolist())
+    left = 15 - SHIFTS[found.drop].sum(axis=1)
+    np.testing.assert_allclose(found.measured["error"], left, rtol=1e-5)
+    assert all(len(set(row)) == 2 for row in found.drop.tolist())
     again = lesion(shifting(), X, X, error, drop=2, num_samples=20)
-    np.testing.assert_array_equal(found["drop"], again["drop"])
+    np.testing.assert_array_equal(found.drop, again.drop)
 
 
 def test_swaps_permute_and_drop_nothing():
     error = {"error": keras.losses.MeanAbsoluteError()}
     found = lesion(shifting(relu=True), X, X, error, drop=0, swap=1, num_samples=8)
-    assert found["drop"].shape == (8, 0)
-    moved = (found["order"] != np.arange(4)).sum(axis=1)
+    assert found.drop.shape == (8, 0)
+    moved = (found.order != np.arange(4)).sum(axis=1)
     np.testing.assert_array_equal(moved, 2)
     # Additions commute.
-    np.testing.assert_allclose(found["error"], 15, rtol=1e-5)
+    np.testing.assert_allclose(found.measured["error"], 15, rtol=1e-5)
 
 
 def test_blocks_of_different_shapes_do_not_change_places():

@@ -40,17 +40,17 @@ def test_totals_are_the_sums_over_all_paths(count, stacked):
     whole = expected.sum(axis=0)
     found = path_totals(model, X, Y)
     np.testing.assert_allclose(
-        found["norm"], np.linalg.norm(expected, axis=1), rtol=1e-4, atol=1e-5
+        found.norm, np.linalg.norm(expected, axis=1), rtol=1e-4, atol=1e-5
     )
     shares = expected @ whole / (whole @ whole)
-    np.testing.assert_allclose(found["share"], shares, atol=1e-5)
+    np.testing.assert_allclose(found.share, shares, atol=1e-5)
 
 
 def test_shares_of_blocks_and_of_lengths_have_the_same_mean():
     model = mlp(4, stacked=True)
     totals = path_totals(model, X, Y)
-    depth = effective_depth(model, X, Y)["gradient_depth"]
-    assert totals["length"] @ totals["share"] == pytest.approx(depth, abs=1e-5)
+    depth = effective_depth(model, X, Y).gradient_depth
+    assert totals.length @ totals.share == pytest.approx(depth, abs=1e-5)
 
 
 def test_projections_and_post_activations():
@@ -58,14 +58,14 @@ def test_projections_and_post_activations():
         (1, 1), (4, 8), scheme="batch_norm", input_shape=(8, 1), seed=0, shortcut="B"
     )
     found = path_totals(model, X[..., None])
-    assert found["share"].sum() == pytest.approx(1, abs=1e-5)
-    assert found["length"].tolist() == [0, 1, 2]
+    assert found.share.sum() == pytest.approx(1, abs=1e-5)
+    assert found.length.tolist() == [0, 1, 2]
 
 
 def test_branches_without_weight_carry_nothing():
     # SkipInit starts every branch at 0.
     found = path_totals(mlp(3, "skip_init"), X)
-    np.testing.assert_allclose(found["share"], [1, 0, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(found.share, [1, 0, 0, 0], atol=1e-6)
 
 
 @pytest.mark.every_backend
@@ -78,7 +78,7 @@ def test_nothing_changes_and_new_weights_are_seen(untouched):
         before = measure(X, Y)
     head = model.get_layer("head").kernel
     head.assign(2 * head)
-    assert (measure(X, Y)["norm"] != before["norm"]).all()
+    assert (measure(X, Y).norm != before.norm).all()
 
 
 def test_refuses_gradients_that_vanish():

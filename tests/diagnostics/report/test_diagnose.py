@@ -27,7 +27,7 @@ def numpy(tensor):
 
 
 def layer(diagnosis, name):
-    return next(row for row in diagnosis.layers if row["name"] == name)
+    return next(row for row in diagnosis.layers if row.name == name)
 
 
 def test_measures_activations():
@@ -40,16 +40,16 @@ def test_measures_activations():
     diagnosis = diagnose(model, x)
     h = numpy(model.get_layer("conv")(x))
     row = layer(diagnosis, "conv")
-    assert row["mean_square"] == pytest.approx(np.mean(h**2), rel=1e-5)
-    assert row["variance"] == pytest.approx(h.var(axis=(0, 1)).mean(), rel=1e-5)
-    assert row["peak"] == pytest.approx(np.abs(h).max(), rel=1e-6)
+    assert row.mean_square == pytest.approx(np.mean(h**2), rel=1e-5)
+    assert row.variance == pytest.approx(h.var(axis=(0, 1)).mean(), rel=1e-5)
+    assert row.peak == pytest.approx(np.abs(h).max(), rel=1e-6)
     active = (h > 0).mean(axis=(0, 1))
-    assert row["never_active"] == pytest.approx(np.mean(active == 0))
-    assert row["always_active"] == pytest.approx(np.mean(active == 1))
+    assert row.never_active == pytest.approx(np.mean(active == 0))
+    assert row.always_active == pytest.approx(np.mean(active == 1))
     unit = h.reshape(5, -1) / np.linalg.norm(h.reshape(5, -1), axis=1, keepdims=True)
     cosines = (unit @ unit.T)[~np.eye(5, dtype=bool)]
-    assert row["correlation"] == pytest.approx(cosines.mean(), rel=1e-4)
-    assert math.isnan(layer(diagnosis, "dense")["never_active"])
+    assert row.correlation == pytest.approx(cosines.mean(), rel=1e-4)
+    assert math.isnan(layer(diagnosis, "dense").never_active)
 
 
 @pytest.mark.every_backend
@@ -71,13 +71,13 @@ def test_measures_gradients_of_activations_and_weights():
     }
     for name, (d_activation, d_weight) in expected.items():
         row = layer(diagnosis, name)
-        assert row["gradient_mean_square"] == pytest.approx(
+        assert row.gradient_mean_square == pytest.approx(
             np.mean(d_activation**2), rel=1e-4
         )
-        assert row["weight_gradient_mean_square"] == pytest.approx(
+        assert row.weight_gradient_mean_square == pytest.approx(
             np.mean(d_weight**2), rel=1e-4
         )
-    assert layer(diagnosis, "first")["weight_mean_square"] == pytest.approx(
+    assert layer(diagnosis, "first").weight_mean_square == pytest.approx(
         np.mean(w1**2), rel=1e-5
     )
 
@@ -86,10 +86,8 @@ def test_update_to_weight_ratio_of_plain_gradient_descent():
     model = mlp("scaled_residual", 3)
     diagnosis = diagnose(model, X, Y, optimizer=keras.optimizers.SGD(0.3))
     row = layer(diagnosis, "block2/weight1")
-    ratio = 0.3 * math.sqrt(
-        row["weight_gradient_mean_square"] / row["weight_mean_square"]
-    )
-    assert row["update_to_weight"] == pytest.approx(ratio, rel=1e-4)
+    ratio = 0.3 * math.sqrt(row.weight_gradient_mean_square / row.weight_mean_square)
+    assert row.update_to_weight == pytest.approx(ratio, rel=1e-4)
 
 
 @pytest.mark.parametrize("stacked", [False, True])
@@ -99,10 +97,10 @@ def test_frozen_layers_have_weights_and_no_gradients(stacked):
     free = layer(diagnose(model, X, Y, optimizer="sgd"), name)
     model.get_layer("blocks" if stacked else "block1").trainable = False
     frozen = layer(diagnose(model, X, Y, optimizer="sgd"), name)
-    assert frozen["weight_mean_square"] == free["weight_mean_square"] > 0
-    assert free["weight_gradient_mean_square"] > 0 and free["update_to_weight"] > 0
-    assert math.isnan(frozen["weight_gradient_mean_square"])
-    assert math.isnan(frozen["update_to_weight"])
+    assert frozen.weight_mean_square == free.weight_mean_square > 0
+    assert free.weight_gradient_mean_square > 0 and free.update_to_weight > 0
+    assert math.isnan(frozen.weight_gradient_mean_square)
+    assert math.isnan(frozen.update_to_weight)
 
 
 @pytest.mark.parametrize("scheme", ["scaled_residual", "batch_norm", "fixup"])
@@ -117,14 +115,16 @@ def test_a_stack_is_measured_like_separate_blocks(scheme):
         model.layers[-2].kernel.assign(rng.normal(size=(32, 10)))
         measured.append(diagnose(model, X, Y, loss, sgd))
     separate, stack = measured
-    assert [b["name"] for b in stack.blocks] == [f"blocks[{i}]" for i in range(4)]
+    assert [b.name for b in stack.blocks] == [f"blocks[{i}]" for i in range(4)]
     assert len(separate.layers) == len(stack.layers)
     for one, two in zip(
         separate.layers + separate.blocks, stack.layers + stack.blocks, strict=True
     ):
-        for key, value in one.items():
+        for key, value in dataclasses.asdict(one).items():
             if isinstance(value, float):
-                assert two[key] == pytest.approx(value, rel=2e-3, abs=1e-7, nan_ok=True)
+                assert getattr(two, key) == pytest.approx(
+                    value, rel=2e-3, abs=1e-7, nan_ok=True
+                )
 
 
 def test_tells_schemes_apart():
@@ -162,10 +162,12 @@ class Quiet(fixinit.schemes.Scheme):
 def test_a_scheme_that_nobody_knows_is_named_as_a_remedy(monkeypatch):
     exploding = diagnose(mlp(stacked=True), X)
     blocks = [
-        row | {"mean_square": 0.25 ** (i + 1), "gradient_mean_square": 1.0}
+        dataclasses.replace(row, mean_square=0.25 ** (i + 1), gradient_mean_square=1.0)
         for i, row in enumerate(exploding.blocks)
     ]
-    first = exploding.input | {"mean_square": 1.0, "gradient_mean_square": 1.0}
+    first = dataclasses.replace(
+        exploding.input, mean_square=1.0, gradient_mean_square=1.0
+    )
     vanishing = dataclasses.replace(exploding, blocks=blocks, input=first)
     assert "convert" not in judge(vanishing).remedy
     known = fixinit.schemes.names(), fixinit.schemes.get
@@ -236,8 +238,8 @@ def test_the_weight_path_is_the_one_with_most_weight_layers():
     model = keras.Model(inputs, keras.layers.Dense(3, name="head")(h))
     x = RNG.normal(size=(4, 8, 8, 3)).astype("float32")
     path = diagnose(model, x).weight_path
-    assert [row["name"] for row in path] == ["a", "b1", "b2"]
-    assert not any(row["changes_shape"] for row in path)
+    assert [row.name for row in path] == ["a", "b1", "b2"]
+    assert not any(row.changes_shape for row in path)
 
 
 def test_a_polynomial_that_falls_is_not_called_growth():
@@ -269,21 +271,21 @@ def test_values_without_a_batch_axis_and_samples_of_zeros():
     x = np.concatenate([np.zeros((1, 8), "float32"), X])
     diagnosis = diagnose(model, x)
     h = numpy(model.get_layer("dense")(x))
-    means = {r["variance"] > 0: r for r in diagnosis.layers if r["kind"] == "Mean"}
+    means = {r.variance > 0: r for r in diagnosis.layers if r.kind == "Mean"}
     number, means = means[False], means[True]
-    assert number["mean_square"] == pytest.approx(h.mean() ** 2, rel=1e-3)
-    assert math.isnan(number["correlation"])
-    assert means["variance"] == pytest.approx(h.mean(axis=1).var(), rel=1e-3)
+    assert number.mean_square == pytest.approx(h.mean() ** 2, rel=1e-3)
+    assert math.isnan(number.correlation)
+    assert means.variance == pytest.approx(h.mean(axis=1).var(), rel=1e-3)
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)
     cosines = (unit @ unit.T)[~np.eye(64, dtype=bool)]
-    assert diagnosis.layers[0]["correlation"] == pytest.approx(cosines.mean(), abs=1e-5)
+    assert diagnosis.layers[0].correlation == pytest.approx(cosines.mean(), abs=1e-5)
 
 
 def test_branch_to_shortcut_is_that_of_what_is_added():
     diagnosis = diagnose(mlp("scaled_residual", 4, 512), X)
     # (1/4) of the branch's variance, which is that of the shortcut. Eight inputs give
     # the stem little to vary in, so that a single block may be off by a third.
-    ratios = [row["branch_to_shortcut"] for row in diagnosis.blocks]
+    ratios = [row.branch_to_shortcut for row in diagnosis.blocks]
     assert np.mean(ratios) == pytest.approx(0.25, rel=0.25)
     assert max(ratios) < 2 * min(ratios)
 
@@ -309,7 +311,7 @@ def test_nothing_of_the_model_changes():
     for old, new in zip(before, after, strict=True):
         np.testing.assert_array_equal(old, new)
     assert nodes == [len(x._inbound_nodes) for x in model._flatten_layers()]
-    assert np.isfinite(layer(diagnosis, "block1/weight1")["update_to_weight"])
+    assert np.isfinite(layer(diagnosis, "block1/weight1").update_to_weight)
     # The next random numbers are what they would have been.
     drawn = numpy(keras.random.normal((3,)))
     keras.utils.set_random_seed(0)
@@ -321,7 +323,7 @@ def test_dropout_is_on_in_training_mode():
     layers = [keras.Input((8,)), keras.layers.Dropout(0.5, name="dropout")]
     model = keras.Sequential([*layers, keras.layers.Dense(3)])
     ratio = [
-        layer(diagnose(model, X, training=training), "dropout")["mean_square"]
+        layer(diagnose(model, X, training=training), "dropout").mean_square
         / np.mean(X**2)
         for training in (False, True)
     ]
@@ -354,12 +356,12 @@ def test_any_keras_model(last):
     model = keras.Model(whole.input, outputs)
     x = RNG.normal(size=(4, 32, 32, 3)).astype("float32")
     diagnosis = diagnose(model, x, RNG.integers(4, size=4))
-    assert [row["name"] for row in diagnosis.blocks][:2] == [
+    assert [row.name for row in diagnosis.blocks][:2] == [
         "block_2_add",
         "block_4_add",
     ]
     assert len(diagnosis.layers) == len(model.layers)
-    assert all(math.isfinite(row["mean_square"]) for row in diagnosis.layers)
+    assert all(math.isfinite(row.mean_square) for row in diagnosis.layers)
 
 
 def test_several_inputs_and_outputs_and_integers():
@@ -379,13 +381,13 @@ def test_layers_called_twice_have_two_rows():
     shared = keras.layers.Dense(8, name="shared")
     inputs = keras.Input((8,))
     diagnosis = diagnose(keras.Model(inputs, shared(shared(inputs))), X)
-    names = [row["name"] for row in diagnosis.layers]
+    names = [row.name for row in diagnosis.layers]
     assert names[1:] == ["shared", "shared:2"]
 
 
 def test_a_batch_of_one_has_no_correlation():
     diagnosis = diagnose(mlp(num_blocks=4), X[:1])
-    assert all(math.isnan(row["correlation"]) for row in diagnosis.layers)
+    assert all(math.isnan(row.correlation) for row in diagnosis.layers)
     assert diagnosis.growth.kind == "exponential"
 
 
@@ -403,7 +405,7 @@ def test_overflow_is_told_where():
     assert diagnosis.verdict.kind == "not_finite"
     # Activations of 2^(l/2), whose largest are some times that.
     assert diagnosis.verdict.where.startswith("blocks[2")
-    assert not math.isfinite(diagnosis.blocks[-1]["mean_square"])
+    assert not math.isfinite(diagnosis.blocks[-1].mean_square)
 
 
 def test_dead_units_and_collapsed_inputs_are_found():

@@ -43,7 +43,7 @@ def test_records_before_training_and_every_so_many_steps(tmp_path):
         rows = list(csv.DictReader(file))
     assert len(rows) == 4 * 4 and rows[4]["step"] == "5"
     last = float(rows[-1]["mean_square"])
-    assert last == monitor.history[-1][1].blocks[-1]["mean_square"]
+    assert last == monitor.history[-1][1].blocks[-1].mean_square
 
 
 def test_measures_the_weights_of_the_moment():
@@ -70,8 +70,8 @@ def test_stops_before_the_loss_is_nan_and_names_the_block():
     monitor = Monitor(X[:32], Y[:32], explosion=100.0)
     with pytest.warns(RuntimeWarning, match="about to diverge.*learning rate"):
         history = fit(model, monitor, epochs=50)
-    assert monitor.alarm["block"] in [f"blocks[{i}]" for i in range(6)]
-    assert monitor.alarm["step"] < 50 * 8
+    assert monitor.alarm.block in [f"blocks[{i}]" for i in range(6)]
+    assert monitor.alarm.step < 50 * 8
     assert len(history.history["loss"]) < 50
 
 
@@ -135,7 +135,7 @@ def test_steps_away_from_a_head_of_zeros_are_no_explosion():
     monitor = Monitor(X[:32], Y[:32], every=1, action="none", explosion=20.0)
     fit(model, monitor, epochs=4)
     first, last = (
-        monitor.history[i][1].blocks[0]["gradient_mean_square"] for i in (1, -1)
+        monitor.history[i][1].blocks[0].gradient_mean_square for i in (1, -1)
     )
     assert last > 20 * first > 0
     assert monitor.alarm is None
@@ -149,8 +149,8 @@ def test_gradients_may_explode_behind_a_head_of_zeros():
     # The network's function stays what it is, up to a factor; its gradients explode.
     model.get_layer("head").kernel.assign(100 * RNG.normal(size=(16, 10)))
     fit(model, monitor, epochs=1)
-    assert monitor.alarm["measure"] == "gradient_mean_square"
-    assert 100 < monitor.alarm["growth"] < math.inf
+    assert monitor.alarm.measure == "gradient_mean_square"
+    assert 100 < monitor.alarm.growth < math.inf
 
 
 def test_a_model_that_has_diverged_is_said_to_have():
@@ -192,7 +192,7 @@ def test_plain_networks_are_watched_by_layer():
     model.compile(keras.optimizers.SGD(0.1), LOSS)
     monitor = Monitor(X[:16], Y[:16], every=8)
     fit(model, monitor, 1)
-    assert [row["name"] for row in monitor.history[1][1].layers][-1] == "head"
+    assert [row.name for row in monitor.history[1][1].layers][-1] == "head"
 
 
 @pytest.mark.every_backend
