@@ -103,7 +103,8 @@ def _forget_accumulated(optimizer: keras.optimizers.Optimizer) -> None:
     seen = _keras.num_batches_seen(optimizer)
     seen.assign_sub(seen % optimizer.gradient_accumulation_steps)
     for gradient in _keras.accumulated_gradients(optimizer):
-        gradient.assign(ops.zeros(gradient.shape, gradient.dtype))
+        if gradient is not None:
+            gradient.assign(ops.zeros(gradient.shape, gradient.dtype))
 
 
 def _copy(variable: keras.Variable) -> keras.Variable:

@@ -34,7 +34,8 @@ class Chain:
         self.names: list[str] = []
         self.merges: dict[str, tuple[graph.Block, np.ndarray]] = {}
         links = _links(model_graph)
-        self.start = links[0].start if links else None
+        # `None` in a graph without blocks, which `model_chain` refuses.
+        self.start: Any = links[0].start if links else None
         for link in links:
             offset = len(self.names)
             self.names += link.names
