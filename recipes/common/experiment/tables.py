@@ -34,6 +34,31 @@ class Table:
     note: str = ""
     labels: int = 1
 
+    @classmethod
+    def of(cls, title, arms, columns, labels=1):
+        """A table with a row for every arm.
+
+        Example:
+
+        >>> arms = [{"depth": 2, "loss": 0.5}]
+        >>> columns = {"layers": lambda arm: 2 * arm["depth"], "train loss": "loss"}
+        >>> print(Table.of("losses", arms, columns).text())
+        layers  train loss
+        ------------------
+        4            0.500
+
+        Args:
+            title: str. What the rows are.
+            arms: dicts.
+            columns: dict. By their names: keys of an arm, or functions of it.
+            labels: int. How many columns are names.
+        """
+        rows = [
+            tuple(c(arm) if callable(c) else arm.get(c) for c in columns.values())
+            for arm in arms
+        ]
+        return cls(title, tuple(columns), rows, labels=labels)
+
     def cells(self):
         """The rows as lists of texts."""
         return [[_text(cell) for cell in row] for row in self.rows]

@@ -4,8 +4,9 @@ import pytest
 from keras import ops
 
 from fixinit.diagnostics import gradient_correlation
-from recipes import shattered_gradients
-from recipes.shattered_gradients import EXPERIMENT, KINDS, LINE, Settings
+from recipes.shattered_gradients import __main__ as shattered_gradients
+from recipes.shattered_gradients.__main__ import EXPERIMENT, LINE, Settings
+from recipes.shattered_gradients.networks import KINDS, Normalization
 
 
 def test_runs_resumes_and_claims(check_experiment):
@@ -19,7 +20,7 @@ def test_claims_look_at_what_they_are_about(lag1, held):
     arm = {"depth": 50, "lag1": lag1, "lag1_error": 0.01, "coactive": 0.5}
     arms = [arm | {"scheme": kind, "peak_share": 0.9} for kind in KINDS]
     results = {"arms": arms, "config": {"num_seeds": 20}}
-    made = shattered_gradients.claims(results)
+    made = list(shattered_gradients.claims(results))
     # White noise everywhere, or brown: what must differ does not.
     assert len(made) == 8 and sum(claim.held for claim in made) == held
 
@@ -39,7 +40,7 @@ def test_normalization_shatters_and_its_absence_does_not():
 
 def test_derivative_holds_statistics_fixed():
     inputs = keras.Input((1,))
-    normalize = shattered_gradients.Normalization("both")
+    normalize = Normalization("mean and variance")
     model = keras.Model(inputs, normalize(inputs))
     gradients = gradient_correlation(model, LINE).gradients
     np.testing.assert_allclose(gradients, 1 / LINE.std(), rtol=1e-4)
