@@ -6,8 +6,6 @@ growing depth: training and test error, and how many epochs they take to a targe
     python -m recipes.degradation
     python -m recipes.degradation --num_blocks=9,27 --epochs=60 --dataset=digits
 
-Results go to --output_dir: report.html, PNGs, results.csv and results.json.
-
 Reference:
 
 * [He et al., 2016](https://arxiv.org/abs/1512.03385), sections 1 and 4.2.
@@ -19,14 +17,7 @@ import numpy as np
 
 from recipes.common import experiment
 from recipes.common.data import datasets
-from recipes.common.experiment import (
-    Table,
-    Verdict,
-    by,
-    format_percent,
-    select,
-    setting,
-)
+from recipes.common.experiment import Table, Verdict, by, format_percent, setting
 from recipes.common.plotting.curves import Curves, Line, Panel
 from recipes.common.plotting.variants import shades, variant
 from recipes.common.training import families
@@ -80,20 +71,17 @@ def measure(settings, network, num_blocks):
     data = families.get("residual_mlp").adapt(datasets.load(settings.dataset))
 
     def build(seed):
-        return families.residual_mlp(
-            data,
-            num_blocks,
-            settings.units,
-            **NETWORKS[network].options,
-            seed=seed,
-            stacked=num_blocks > 1,
-        )
+        options = {"seed": seed, "stacked": num_blocks > 1}
+        options |= NETWORKS[network].options
+        return families.residual_mlp(data, num_blocks, settings.units, **options)
 
     runs = Runs(build, data, settings.batch_size, settings.seed, jit_compile=True)
     seeds = range(settings.seed, settings.seed + settings.runs)
     curves = [runs.run(settings.learning_rate, s, settings.epochs)[0] for s in seeds]
-    train = [errors(epochs, "train_accuracy", settings.epochs) for epochs in curves]
-    test = [errors(epochs, "test_accuracy", settings.epochs) for epochs in curves]
+    train, test = (
+        [errors(epochs, f"{name}_accuracy", settings.epochs) for epochs in curves]
+        for name in ("train", "test")
+    )
     reached = [np.flatnonzero(np.array(curve) <= settings.target) for curve in train]
     return {
         "parameters": runs.model.count_params(),
@@ -123,28 +111,31 @@ def last(arm, name):
 
 
 def tables(results):
-    rows = [
-        (
-            NETWORKS[arm["network"]].label,
-            layers(arm["num_blocks"]),
-            arm["parameters"],
-            *(
-                format_percent(x.mean() / 100, x.std(ddof=1) / 100)
-                for x in (last(arm, "train_errors"), last(arm, "test_errors"))
-            ),
-            ", ".join(str(epoch or "–") for epoch in arm["epochs_to_target"]),
-        )
-        for arm in results["arms"]
-    ]
-    columns = ("network", "layers", "parameters", "train error (%)", "test error (%)")
-    columns += (f"epochs to {100 * results['config']['target']:.0f} %",)
-    return [Table("errors", columns, rows)]
+    def error(name):
+        def cell(arm):
+            found = last(arm, name) / 100
+            return format_percent(found.mean(), found.std(ddof=1))
+
+        return cell
+
+    def reached(arm):
+        return ", ".join(str(epoch or "–") for epoch in arm["epochs_to_target"])
+
+    columns = {
+        "network": lambda arm: NETWORKS[arm["network"]].label,
+        "layers": lambda arm: layers(arm["num_blocks"]),
+        "parameters": "parameters",
+        "train error (%)": error("train_errors"),
+        "test error (%)": error("test_errors"),
+        f"epochs to {100 * results['config']['target']:.0f} %": reached,
+    }
+    return [Table.of("errors", results["arms"], columns)]
 
 
 def deeper_minus_shallower(results, network):
     """The `Difference` of the training errors of the deepest network and of the best
     shallower one, in points."""
-    *shallower, deepest = select(results, network=network)
+    *shallower, deepest = experiment.select(results, network=network)
     best = min(shallower, key=lambda arm: arm["train_error"])
     return Difference.of(*(last(arm, "train_errors") for arm in (deepest, best)))
 
@@ -152,11 +143,9 @@ def deeper_minus_shallower(results, network):
 def claims(results):
     deepest = max(results["config"]["num_blocks"])
     more = {name: deeper_minus_shallower(results, name) for name in NETWORKS}
-    test = {
-        name: last(arm, "test_errors")
-        for name, arm in by(results, "network", num_blocks=deepest).items()
-    }
-    gap = Difference.of(test["plain"], test["residual"])
+    found = by(results, "network", num_blocks=deepest)
+    tests = (last(found[name], "test_errors") for name in ("plain", "residual"))
+    gap = Difference.of(*tests)
     numbers = {"more": more, "layers": layers(deepest), "margin": MARGIN, "gap": gap}
     return [
         Verdict("plain_degrades", more["plain"].is_positive, **numbers),
@@ -166,33 +155,31 @@ def claims(results):
     ]
 
 
-def error_over_depth(name, title):
+def over_depth(name, title):
     line = Line(lambda arm: last(arm, name), x=lambda arm: layers(arm["num_blocks"]))
     axes = {"title": title, "xlabel": "weight layers", "ylabel": "error (%)"}
     return Panel(line, axes | {"xscale": "log2"})
 
 
-def percent(name):
-    return lambda arm: (100 * np.mean(arm[name], axis=0)).tolist()
+def over_epochs(name, label, linestyle):
+    def mean(arm):
+        return 100 * np.mean(arm[name], axis=0)
+
+    return Line(mean, label=label, look={"linestyle": linestyle}, first=1)
 
 
-FIGURES = {
-    "depth": Curves(
-        (
-            error_over_depth("train_errors", "training"),
-            error_over_depth("test_errors", "test"),
-        ),
-        "network",
-        NETWORKS,
+DEPTH = (over_depth("train_errors", "training"), over_depth("test_errors", "test"))
+EPOCHS = Panel(
+    (
+        over_epochs("train_errors", "training", "--"),
+        over_epochs("test_errors", "test", "-"),
     ),
+    {"xlabel": "epoch", "ylabel": "error (%)"},
+)
+FIGURES = {
+    "depth": Curves(DEPTH, "network", NETWORKS),
     "curves": Curves(
-        Panel(
-            (
-                Line(percent("train_errors"), None, "training", {"linestyle": "--"}, 1),
-                Line(percent("test_errors"), None, "test", first=1),
-            ),
-            {"xlabel": "epoch", "ylabel": "error (%)"},
-        ),
+        EPOCHS,
         "num_blocks",
         lambda depths: shades(depths, lambda depth: f"{layers(depth)} layers"),
         facet="network",
