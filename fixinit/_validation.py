@@ -1,12 +1,19 @@
-"""Argument checks shared by the whole library: one wording for one mistake."""
+"""Argument checks shared by the whole library: one wording for one mistake.
+
+Each returns the value that it has checked, in the type that it is used in.
+"""
 
 import difflib
 import math
 import numbers
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+Choice = TypeVar("Choice")
 
 
-def check_choice(argument, value, allowed):
-    """Refuses a `value` that is not one of `allowed`, and suggests the nearest."""
+def check_choice(argument: str, value: Choice, allowed: Iterable[Any]) -> Choice:
+    """Refuses a value that is not one of `allowed`, and suggests the nearest."""
     allowed = list(allowed)
     if value in allowed:
         return value
@@ -18,8 +25,10 @@ def check_choice(argument, value, allowed):
     )
 
 
-def check_positive_int(argument, value, minimum=1, hint=""):
-    """Refuses anything but an integer of at least `minimum`."""
+def check_positive_int(
+    argument: str, value: Any, minimum: int = 1, hint: str = ""
+) -> int:
+    """Refuses anything but an integer of at least `minimum`; `hint` ends the error."""
     is_int = hasattr(value, "__index__") and not isinstance(value, bool)
     if is_int and int(value) >= minimum:
         return int(value)
@@ -29,8 +38,8 @@ def check_positive_int(argument, value, minimum=1, hint=""):
     )
 
 
-def check_branch(branch, num_branches):
-    """Refuses what is not the index of one of some branches: `(branch, number)`."""
+def check_branch(branch: Any, num_branches: Any) -> tuple[int, int]:
+    """Refuses an index of a branch outside `[0, num_branches)`; returns both."""
     num_branches = check_positive_int("num_branches", num_branches)
     branch = check_positive_int("branch", branch, minimum=0)
     if branch >= num_branches:
@@ -41,8 +50,13 @@ def check_branch(branch, num_branches):
     return branch, num_branches
 
 
-def check_number(argument, value, allowed, valid):
-    """Refuses anything but a finite real number for which `valid(value)` is true."""
+def check_number(
+    argument: str, value: Any, allowed: str, valid: Callable[[float], bool]
+) -> float:
+    """Refuses anything but a finite real number for which `valid(value)` is true.
+
+    `allowed` says in words which numbers these are.
+    """
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if is_number and math.isfinite(value) and valid(value):
         return float(value)
@@ -51,8 +65,11 @@ def check_number(argument, value, allowed, valid):
     )
 
 
-def check_sequence(argument, value, example):
-    """Refuses what is not a sequence, such as a tuple or a shape; returns a tuple."""
+def check_sequence(argument: str, value: Any, example: Any) -> tuple:
+    """Refuses anything but a sequence, such as a shape; returns a tuple.
+
+    `example` stands in the error. Strings are refused too.
+    """
     try:
         if not isinstance(value, str):
             return tuple(value)

@@ -1,18 +1,19 @@
-"""The class of converted models: they know what was done to them."""
+"""The class of converted models, which keep the record of their conversion."""
 
-import contextlib
-import sys
+from typing import Any
 
 import keras
 
+from fixinit._functional import DeepModel
+
 
 @keras.saving.register_keras_serializable("fixinit")
-class ConvertedModel(keras.Model):
+class ConvertedModel(DeepModel):
     """A functional model that `fixinit.convert` has made.
 
-    Like any functional model, and with the record of its conversion, which is saved
-    with it. It may be deeper than Keras allows: Keras follows the graph of a model
-    by recursion, which ends near 1,000 calls in a row.
+    It is like any functional model and keeps the record of its conversion, which is
+    saved with it. It may be deeper than Keras allows, which ends near 1,000 calls in a
+    row.
 
     Example:
 
@@ -23,39 +24,38 @@ class ConvertedModel(keras.Model):
     >>> free.conversion["scheme"]["class_name"], free.conversion["num_branches"]
     ('Fixup', 1)
 
+    `keras.models.clone_model` makes a model from the layers alone, without the record.
+    The config keeps it:
+
+    >>> again = type(free).from_config(free.get_config())
+    >>> again.conversion == free.conversion
+    True
+
     Attributes:
-        conversion: Dict, the record: see `fixinit.conversion.explain`.
+        conversion: Dict, the record: see `fixinit.conversion.explain`. `None` in a
+            model that was cloned.
     """
 
-    conversion = None
+    conversion: dict[str, Any] | None = None
 
     @classmethod
-    def make(cls, inputs, outputs, name, record):
-        """The model between some tensors."""
-        with deep_graphs():
-            model = cls(inputs, outputs, name=name)
+    def make(
+        cls, inputs: Any, outputs: Any, name: str, record: dict[str, Any]
+    ) -> "ConvertedModel":
+        """The model from symbolic inputs to outputs, in any structure."""
+        model = cls(inputs, outputs, name=name)
         model.conversion = record
         return model
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "conversion": self.conversion}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> "ConvertedModel":
         config = dict(config)
         record = config.pop("conversion", None)
-        with deep_graphs():
-            model = super().from_config(config, custom_objects)
+        model = super().from_config(config, custom_objects)
         model.conversion = record
         return model
-
-
-@contextlib.contextmanager
-def deep_graphs(limit=100_000):
-    """Lets Keras follow graphs of any depth."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, limit))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(before)

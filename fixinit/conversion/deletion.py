@@ -1,15 +1,20 @@
-"""What is left of a model when normalization goes and nothing takes its place."""
+"""Deletes the normalization of a model and puts nothing in its place."""
+
+from typing import Any
+
+import keras
 
 from fixinit.conversion import checks, kinds
 from fixinit.conversion.rewrite import Edits, Rewriter
 from fixinit.graph import trace
 
 
-def delete_normalization(model, keep=()):
-    """A copy of a model with its normalization deleted, and nothing else changed.
+def delete_normalization(model: keras.Model, keep: Any = ()) -> keras.Model:
+    """Copies a model without its normalization and changes nothing else.
 
-    For comparison with `fixinit.convert`: what most networks need normalization for
-    shows without it. The copy has new weights, from the model's own initializers.
+    It is the baseline of `fixinit.convert`: what the network loses without its
+    normalization, if no scheme takes over. The copy has new weights, drawn by the
+    model's own initializers.
 
     Example:
 
@@ -20,13 +25,17 @@ def delete_normalization(model, keep=()):
     (2, 2)
 
     Args:
-        model, keep: As for `fixinit.convert`.
+        model: Functional or Sequential `keras.Model`, built.
+        keep: Tuple of names of layers, names of classes, or classes: normalization
+            that stays.
 
     Returns:
-        A functional `keras.Model`.
+        A functional `keras.Model`, not compiled.
 
     Raises:
-        As `fixinit.convert`.
+        TypeError: If the model has no graph, as subclasses with a `call` of their own.
+        ValueError: If `keep` names no layer, and for models with Lambda layers or with
+            normalization that the converter cannot reach.
     """
     graph = trace(model)
     keeps = checks.keeper(keep, graph)

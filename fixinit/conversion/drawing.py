@@ -8,7 +8,7 @@ import keras
 from fixinit import theory
 from fixinit.conversion import kernels, kinds
 from fixinit.schemes import Site
-from fixinit.schemes.apply import Applicator, remade, with_seed
+from fixinit.schemes.apply import Applicator, remade
 
 
 def drawn(
@@ -48,7 +48,7 @@ def redrawn(applicator: Applicator, layer: keras.layers.Layer) -> keras.layers.L
     """A layer that keeps its initializers, with a draw of its own."""
     inner = kinds.unwrapped(layer)
     seeds = {
-        name: with_seed(getattr(inner, name), applicator.take_seed())
+        name: applicator.seeded(getattr(inner, name))
         for name in kinds.kernel_arguments(inner)
     }
     return unwrapped(layer, seeds)

@@ -8,6 +8,7 @@ import numpy as np
 from keras import tree
 
 from fixinit import _keras
+from fixinit._functional import deep_graphs
 from fixinit.conversion.converted import ConvertedModel
 from fixinit.graph.functional import functional_of
 from fixinit.layers import ResidualBlock, Stack
@@ -86,7 +87,8 @@ class Rewriter:
             )
         )
         if record is None:
-            new = keras.Model(inputs, outputs, name=model.name)
+            with deep_graphs():
+                new = keras.Model(inputs, outputs, name=model.name)
         else:
             new = ConvertedModel.make(inputs, outputs, model.name, record)
         new.dtype_policy = model.dtype_policy

@@ -31,6 +31,31 @@ def make(block, config):
         ) from error
 
 
+def copied(block, config):
+    """A copy of a block, which draws what the block would draw.
+
+    `config` is the block's. The seeds that are `None` in it are those that the block's
+    initializers have chosen.
+    """
+    copy_of_block = make(block, config)
+    pairs = zip(
+        _keras.flatten_layers(block), _keras.flatten_layers(copy_of_block), strict=True
+    )
+    for old, new in pairs:
+        for name, value in vars(old).items():
+            if isinstance(value, keras.initializers.Initializer):
+                _take_seed(getattr(new, name), value)
+    return copy_of_block
+
+
+def _take_seed(new, old):
+    """Gives an initializer the seed of another, or the seed of what both hold."""
+    if isinstance(getattr(old, "seed", None), int):
+        new.seed = old.seed
+    elif hasattr(old, "initializer"):
+        _take_seed(new.initializer, old.initializer)
+
+
 def seed_span(config):
     """The smallest distance at which shifted copies share no integer seed."""
     found = list(seeds(config))

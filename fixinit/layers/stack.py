@@ -170,7 +170,7 @@ class Stack(keras.layers.Layer):
             )
         configs = [keras.saving.serialize_keras_object(block) for block in blocks]
         constants = block_configs.differences(configs)
-        template = block_configs.make(blocks[0], configs[0])
+        template = block_configs.copied(blocks[0], configs[0])
         stack_arguments.check_differences(blocks, template, constants)
         shapes = [_built_shape(block) for block in blocks]
         shape = shapes[0]
@@ -182,7 +182,7 @@ class Stack(keras.layers.Layer):
         stack = cls(template, len(blocks), constants=constants, **kwargs)
         if shape is None:
             made = zip(blocks, configs, strict=True)
-            blocks = [block_configs.make(block, config) for block, config in made]
+            blocks = [block_configs.copied(block, config) for block, config in made]
         stack._sources.value = blocks
         if shape is not None:
             stack.build(shape)
@@ -302,7 +302,7 @@ class Stack(keras.layers.Layer):
             # A copy: variables that exist have lost theirs, and the block stays as
             # it is.
             config = keras.saving.serialize_keras_object(block)
-            block = block_configs.make(block, config)
+            block = block_configs.copied(block, config)
             outputs = block(keras.KerasTensor(shape, block.compute_dtype))
             starts = {id(v): _keras.initializer(v) for v in block.weights}
             for variable in block.weights:

@@ -101,14 +101,7 @@ class Network:
         body = stem + self.body(plans, channels)
         for layer in body + self.head(classes, classifier_activation):
             outputs = layer(outputs)
-        try:
-            return ResidualNetwork(inputs, outputs, name=name)
-        except RecursionError:
-            raise RecursionError(
-                f"Keras cannot build a functional graph of {len(plans)} blocks in a "
-                "row: it recurses once per block and Python's limit is reached. "
-                "Give the model stacked=True."
-            ) from None
+        return ResidualNetwork(inputs, outputs, name=name)
 
     def stem(self, filters: int, kernel_size: int, strides: int = 1) -> Layers:
         """The first weight layer and, in post-activation order, its activation."""

@@ -4,12 +4,13 @@ from typing import Any
 
 import keras
 
+from fixinit._functional import DeepModel
 from fixinit._typing import Tensor
 from fixinit.layers.scalars import check_float
 
 
 @keras.saving.register_keras_serializable("fixinit")
-class ResidualNetwork(keras.Model):
+class ResidualNetwork(DeepModel):
     """A functional `keras.Model` that refuses integer inputs and starts fast.
 
     Keras would cast integer images to float without scaling them, and a network

@@ -62,7 +62,8 @@ class Applicator:
         scheme: `fixinit.schemes.Scheme`.
         seed: int or `None`. The draws of weight layers are seeded with consecutive
             integers from a start that `seed` determines, or, if it is `None`,
-            `keras.utils.set_random_seed`. So no two of them are alike.
+            `keras.utils.set_random_seed`. So no two of them are alike. Without a seed
+            the configs of the layers hold none: a clone draws anew, as Keras's do.
 
     Attributes:
         next_seed: int, that of the next draw.
@@ -76,17 +77,23 @@ class Applicator:
             check_positive_int("seed", seed, minimum=0)
         self.scheme = scheme
         self.next_seed = first_seed(seed)
+        self._keeps_seeds = seed is not None
 
-    def take_seed(self) -> int:
-        """The next of the consecutive seeds."""
+    def take_seed(self) -> int | None:
+        """The next of the consecutive seeds; `None` in a network without a seed."""
         self.next_seed += 1
-        return self.next_seed - 1
+        return self.next_seed - 1 if self._keeps_seeds else None
 
     def seeded(
         self, initializer: keras.initializers.Initializer
     ) -> keras.initializers.Initializer:
         """The same initializer with the next seed."""
-        return with_seed(initializer, self.take_seed())
+        seed = self.next_seed
+        initializer = with_seed(initializer, self.take_seed())
+        if not self._keeps_seeds and hasattr(initializer, "seed"):
+            # For this draw alone: it is in no config.
+            initializer.seed = seed
+        return initializer
 
     def at(
         self,
@@ -178,7 +185,7 @@ def first_seed(seed: int | None) -> int:
 
 
 def with_seed(
-    initializer: keras.initializers.Initializer, seed: int
+    initializer: keras.initializers.Initializer, seed: int | None
 ) -> keras.initializers.Initializer:
     """The same initializer with another seed, if it has one."""
     config = initializer.get_config()
