@@ -226,6 +226,7 @@ def test_diagnostics_name_no_scheme():
         fixinit.graph,
         fixinit.diagnostics,
         fixinit.theory,
+        fixinit.theory.calculus,
     ],
     ids=lambda module: module.__name__,
 )
@@ -235,6 +236,15 @@ def test_everything_public_is_documented_with_an_example(module):
         assert documentation, name
         exempt = {"Scheme"}
         assert ">>>" in documentation or name in exempt, name
+
+
+@pytest.mark.parametrize("module", [fixinit.theory, fixinit.theory.calculus])
+def test_functions_of_theory_document_what_they_take_and_return(module):
+    for name in module.__all__:
+        function = getattr(module, name)
+        if inspect.isfunction(function):
+            missing = {"Args:", "Returns:"} - set(function.__doc__.split())
+            assert not missing, name
 
 
 # Packages of which not everything public is typed yet. The list only shrinks.

@@ -104,7 +104,7 @@ def predict(
 
 
 class _Row:
-    """What is reported of one output; light enough to keep for thousands of layers."""
+    """The report on one output; light enough to keep for thousands of layers."""
 
     def __init__(
         self, name: str, operation: Any, output: Moments, batch_size: int | None
@@ -129,7 +129,7 @@ class _Row:
 
 @dataclasses.dataclass(frozen=True)
 class LayerPrediction:
-    """What is predicted of the output of one layer, over weights and inputs.
+    """Predicted statistics of the output of one layer, over weights and inputs.
 
     Example:
 

@@ -15,7 +15,7 @@ from fixinit.theory.gaussian.functions import expectations
 
 
 class Step:
-    """How one tensor was made from others, all functions of one Gaussian u.
+    """A record of how one tensor was made from others, all functions of one u.
 
     Args:
         x: `Moments`, the tensor.
@@ -38,7 +38,7 @@ class Step:
 
     @property
     def goes_on(self) -> bool:
-        """Whether gradients at this tensor have to go on through its layer."""
+        """Is true if gradients at this tensor go on through its layer."""
         return not self.parents
 
 
@@ -82,7 +82,7 @@ def between(
 
 
 def reporter(last: Step, mean: np.ndarray, variance: np.ndarray) -> Reporter:
-    """What takes the gradient of y to `(node, gradient, goes_on)` for every step."""
+    """A function from the gradient of y to those of every step before it."""
 
     def report(gradient: np.ndarray) -> list[tuple[Node, np.ndarray, bool]]:
         if all(parent is None for parent in last.parents):

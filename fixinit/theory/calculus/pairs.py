@@ -74,7 +74,7 @@ def row_average(pairs: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
 
 def equal_positions(sizes: Sequence[int]) -> np.ndarray:
-    """Whether both positions of a pair are one: bool array `(1, *pairs)`."""
+    """Marks the pairs of a position with itself: bool array `(1, *pairs)`."""
     equal = np.ones((1, *(m * m for m in sizes)), bool)
     for axis, m in enumerate(sizes):
         on_diagonal = np.arange(m * m) % (m + 1) == 0

@@ -128,7 +128,7 @@ def depthwise(
 def _bias_drift(
     mean: np.ndarray, shape: Sequence[int], bias: tuple[float, float]
 ) -> np.ndarray | float:
-    """What a bias adds to the moments of pairs."""
+    """The contribution of a bias to the moments of pairs."""
     if not any(bias):
         return 0.0
     means = first(mean, shape) + second(mean, shape)

@@ -132,7 +132,7 @@ class Window:
 
     @property
     def selects(self) -> bool:
-        """Whether every output is one input, or 0."""
+        """Is true if every output is one input, or 0."""
         return self._taps.shape[1] == 1
 
     def averaging(self) -> "Window":

@@ -47,10 +47,10 @@ class PiecewiseLinear(Function):
     """
 
     value: Callable[[Any], Any] = dataclasses.field(
-        default=np.asarray, repr=False, compare=False
+        init=False, repr=False, compare=False
     )
     derivative: Callable[[Any], Any] = dataclasses.field(
-        default=np.ones_like, repr=False, compare=False
+        init=False, repr=False, compare=False
     )
     kinks: tuple[float, ...] = ()
     slopes: tuple[float, ...] = (1.0,)
@@ -118,7 +118,7 @@ class PiecewiseLinear(Function):
 
     @property
     def is_linear(self) -> bool:
-        """Whether there is only one piece."""
+        """Is true for functions of one piece."""
         return not self.kinks
 
     def moments(

@@ -131,7 +131,7 @@ def embedding(layer: Layer, setting: Setting, x: Moments) -> Moments:
 
 
 def _windows(layer: Layer, x: Moments) -> list[Window]:
-    """What a convolution reads, one `Window` per spatial axis."""
+    """The windows of a convolution, one per spatial axis."""
     options = zip(
         x.shape, layer.kernel_size, layer.strides, layer.dilation_rate, strict=True
     )
