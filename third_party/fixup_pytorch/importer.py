@@ -2,7 +2,8 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -25,17 +26,24 @@ TO_PYTORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,), 0: ()}
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """One parameter: its PyTorch name and shape, and its Keras variable's path.
+    """One parameter of the network under both names.
 
-    A length in `shape` is `None` if it may be any.
+    Attributes:
+        name: String, PyTorch's name.
+        path: String, the path of the Keras variable.
+        shape: Tuple, PyTorch's shape, with `None` for any length.
     """
 
     name: str
     path: str
-    shape: tuple
+    shape: tuple[int | None, ...]
 
 
-def import_state_dict(state_dict, image_size=(32, 32), name=None):
+def import_state_dict(
+    state_dict: Mapping[str, Any],
+    image_size: tuple[int | None, int | None] = (32, 32),
+    name: str | None = None,
+) -> keras.Model:
     """Builds the model of a PyTorch state dict of the Fixup authors.
 
     Reads the CIFAR models of github.com/hongyi-zhang/Fixup at any number of
@@ -99,10 +107,17 @@ def import_state_dict(state_dict, image_size=(32, 32), name=None):
     return model
 
 
-def export_state_dict(model):
-    """The weights of a model under PyTorch's names and in PyTorch's layouts.
+def export_state_dict(model: keras.Model) -> dict[str, np.ndarray]:
+    """Returns the weights of a model under PyTorch's names, in PyTorch's layouts.
 
-    The inverse of `import_state_dict`, for models that it could have returned.
+    Inverts `import_state_dict` for the models that it returns.
+
+    Example:
+
+    ```python
+    state_dict = export_state_dict(model)
+    torch_model.load_state_dict({k: torch.tensor(v) for k, v in state_dict.items()})
+    ```
 
     Args:
         model: `keras.Model`, such as `CifarResNet(scheme="fixup")` of
@@ -115,7 +130,7 @@ def export_state_dict(model):
         ValueError: If the model is another one: lists what differs.
     """
     arrays = _by_block(model)
-    blocks = [set() for _ in FILTERS]
+    blocks: list[set[int]] = [set() for _ in FILTERS]
     for path in arrays:
         if match := re.match(r"stage([123])_block(\d+)/", path):
             blocks[int(match[1]) - 1].add(int(match[2]))
@@ -135,9 +150,9 @@ def export_state_dict(model):
     return state_dict
 
 
-def _by_block(model):
-    """The model's weights by their paths, as if no blocks were stacked."""
-    arrays = {}
+def _by_block(model: keras.Model) -> dict[str, np.ndarray]:
+    """The model's weights by path, with stacked blocks taken apart."""
+    arrays: dict[str, np.ndarray] = {}
     for layer in model.layers:
         stage = re.fullmatch(r"(stage[123]_block)s", layer.name)
         first = 1 + any(x.name == f"{stage[1]}1" for x in model.layers) if stage else 0
@@ -152,8 +167,12 @@ def _by_block(model):
     return arrays
 
 
-def _parameters(blocks, channels=None, classes=None):
-    """All parameters of a network, `blocks` being each stage's block indices."""
+def _parameters(
+    blocks: Iterable[Sequence[int]],
+    channels: int | None = None,
+    classes: int | None = None,
+) -> list[Parameter]:
+    """All parameters of a network with the given block indices in each stage."""
     parameters = [
         Parameter("conv1.weight", "stem/kernel", (FILTERS[0], channels, 3, 3)),
         Parameter("bias1", "stem_activation_scalar_bias/scalar_bias", (1,)),
@@ -186,8 +205,8 @@ def _parameters(blocks, channels=None, classes=None):
     ]
 
 
-def _arrays(state_dict):
-    """The values as NumPy arrays by name, and what is wrong with their types."""
+def _arrays(state_dict: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The values as NumPy arrays by name, and the errors in their types."""
     if not isinstance(state_dict, Mapping):
         raise TypeError(
             "Argument `state_dict` must be a dict from parameter names to arrays, "
@@ -197,7 +216,8 @@ def _arrays(state_dict):
     names = [str(name) for name in state_dict]
     if names and all(name.startswith("module.") for name in names):
         names = [name.removeprefix("module.") for name in names]
-    arrays, problems = {}, []
+    arrays: dict[str, np.ndarray] = {}
+    problems: list[str] = []
     for name, value in zip(names, state_dict.values(), strict=True):
         arrays[name], received = _array(value)
         if arrays[name].dtype.kind != "f":
@@ -206,8 +226,8 @@ def _arrays(state_dict):
     return arrays, problems
 
 
-def _array(value):
-    """A value as NumPy array, and its type in words."""
+def _array(value: Any) -> tuple[np.ndarray, str]:
+    """A value as a NumPy array, and its type in words."""
     try:
         # Tensors may need gradients or lie on another device.
         for method in ("detach", "cpu", "numpy"):
@@ -219,9 +239,9 @@ def _array(value):
     return array, f"dtype {array.dtype}"
 
 
-def _blocks(names):
-    """The block indices of every stage, and what is wrong with them."""
-    found = [set() for _ in FILTERS]
+def _blocks(names: Iterable[str]) -> tuple[list[list[int]], list[str]]:
+    """The block indices of every stage, and the errors in their numbering."""
+    found: list[set[int]] = [set() for _ in FILTERS]
     for name in names:
         if match := re.match(r"layer([123])\.(0|[1-9]\d*)\.", name):
             found[int(match[1]) - 1].add(int(match[2]))
@@ -234,13 +254,17 @@ def _blocks(names):
     return blocks, problems
 
 
-def _length(arrays, name, axis, rank):
-    """One length of an array's shape, `None` where it cannot be known."""
+def _length(
+    arrays: Mapping[str, np.ndarray], name: str, axis: int, rank: int
+) -> int | None:
+    """One length of an array's shape, `None` for an array that is missing."""
     shape = arrays[name].shape if name in arrays else ()
     return (shape[axis] or None) if len(shape) == rank else None
 
 
-def _mismatches(arrays, parameters):
+def _mismatches(
+    arrays: Mapping[str, np.ndarray], parameters: Iterable[Parameter]
+) -> list[str]:
     """Missing and unexpected names and wrong shapes, one line each."""
     expected = {parameter.name: parameter.shape for parameter in parameters}
     problems = []
@@ -260,13 +284,13 @@ def _mismatches(arrays, parameters):
     return problems
 
 
-def _fits(shape, expected):
+def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
     return len(shape) == len(expected) and all(
         length == wanted or (wanted is None and length > 0)
         for length, wanted in zip(shape, expected, strict=True)
     )
 
 
-def _text(shape):
-    """A shape in PyTorch's notation, `any` for lengths that are not given."""
+def _text(shape: Iterable[int | None]) -> str:
+    """A shape in PyTorch's notation, with `any` for a length of `None`."""
     return str(["any" if n is None else n for n in shape]).replace("'", "")
