@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras.src import applications, ops
 from keras.src.activations import activations
-from keras.src.backend.common import masking
+from keras.src.backend.common import global_state, masking
 
 # Keras records the call of an operation as an object of one of its classes, which
 # tells what the call computes. It exports the functions and none of the classes.
@@ -236,3 +236,17 @@ def accumulated_gradients(
     Keras has no way to reset them.
     """
     return getattr(optimizer, "_accumulated_gradients", [])
+
+
+@contextlib.contextmanager
+def kept_names() -> Iterator[None]:
+    """Lets layers be made whose automatic names do not count.
+
+    Keras numbers the layers of a class in the order in which they are made.
+    """
+    counts = global_state.get_global_attribute("object_name_uids")
+    before = None if counts is None else counts.copy()
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute("object_name_uids", before)

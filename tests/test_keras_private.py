@@ -51,7 +51,8 @@ def test_operation_that_keras_does_not_have():
 
 def test_layer_scale_of_keras_applications():
     layer = _keras.LayerScale(0.5, 3)
-    np.testing.assert_array_equal(layer(np.ones((1, 3))), np.full((1, 3), 0.5))
+    scaled = keras.ops.convert_to_numpy(layer(np.ones((1, 3))))
+    np.testing.assert_array_equal(scaled, np.full((1, 3), 0.5))
 
 
 def test_custom_scale_layer_of_keras_applications():
@@ -212,3 +213,15 @@ def test_num_batches_seen_and_accumulated_gradients():
     plain = keras.optimizers.SGD(1.0)
     plain.build([variable])
     assert _keras.accumulated_gradients(plain) == []
+
+
+def test_kept_names():
+    before = keras.layers.Dense(1).name
+    with _keras.kept_names():
+        keras.layers.Dense(1)
+    first, second = (
+        int(name.rpartition("_")[2])
+        for name in (keras.layers.Dense(1).name, keras.layers.Dense(1).name)
+    )
+    assert second == first + 1
+    assert before in ("dense", f"dense_{first - 1}")

@@ -55,17 +55,8 @@ def balance(model: keras.Model, plan: Any, rewriter: Any) -> list[str]:
                 f"passes. {_LOOK}"
             )
     except NoRuleError as error:
-        return [
-            "Kernels have He's variances, by the terms that an output sums up and the "
-            "activation behind it, for the sizes of signals cannot be predicted: "
-            f"{error} {_LOOK}"
-        ]
-    if assumed:
-        said.append(
-            "What these calls do to the size of signals is not known. Weight layers "
-            "are taken to sum up independent numbers, all else to keep what it reads: "
-            f"{some(assumed)}."
-        )
+        return [_unpredictable(error)]
+    said += _assumed(assumed)
     stems = [k.layer for k in plan.kernels if k.weight.role == "stem"]
     growth, name = sensitivity(model, stems)
     if growth > _MOST_GROWTH:
@@ -76,6 +67,36 @@ def balance(model: keras.Model, plan: Any, rewriter: Any) -> list[str]:
             f"{_LOOK} Branches that start at zero do not add to this."
         )
     return said
+
+
+def foreseen(model: keras.Model) -> list[str]:
+    """What `balance` will say of calls whose variances are not known.
+
+    Args:
+        model: The model before it is converted. The calls that have no rule in it stay
+            in the converted model.
+    """
+    try:
+        return _assumed(propagate(model, Hook(), assume=kernels.assumed_square))
+    except NoRuleError as error:
+        return [_unpredictable(error)]
+
+
+def _unpredictable(error: NoRuleError) -> str:
+    return (
+        "Kernels have He's variances, by the terms that an output sums up and the "
+        "activation behind it, for the sizes of signals cannot be predicted: "
+        f"{error} {_LOOK}"
+    )
+
+
+def _assumed(calls: list[str]) -> list[str]:
+    if not calls:
+        return []
+    return [
+        "No variance rule for some calls. Weight layers are taken to sum up "
+        f"independent numbers, all else to keep what it reads: {some(calls)}."
+    ]
 
 
 def _rescale(layer: keras.layers.Layer, factor: float) -> None:

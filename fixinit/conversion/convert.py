@@ -7,10 +7,10 @@ from typing import Any, TypeAlias
 
 import keras
 
-from fixinit import schemes
+from fixinit import _keras, schemes
 from fixinit._validation import check_choice
 from fixinit.conversion import checks
-from fixinit.conversion.balance import balance
+from fixinit.conversion.balance import balance, foreseen
 from fixinit.conversion.fold import check_foldable, fold
 from fixinit.conversion.plan import Plan
 from fixinit.conversion.record import Record, record
@@ -101,7 +101,10 @@ def explain(
     weights: str = "initialize",
     keep: Keep = (),
 ) -> Record:
-    """Prints what `convert` would find and do, and changes nothing.
+    """Prints what `convert` would find and do, and builds and changes nothing.
+
+    What shows only in the converted model is missing: whether the sizes of its kernels
+    settle, and whether signals may explode in it. `convert` warns of both.
 
     Example:
 
@@ -128,11 +131,14 @@ def explain(
     Raises:
         As `fixinit.convert`.
     """
-    # What could not be predicted is known when it was tried. Initializers draw their
-    # seeds from Python's generator.
     state = random.getstate()
+    # Answers of a scheme are layers, whose seeds and names Keras counts.
     try:
-        _, found = _convert(model, scheme, weights, keep, seed=0)
+        with _keras.kept_names():
+            plan = _plan(model, scheme, weights, keep, seed=0)
+            found = record(plan, model, weights)
+            if weights != "fold":
+                found.assumptions.extend(foreseen(model))
     finally:
         random.setstate(state)
     print(found)

@@ -13,7 +13,7 @@ from fixinit import backend
 from fixinit._typing import Identifier, Tensor
 from fixinit.initializers.looks_linear import LooksLinear
 
-_COMPILED = {}
+_COMPILED: dict[Any, Any] = {}
 _CONSTANT = (
     keras.initializers.Zeros,
     keras.initializers.Ones,

@@ -49,10 +49,11 @@ class ZeroPaddingShortcut(keras.layers.Layer):
         self.strides = check_positive_int("strides", strides)
 
     def build(self, input_shape: Shape) -> None:
-        if input_shape[-1] > self.filters:
+        channels = input_shape[-1]
+        if channels is not None and channels > self.filters:
             raise ValueError(
                 f"Layer `{self.name}` only adds channels: `filters` must be at "
-                f"least {input_shape[-1]}, the channels of the input. Received: "
+                f"least {channels}, the channels of the input. Received: "
                 f"filters={self.filters}. A ProjectionShortcut can reduce them."
             )
         _check_strides(self, input_shape)

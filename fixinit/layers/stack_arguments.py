@@ -10,7 +10,7 @@ from fixinit.layers import block_configs
 REMAT = ("block", "sqrt")
 
 # Blocks that serve as templates already.
-_TEMPLATES = weakref.WeakSet()
+_TEMPLATES: weakref.WeakSet = weakref.WeakSet()
 _IN_USE = (
     "Argument `block` must not be part of a model or of another stack: the blocks of a "
     "stack share no weights with other layers. Received `{}`, which is in use. Make a "

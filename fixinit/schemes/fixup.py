@@ -2,7 +2,7 @@ import dataclasses
 
 import keras
 
-from fixinit import initializers, layers
+from fixinit import initializers, layers, optimizers
 from fixinit.schemes.scheme import Scheme
 from fixinit.schemes.site import Site
 from fixinit.schemes.start import Start
@@ -21,7 +21,7 @@ class Fixup(Scheme):
        scalar multiplier at the end of every branch.
 
     Every branch starts at zero, so the variance stays what it is at the input.
-    The scalars train at a tenth of the learning rate:
+    The scalars train at a tenth of the learning rate: see `optimizer` and
     `fixinit.optimizers.with_scalar_learning_rate`.
 
     As in the authors' code, no bias stands before the stem, whose input is the
@@ -55,6 +55,7 @@ class Fixup(Scheme):
     shifts_projection = True
     # Rule 3's scalars take the place of bias vectors.
     use_bias = False
+    optimizer_rules = (optimizers.Rule("scalar", learning_rate=0.1),)
 
     def __post_init__(self) -> None:
         initializers.Fixup(1, 2, self.mode, self.distribution)

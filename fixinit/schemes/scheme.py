@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Self, TypeAlias
 import keras
 import numpy as np
 
-from fixinit import layers
+from fixinit import layers, optimizers
+from fixinit._typing import Identifier
 from fixinit._validation import check_choice, check_positive_int
 from fixinit.schemes._findings import FINDINGS
 from fixinit.schemes.site import Site
@@ -28,6 +29,7 @@ class Scheme:
     * How a weight layer is drawn: `kernel_initializer`, which scales a `draw`.
     * How shortcut and branch are joined: `merge`.
     * Facts: `start`, `depends_on_branch`, `use_bias`, `shifts_projection`.
+    * How it trains: `optimizer_rules`, by role, which `optimizer` applies.
 
     The defaults are He initialization alone. A subclass is a frozen dataclass whose
     fields are its arguments, registered with
@@ -60,6 +62,8 @@ class Scheme:
     # The findings of `fixinit.diagnostics` that the method is published to repair:
     # `fixinit.schemes.remedies` lists the schemes for one.
     remedies: ClassVar[tuple[str, ...]] = ()
+    # The learning rates and weight decays by role that the method trains with.
+    optimizer_rules: ClassVar[tuple[optimizers.Rule, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -176,6 +180,26 @@ class Scheme:
     def network_end(self, site: Site) -> list[keras.layers.Layer]:
         """Layers behind the last block."""
         return []
+
+    def optimizer(self, optimizer: Identifier) -> keras.optimizers.Optimizer:
+        """The optimizer with the scheme's rules by role.
+
+        Example:
+
+        >>> optimizer = fixinit.schemes.Fixup().optimizer(keras.optimizers.SGD(0.1))
+        >>> [round(float(group.learning_rate), 3) for group in optimizer.groups]
+        [0.01, 0.1]
+
+        Args:
+            optimizer: Keras optimizer that is not built, its name or its config.
+
+        Returns:
+            A `fixinit.optimizers.GroupedOptimizer`, or the plain optimizer if the
+            scheme has no rules.
+        """
+        if not self.optimizer_rules:
+            return keras.optimizers.get(optimizer)
+        return optimizers.by_role(optimizer, self.optimizer_rules)
 
     def predicted_variance(
         self, num_branches: int, input_variance: float = 1.0

@@ -150,7 +150,7 @@ class Propagation:
                 operation = (replaced or {}).get(id(call.operation), call.operation)
                 read = [values[i] for i in call.inputs]
                 outputs = self._call(call, operation, read, shapes, hook)
-            outputs = hook.leave(call, outputs, None)
+            outputs = list(hook.leave(call, outputs, None))
             values.update(zip(call.outputs, outputs, strict=True))
             if not (suffix and call.is_input):
                 self._report(call.name + suffix, call.operation, outputs)
@@ -176,7 +176,7 @@ class Propagation:
             _output_shape([shapes[value][1:] for value in call.outputs]),
             self.kernel_factor,
         )
-        read = hook.enter(call, given, None)
+        read = list(hook.enter(call, given, None))
         try:
             outputs = self._applied(call, operation, setting, read)
         except NoRuleError:

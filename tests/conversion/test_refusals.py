@@ -1,3 +1,5 @@
+import random
+
 import keras
 import pytest
 from keras import layers, ops
@@ -153,6 +155,22 @@ def test_explains_what_cannot_be_predicted():
     record = explain(model, "rezero")
     assert any("cannot be predicted" in text for text in record.assumptions)
     assert record.to_dict() == fixinit.convert(model, "rezero").conversion
+
+
+def test_explaining_builds_and_changes_nothing(monkeypatch):
+    model = model_of(layers.BatchNormalization(), layers.Dropout(0.1))
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("A layer was built.")
+
+    state = random.getstate()
+    following = [layers.ReLU().name for _ in range(2)]
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.layers.Layer, "add_weight", refuse)
+        explain(model, "fixup")
+    assert random.getstate() == state
+    number = int(following[-1].rpartition("_")[2])
+    assert layers.ReLU().name == f"re_lu_{number + 1}"
 
 
 def test_explanations_fit_a_terminal():
