@@ -44,7 +44,7 @@ class Table:
         >>> columns = {"layers": lambda arm: 2 * arm["depth"], "train loss": "loss"}
         >>> print(Table.of("losses", arms, columns).text())
         layers  train loss
-        ------------------
+        ──────────────────
         4            0.500
 
         Args:
