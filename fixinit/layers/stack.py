@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from fixinit import _keras, initializers
 from fixinit._typing import Shape, Tensor
 from fixinit._validation import check_positive_int
-from fixinit.layers import block_configs, stack_arguments
+from fixinit.layers import block_configs, stack_arguments, stack_template
 from fixinit.layers.block_loop import BlockLoop
 from fixinit.layers.scalars import check_float
 from fixinit.layers.stacked_variables import (
@@ -172,9 +171,12 @@ class Stack(keras.layers.Layer):
         constants = block_configs.differences(configs)
         template = block_configs.copied(blocks[0], configs[0])
         stack_arguments.check_differences(blocks, template, constants)
-        shapes = [_built_shape(block) for block in blocks]
+        shapes = [stack_template.built_shape(block) for block in blocks]
         shape = shapes[0]
-        if not all(s == shape or (s and shape and _agree(s, shape)) for s in shapes):
+        if not all(
+            s == shape or (s and shape and stack_template.agree(s, shape))
+            for s in shapes
+        ):
             raise ValueError(
                 "The blocks of a stack must be built on one shape, or none of them. "
                 f"Received blocks built on: {set(shapes)}"
@@ -204,11 +206,13 @@ class Stack(keras.layers.Layer):
         self.block.trainable = value
 
     def build(self, input_shape: Shape) -> None:
-        starts = self._build_template(tuple(input_shape))
+        self._template.value, starts = stack_template.build_template(
+            self, tuple(input_shape)
+        )
         sources = self._sources.value or []
         for source in sources:
-            self._build_block(source, input_shape)
-        states = _state_ids(self.block)
+            stack_template.build_block(self, source, input_shape)
+        states = stack_template.state_ids(self.block)
         self._is_state = [id(v) in states for v in self.block.variables]
         stacked = []
         for index, variable in enumerate(self.block.variables):
@@ -225,7 +229,7 @@ class Stack(keras.layers.Layer):
                     # Whether it is frozen may change, which list it is in may not:
                     # Keras saves one after the other.
                     id(variable) not in states,
-                    _inner_scopes(variable, self.block),
+                    stack_template.inner_scopes(variable, self.block),
                 )
             else:
                 made = StackedSeedGenerator(
@@ -246,78 +250,9 @@ class Stack(keras.layers.Layer):
             return given(values)
         if isinstance(initializer, keras.initializers.Initializer):
             return initializers.Stacked(initializer, self.seed_step)
-        return functools.partial(self._drawn_by_blocks, index, input_shape)
-
-    def _drawn_by_blocks(self, index, input_shape, shape, dtype=None):
-        """Weight `index`, where nobody knows what its initializer, a function, draws.
-
-        Takes as long as to build the blocks, unless two of them draw the same.
-        """
-        rows = []
-        for block in self._made_blocks():
-            self._build_block(block, input_shape)
-            rows.append(ops.convert_to_numpy(block.variables[index]))
-            if len(rows) == 2 and np.array_equal(*rows):
-                rows = self.depth * rows[:1]
-                break
-        return ops.cast(np.stack(rows), dtype)
-
-    def _made_blocks(self):
-        """The blocks one by one, most of them not built."""
-        config = keras.saving.serialize_keras_object(self.block)
-        for index in range(self.depth):
-            shifted = block_configs.with_seeds_shifted(config, index * self.seed_step)
-            name = shifted["config"]["name"] = f"{self.block.name}_{index}"
-            # Functional models are built when they are made; PyTorch's parameters
-            # need paths of their own.
-            with keras.name_scope(name):
-                block = block_configs.make(self.block, shifted)
-            for path, numbers in self.constants.items():
-                owner, name = block_configs.resolve(block, path)
-                setattr(owner, name, numbers[index])
-            yield block
-
-    def _build_block(self, block, shape):
-        """Gives a block all the variables that the template has."""
-        if len(block.variables) != len(self.block.variables):
-            block(keras.KerasTensor(shape, block.compute_dtype))
-
-    def _build_template(self, shape):
-        """Builds the block; returns the initializers of its weights, by their ids."""
-        if not all(isinstance(n, (int, type(None))) for n in shape):
-            raise ValueError(
-                f"Layer `{self.name}` takes one tensor. Received shapes: {shape}"
-            )
-        block = self.block
-        stack_arguments.check_unused(block)
-        built = _built_shape(block)
-        if built is not None and not _agree(built, shape):
-            raise ValueError(
-                f"Block `{block.name}` of `{self.name}` was built on the shape "
-                f"{built}. Received: {shape}. Give the stack a block that is not "
-                "built yet, or that was built on this shape."
-            )
-        # Variables that are made here are not drawn, and keep their initializers.
-        with keras.StatelessScope():
-            # A copy: variables that exist have lost theirs, and the block stays as
-            # it is.
-            config = keras.saving.serialize_keras_object(block)
-            block = block_configs.copied(block, config)
-            outputs = block(keras.KerasTensor(shape, block.compute_dtype))
-            starts = {id(v): _keras.initializer(v) for v in block.weights}
-            for variable in block.weights:
-                _keras.set_initializer(variable, keras.initializers.Zeros())
-        if not isinstance(outputs, keras.KerasTensor) or (
-            tuple(outputs.shape) != shape or outputs.dtype != block.compute_dtype
-        ):
-            raise ValueError(
-                f"Block `{block.name}` of `{self.name}` must put out the shape and "
-                f"dtype that it takes. Received: {shape} of {block.compute_dtype}, "
-                f"out comes {outputs}. Leave blocks that change the shape out of the "
-                "stack."
-            )
-        self._template.value = block
-        return starts
+        return functools.partial(
+            stack_template.drawn_by_blocks, self, index, input_shape
+        )
 
     def call(
         self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None
@@ -434,9 +369,9 @@ class Stack(keras.layers.Layer):
             )
         values = [ops.convert_to_numpy(v) for v in self.stacked_variables]
         shape = self.get_build_config()["input_shape"]
-        blocks = list(self._made_blocks())
+        blocks = list(stack_template.made_blocks(self))
         for index, block in enumerate(blocks):
-            self._build_block(block, shape)
+            stack_template.build_block(self, block, shape)
             for variable, value in zip(block.variables, values, strict=True):
                 variable.assign(value[index])
         return blocks
@@ -468,13 +403,6 @@ class _Untracked:
         self.value = value
 
 
-def _state_ids(block):
-    """The ids of the variables that calls may change: statistics, seeds."""
-    weights = {id(v) for v in block.weights}
-    states = {id(v) for x in _keras.flatten_layers(block) for v in _keras.own_state(x)}
-    return states | {id(v) for v in block.variables if id(v) not in weights}
-
-
 def _checkpoint_every(remat, depth):
     """How many blocks lie between two inputs that are kept."""
     if remat == "block":
@@ -486,28 +414,3 @@ def _checkpoint_every(remat, depth):
     # than a larger: a block keeps more than its input.
     divisors = [k for k in range(root // 2 + 1, root + 1) if depth % k == 0]
     return max(divisors, default=root)
-
-
-def _built_shape(block):
-    """The shape that a layer was built on, `None` if it is not known."""
-    if not block.weights:
-        return None
-    shape = (block.get_build_config() or {}).get("input_shape")
-    shape = getattr(block, "input_shape", None) if shape is None else shape
-    return None if shape is None else tuple(shape)
-
-
-def _agree(built, shape):
-    """Whether two shapes differ at most in the batch and in unknown axes."""
-    return len(built) == len(shape) and all(
-        n is None or m is None or n == m
-        for n, m in zip(built[1:], shape[1:], strict=True)
-    )
-
-
-def _inner_scopes(variable, block):
-    """The names between a block and one of its variables, for its path."""
-    *scopes, _ = variable.path.split("/")
-    if block.name in scopes:
-        scopes = scopes[scopes.index(block.name) + 1 :]
-    return scopes
