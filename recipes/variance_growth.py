@@ -11,11 +11,11 @@ import numpy as np
 import fixinit
 from fixinit.diagnostics import BlockStatistics, fit_growth
 from recipes.common import experiment
-from recipes.common.experiment import Claim
-from recipes.common.experiment import reading as read
-from recipes.common.experiment.settings import setting
-from recipes.common.experiment.tables import Table
-from recipes.common.plotting import panels, style
+from recipes.common.experiment import Table, Verdict, select, setting
+from recipes.common.experiment.reading import numbers
+from recipes.common.plotting.curves import Curves, Line, Panel
+from recipes.common.plotting.panels import PREDICTION
+from recipes.common.plotting.variants import Schemes
 
 FAMILIES = {"mlp": "fully connected", "convolutional": "convolutional"}
 SCHEMES = ("unnormalized", "batch_norm", "scaled_residual", "fixup")
@@ -37,6 +37,10 @@ class Settings(experiment.Settings):
     filters: int = setting(64, "Channels of the convolutional networks.", quick=16)
     batch_size: int = setting(128, "Inputs that are measured.", quick=32)
     draws: int = setting(4, "Networks of each kind, drawn independently.", quick=2)
+
+
+def arms(settings):
+    return experiment.grid(family=settings.families, scheme=settings.schemes)
 
 
 def build(settings, family, scheme, draw):
@@ -78,174 +82,109 @@ def measure(settings, family, scheme):
     }
 
 
-def mean_curve(arm, key="mean_square"):
+def mean_curve(arm):
     """The geometric mean over the draws, which differ by factors."""
-    return np.exp(np.mean(np.log([read.numbers(c) for c in arm[key]]), axis=0))
+    return np.exp(np.mean(np.log([numbers(c) for c in arm["mean_square"]]), axis=0))
+
+
+def growth(arm):
+    return fit_growth(mean_curve(arm))
 
 
 def predicted_rate(arm):
     """The closed form's factor per block."""
-    predicted = read.numbers(arm["predicted_mean_square"])
+    predicted = numbers(arm["predicted_mean_square"])
     return (predicted[-1] / predicted[0]) ** (1 / (len(predicted) - 1))
 
 
 def prediction_error(arm, key="mean_square"):
     """Median over the blocks of the relative error of the prediction."""
-    predicted = read.numbers(arm[f"predicted_{key}"])
-    measured = np.mean([read.numbers(curve) for curve in arm[key]], axis=0)
+    predicted = numbers(arm[f"predicted_{key}"])
+    measured = np.mean([numbers(curve) for curve in arm[key]], axis=0)
     return float(np.median(np.abs(predicted / measured - 1)))
 
 
+def label(arm):
+    return Schemes()[arm["scheme"]].label
+
+
 def tables(results):
-    rows = []
-    for arm in results["arms"]:
-        growth = fit_growth(mean_curve(arm))
-        low, high = growth.interval
-        rows.append(
-            (
-                FAMILIES[arm["family"]],
-                style.scheme_style(arm["scheme"])["label"],
-                growth.kind,
-                f"{growth.rate:.3f} ± {(high - low) / 2:.3f}",
-                growth.total,
-                f"{100 * prediction_error(arm):.1f}",
-                f"{100 * prediction_error(arm, 'variance'):.1f}",
-            )
-        )
-    columns = (
-        "network",
-        "scheme",
-        "growth",
-        "factor per block",
-        "in all",
-        "error (%)",
-        "of variance (%)",
-    )
-    note = (
-        "Growth: of the mean square, which is the variance over weights and inputs. "
-        "Factor: geometric mean and 95 % interval. Error: of the closed-form "
-        "prediction, median over the blocks; then that of the variance over batch "
-        "and space."
-    )
-    return [Table("Growth from block to block", columns, rows, note, labels=3)]
+    def factor(arm):
+        fitted = growth(arm)
+        low, high = fitted.interval
+        return f"{fitted.rate:.3f} ± {(high - low) / 2:.3f}"
+
+    columns = {
+        "network": lambda arm: FAMILIES[arm["family"]],
+        "scheme": label,
+        "growth": lambda arm: growth(arm).kind,
+        "factor per block": factor,
+        "in all": lambda arm: growth(arm).total,
+        "error (%)": lambda arm: f"{100 * prediction_error(arm):.1f}",
+        "of variance (%)": lambda a: f"{100 * prediction_error(a, 'variance'):.1f}",
+    }
+    return [Table.of("growth", results["arms"], columns, labels=3)]
 
 
-def _test_unnormalized(arm):
-    growth, expected = fit_growth(mean_curve(arm)), predicted_rate(arm)
-    low, high = growth.interval
-    # Apart for the two families, as padding makes a difference.
-    text = {
-        "mlp": "Fully connected: with He initialization alone the mean square doubles "
-        "with every block.",
-        "convolutional": "Convolutional: it doubles but for what padding with "
-        "zeros takes, as the closed form has it.",
-    }[arm["family"]]
-    return Claim(
-        text,
-        growth.kind == "exponential" and low <= expected <= high,
-        f"{growth.kind}, x{growth.rate:.3f} per block, 95 % interval "
-        f"{low:.3f} to {high:.3f}; the closed form says x{expected:.3f}",
-    )
+def in_units(arm):
+    """Growth per block in units of the first block's input."""
+    return growth(arm).slope * mean_curve(arm)[0]
 
 
-def _test_batch_norm(growth, first):
-    step = growth.slope * first
-    return (
-        "With BatchNorm it grows linearly: every block adds about one unit.",
-        growth.kind == "linear" and 0.8 < step < 1.25,
-        f"{growth.kind}, {step:.2f} units per block",
-    )
-
-
-def _test_scaled_residual(growth, first):
-    return (
-        "With branches scaled by 1/sqrt(L) it stays below a factor e.",
-        growth.kind == "bounded" and growth.total < math.e,
-        f"{growth.kind}, x{growth.total:.2f} over all blocks",
-    )
-
-
-def _test_fixup(growth, first):
-    return (
-        "With Fixup it stays exactly what it is.",
-        abs(growth.total - 1) < 1e-5,
-        f"x{growth.total:.6f} over all blocks",
-    )
-
-
-_TESTS = {
-    "batch_norm": _test_batch_norm,
-    "scaled_residual": _test_scaled_residual,
-    "fixup": _test_fixup,
+# The claim about every scheme, and whether it holds for one family.
+TESTS = {
+    "batch_norm": lambda arm, growth: (
+        growth.kind == "linear" and 0.8 < in_units(arm) < 1.25
+    ),
+    "scaled_residual": lambda arm, growth: (
+        growth.kind == "bounded" and growth.total < math.e
+    ),
+    "fixup": lambda arm, growth: abs(growth.total - 1) < 1e-5,
 }
 
 
 def claims(results):
-    made = [_test_unnormalized(a) for a in read.select(results, scheme="unnormalized")]
-    for scheme, test in _TESTS.items():
-        found = read.select(results, scheme=scheme)
-        curves = [mean_curve(arm) for arm in found]
-        tested = [test(fit_growth(curve), curve[0]) for curve in curves]
-        if tested:
-            evidence = "; ".join(
-                f"{FAMILIES[arm['family']]}: {evidence}"
-                for arm, (*_, evidence) in zip(found, tested, strict=True)
-            )
-            made.append(Claim(tested[0][0], all(t[1] for t in tested), evidence))
-    rates = [
-        (fit_growth(mean_curve(a)).rate, predicted_rate(a)) for a in results["arms"]
-    ]
-    errors = [abs(predicted / measured - 1) for measured, predicted in rates]
-    if errors:
-        worst = results["arms"][int(np.argmax(errors))]
-        made.append(
-            Claim(
-                "All of it can be predicted in closed form, without running a network: "
-                f"factors per block to within {100 * MARGIN:.0f} %.",
-                max(errors) < MARGIN,
-                f"off by at most {100 * max(errors):.2f} %, {_name(worst)}",
-            )
+    # Apart for the two families, as padding makes a difference.
+    for arm in select(results, scheme="unnormalized"):
+        fitted, expected = growth(arm), predicted_rate(arm)
+        low, high = fitted.interval
+        held = fitted.kind == "exponential" and low <= expected <= high
+        yield Verdict(
+            f"{arm['family']}_doubles", held, growth=fitted, expected=expected
         )
-    return made
+    for scheme, test in TESTS.items():
+        found = [(arm, growth(arm)) for arm in select(results, scheme=scheme)]
+        if found:
+            measured = [(FAMILIES[a["family"]], g, in_units(a)) for a, g in found]
+            held = all(test(*item) for item in found)
+            yield Verdict(scheme, held, measured=measured)
+    errors = [abs(predicted_rate(a) / growth(a).rate - 1) for a in results["arms"]]
+    worst = results["arms"][int(np.argmax(errors))]
+    yield Verdict(
+        "predicted",
+        max(errors) < MARGIN,
+        margin=MARGIN,
+        error=max(errors),
+        network=FAMILIES[worst["family"]],
+        scheme=label(worst),
+    )
 
 
-def _name(arm):
-    return f"{FAMILIES[arm['family']]}, {style.scheme_style(arm['scheme'])['label']}"
-
-
-def draw_growth(results):
-    families = [family for family in FAMILIES if _of(results, family)]
-    figure, (axes,) = style.new_figure(1, len(families), row_height=3.4)
-    for axis, family in zip(axes, families, strict=True):
-        found = _of(results, family)
-        for index, arm in enumerate(found):
-            curves = [read.numbers(curve) for curve in arm["mean_square"]]
-            x = np.arange(len(curves[0]))
-            panels.draw_curves(axis, x, curves, arm["scheme"], index, len(found))
-            panels.draw_prediction(axis, x, arm["predicted_mean_square"])
-        axis.set_yscale("log")
-        axis.set(title=f"{FAMILIES[family]} networks", xlabel="block")
-    axes[0].set_ylabel("mean square after the block")
-    schemes = dict.fromkeys(arm["scheme"] for arm in results["arms"])
-    handles = [panels.scheme_handle(scheme) for scheme in schemes]
-    panels.legend_below(figure, [*handles, panels.prediction_handle()])
-    return figure
-
-
-def _of(results, family):
-    return [arm for arm in results["arms"] if arm["family"] == family]
-
+GROWTH = Panel(
+    (
+        Line("mean_square"),
+        Line("predicted_mean_square", label="closed-form prediction", look=PREDICTION),
+    ),
+    {"xlabel": "block", "ylabel": "mean square after the block", "yscale": "log"},
+)
+FIGURES = {
+    "variance_growth": Curves(
+        GROWTH, facet="family", facet_title=lambda name: f"{FAMILIES[name]} networks"
+    )
+}
 
 EXPERIMENT = experiment.Experiment(
-    __file__,
-    settings=Settings,
-    arms=lambda settings: experiment.grid(
-        family=settings.families, scheme=settings.schemes
-    ),
-    measure=measure,
-    tables=tables,
-    claims=claims,
-    figures={"variance_growth": draw_growth},
+    __file__, Settings, arms, measure, claims, tables, FIGURES
 )
 
 if __name__ == "__main__":

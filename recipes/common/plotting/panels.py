@@ -84,11 +84,12 @@ def _marker_size(marker):
 
 def draw_prediction(axis, x, y):
     """A thin dashed black line with a white rim, readable on top of any color."""
-    axis.plot(x, y, zorder=4, **_PREDICTION)
+    axis.plot(x, y, zorder=4, **PREDICTION)
 
 
-_PREDICTION = {
+PREDICTION = {
     "color": "black",
+    "marker": "",
     "linestyle": (0, (3, 2.5)),
     "linewidth": 0.9,
     "path_effects": [withStroke(linewidth=1.9, foreground="white")],
@@ -96,7 +97,7 @@ _PREDICTION = {
 
 
 def prediction_handle(label="closed-form prediction"):
-    return Line2D([], [], label=label, **_PREDICTION)
+    return Line2D([], [], label=label, **PREDICTION)
 
 
 def cross(axis, x, y, scheme, **kwargs):
