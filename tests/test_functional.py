@@ -59,6 +59,7 @@ def test_a_model_of_keras_is_too_deep():
         keras.Model(*deep_network())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["library", "converted"])
 def test_deep_models_are_built_cloned_and_loaded(kind, tmp_path):
     deep = keras.Model(*deep_network())

@@ -18,6 +18,7 @@ def test_own_model_example_builds():
     assert names["block"].compute_output_shape((1, 8, 8, 64)) == (1, 8, 8, 64)
 
 
+@pytest.mark.slow
 def test_conversion_example_takes_the_normalization_out():
     names = {}
     exec(EXAMPLES[2], names)
@@ -32,6 +33,7 @@ def test_stack_example_builds_ten_thousand_layers():
     assert sum(v.shape[0] if len(v.shape) == 3 else 1 for v in kernels) == 10_002
 
 
+@pytest.mark.slow
 def test_diagnosis_example_finds_the_explosion():
     names = {}
     exec(EXAMPLES[4], names)

@@ -345,6 +345,7 @@ def test_where_sizes_do_not_fit_he_takes_the_place_of_the_predictor():
     assert np.all(np.isfinite(ops.convert_to_numpy(free(normal((1, 8, 3))))))
 
 
+@pytest.mark.slow
 def test_deeper_than_keras_allows(tmp_path):
     """Keras follows graphs by recursion, which the limit of 1,000 frames ends."""
     x = inputs = keras.Input((4,))

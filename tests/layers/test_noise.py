@@ -129,8 +129,8 @@ def test_test_time_is_deterministic(kind):
         ("shake_drop", False),
         ("shake_shake", False),
         ("stochastic_depth", True),
-        ("shake_drop", True),
-        ("shake_shake", True),
+        pytest.param("shake_drop", True, marks=pytest.mark.slow),
+        pytest.param("shake_shake", True, marks=pytest.mark.slow),
     ],
 )
 def test_stacks_draw_for_every_block_and_train(kind, jit_compile):

@@ -156,11 +156,11 @@ def test_outputs_and_losses_equal_separate_blocks(kind):
     [
         ("rich", None, False),
         pytest.param("rich", "sqrt", False, marks=pytest.mark.slow),
-        ("plain", "block", False),
+        pytest.param("plain", "block", False, marks=pytest.mark.slow),
         pytest.param("plain", 3, False, marks=pytest.mark.slow),
         ("functional", None, False),
         pytest.param("rich", None, True, marks=pytest.mark.slow),
-        ("plain", "sqrt", True),
+        pytest.param("plain", "sqrt", True, marks=pytest.mark.slow),
     ],
 )
 def test_twenty_steps_equal_those_of_separate_blocks(kind, remat, jit_compile):
@@ -286,6 +286,7 @@ def test_unstack_and_from_blocks_are_inverse():
 # A Keras layer like any other.
 
 
+@pytest.mark.slow
 def test_save_load_and_go_on(tmp_path):
     x = keras.Input((WIDTH,))
     model = keras.Model(x, plain_block()(Stack(rich_block(), DEPTH, remat="sqrt")(x)))

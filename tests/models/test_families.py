@@ -14,7 +14,7 @@ def blocks(model):
 def weight_layers(model):
     """Kernels on the longest path: projections run beside it."""
     return sum(
-        v.name == "kernel" and "projection" not in v.path
+        v.name == "kernel" and "/shortcut/" not in v.path
         for v in model.trainable_variables
     )
 
@@ -87,7 +87,7 @@ def test_every_scheme_in_both_orders_with_every_shortcut(
     )
     outputs = keras.ops.convert_to_numpy(model(np.ones((1, 8, 8, 1), "float32")))
     assert outputs.shape == (1, 10) and np.isfinite(outputs).all()
-    projections = sum("projection" in v.path for v in model.trainable_variables)
+    projections = sum("/shortcut/" in v.path for v in model.trainable_variables)
     biased = 2 if schemes.get(scheme).use_bias else 1
     assert projections == biased * {"A": 0, "B": 1, "C": 2}[shortcut]
 

@@ -72,6 +72,7 @@ def fixup_updates():
     return updates
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["first", "third", "drawn_head"])
 def test_fixup_changes_the_logits_alike_at_every_depth(fixup_updates, step):
     updates = {depth: steps[step] for depth, steps in fixup_updates.items()}

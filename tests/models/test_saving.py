@@ -46,7 +46,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.keras")):
 
 @pytest.mark.parametrize(
     "families",
-    [("mlp", "sequence"), pytest.param(tuple(FAMILIES), marks=pytest.mark.slow)],
+    [("mlp",), pytest.param(tuple(FAMILIES), marks=pytest.mark.slow)],
     ids=["small", "all"],
 )
 def test_every_model_and_scheme(tmp_path, families):

@@ -64,6 +64,7 @@ def test_company_matters_with_batch_norm_alone(data):
         assert a.shape == b.shape
 
 
+@pytest.mark.slow
 def test_what_is_promised_of_every_experiment_holds(monkeypatch, check_experiment):
     def trajectory(settings, data, build, split):
         weights = np.arange(1.0, settings.steps + 2)[:, None] * np.ones(4)

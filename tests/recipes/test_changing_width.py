@@ -58,6 +58,7 @@ class FakeRuns:
         return [epoch] * epochs, None
 
 
+@pytest.mark.slow
 def test_what_is_promised_of_every_experiment_holds(monkeypatch, check_experiment):
     monkeypatch.setattr(changing_width, "Runs", FakeRuns)
     arguments = ("--num_blocks=3", "--units=4", "--draws=2", "--runs=2", "--epochs=2")

@@ -7,6 +7,7 @@ from recipes.isometry import EXPERIMENT, Settings
 SETTINGS = Settings(units=32, num_inputs=2)
 
 
+@pytest.mark.slow
 def test_runs_resumes_and_claims(check_experiment):
     content = check_experiment(
         EXPERIMENT,

@@ -36,6 +36,7 @@ def tried(monkeypatch):
 RATES = "--learning_rates=0.01,0.1"
 
 
+@pytest.mark.slow
 def test_what_is_promised_of_every_experiment_holds(tried, check_experiment):
     content = check_experiment(EXPERIMENT, RATES, "--resolution=1.01")
     deepest = {arm["network"]: arm["deepest"] for arm in content["arms"]}

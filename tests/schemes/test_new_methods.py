@@ -193,9 +193,9 @@ METHODS = (Standardized(), BoundedFunction(), PostNorm(), Harmonic())
 EVERY_METHOD = pytest.mark.parametrize("scheme", METHODS, ids=lambda s: s.name)
 
 
-def cifar(scheme, **options):
+def cifar(scheme, depth=8, **options):
     return fixinit.models.CifarResNet(
-        20, scheme=scheme, input_shape=(8, 8, 3), seed=0, **options
+        depth, scheme=scheme, input_shape=(8, 8, 3), seed=0, **options
     )
 
 
@@ -263,7 +263,7 @@ def check_saved(model, path):
 @pytest.mark.parametrize("name", MODELS)
 def test_models(scheme, name, tmp_path):
     model = MODELS[name](scheme)
-    assert len(signs(model, scheme)) >= (1 if name == "stacked" else 5)
+    assert len(signs(model, scheme)) >= (1 if name == "stacked" else 3)
     x, y = batch(model)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(0.01), loss)
@@ -304,11 +304,11 @@ def test_convert(scheme, name, tmp_path):
 
 
 def test_the_variance_starts_anew_in_every_stage():
-    model = cifar(Standardized(), preactivation=True)
+    model = cifar(Standardized(), 20, preactivation=True)
     starts = [x.scale for x in (c.operation for c, _ in walk(model)) if scales(x)]
     expected = [1 / (1 + 0.04 * index) ** 0.5 for _ in range(3) for index in range(3)]
     np.testing.assert_allclose(starts, expected)
-    free = convert(cifar("batch_norm", preactivation=True), Standardized())
+    free = convert(cifar("batch_norm", 20, preactivation=True), Standardized())
     starts = [x.scale for x in (c.operation for c, _ in walk(free)) if scales(x)]
     np.testing.assert_allclose(starts, expected)
 
@@ -321,6 +321,7 @@ def scales(layer):
     return isinstance(layer, layers.Rescaling)
 
 
+@pytest.mark.slow
 def test_a_function_takes_the_place_of_each_layer_norm_and_stands_nowhere_else():
     model = NETWORKS["ConvNeXtTiny"]()
     norms = [x for x in model.layers if isinstance(x, layers.LayerNormalization)]

@@ -46,6 +46,7 @@ def test_totals_are_the_sums_over_all_paths(count, stacked):
     np.testing.assert_allclose(found.share, shares, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_shares_of_blocks_and_of_lengths_have_the_same_mean():
     model = mlp(4, stacked=True)
     totals = path_totals(model, X, Y)

@@ -127,6 +127,7 @@ def test_a_stack_is_measured_like_separate_blocks(scheme):
                 )
 
 
+@pytest.mark.slow
 def test_tells_schemes_apart():
     kinds = {
         scheme: diagnose(mlp(scheme, 16, 64, stacked=True), X, Y)
@@ -462,6 +463,7 @@ def test_dict_is_strict_json():
     assert content["growth"]["leaves"]["float16"]["mean_square"] > 4
 
 
+@pytest.mark.slow
 def test_figure_and_page_of_two_diagnoses(tmp_path):
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")

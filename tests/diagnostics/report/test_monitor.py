@@ -160,6 +160,7 @@ def test_a_model_that_has_diverged_is_said_to_have():
         fit(model, Monitor(X[:16], Y[:16]), epochs=1)
 
 
+@pytest.mark.slow
 def test_a_second_fit_goes_on(tmp_path):
     path = tmp_path / "blocks.csv"
     model = compiled(0.01)

@@ -51,6 +51,7 @@ def test_unusual_results_are_drawn(make_results, tmp_path, changes):
     check(drawn)
 
 
+@pytest.mark.slow
 def test_many_schemes_and_depths(make_results, tmp_path):
     results = make_results(
         schemes=("fixup", *(f"a_scheme_with_a_long_name_{i}" for i in range(9))),

@@ -9,6 +9,7 @@ from recipes.shattered_gradients.__main__ import EXPERIMENT, LINE, Settings
 from recipes.shattered_gradients.networks import KINDS, Normalization
 
 
+@pytest.mark.slow
 def test_runs_resumes_and_claims(check_experiment):
     flags = ("--quick", "--kinds=looks_linear", "--depths=24,30", "--units=8")
     content = check_experiment(EXPERIMENT, *flags, "--num_seeds=2")

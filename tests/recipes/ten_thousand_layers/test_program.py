@@ -153,6 +153,7 @@ def test_a_run_goes_on_from_its_finished_networks(
 
 
 # With XLA, as all of them are trained outside of these tests.
+@pytest.mark.slow
 def test_what_learns_nothing_is_stopped(npz, tmp_path):
     # A rate at which nothing moves, and two epochs to see it.
     settings = _settings(npz, learning_rate=1e-9, epochs=4, give_up_epochs=2)

@@ -139,6 +139,7 @@ def test_same_seed_gives_the_same_run(data, tmp_path):
         assert_same_run(tmp_path / "a", tmp_path / "c")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moment, changes",
     [
@@ -183,6 +184,7 @@ def test_finished_run_is_not_trained_again(copied):
     assert train.run(settings, directory) == first
 
 
+@pytest.mark.slow
 def test_other_settings_in_the_same_directory_are_an_error(data, copied):
     _, directory, _ = copied
     with pytest.raises(ValueError, match=r"learning_rate \(0.1 there, 0.2 now\)"):
