@@ -111,6 +111,7 @@ def test_statistics_of_stacked_blocks():
         )
 
 
+@pytest.mark.slow
 def test_five_thousand_blocks():
     model = models.ResidualMLP(5000, 4, seed=0)
     assert len(model.layers) < 10

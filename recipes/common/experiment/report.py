@@ -4,8 +4,7 @@ import base64
 import pathlib
 import shlex
 
-import jinja2
-
+from fixinit import _pages
 from recipes.common.experiment import reading as read
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
@@ -42,11 +41,7 @@ def write_report(template, results, figures, output_dir, **context):
 
 def render(template, **context):
     """Fills a template of `recipes/common/experiment/templates`; values are escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = _pages.environment(_TEMPLATES)
     return environment.get_template(template).render(context)
 
 

@@ -5,15 +5,12 @@ color-blind readers, so a figure also reads when it is printed in grey. Line sty
 and marker tell the schemes apart a second time.
 """
 
-import contextlib
 import zlib
 
-import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from fixinit import _plotting
+from fixinit._plotting import INK, MUTED, RC_PARAMS, publication
 
-INK = "#222222"
-MUTED = "#666666"
+__all__ = ["INK", "MUTED", "RC_PARAMS", "new_figure", "publication", "scheme_style"]
 
 # From dark to light. The label is what people call the method.
 _STYLES = {
@@ -33,42 +30,6 @@ _OTHER_MARKERS = ("h", "<", ">", "p", "d", "8", "H")
 
 # In inches: five entries of a legend side by side.
 _MIN_WIDTH = 7.5
-
-RC_PARAMS = {
-    "figure.dpi": 100,
-    "savefig.dpi": 200,
-    "figure.constrained_layout.use": True,
-    "figure.facecolor": "white",
-    "font.family": "sans-serif",
-    # Comes with matplotlib, so a figure looks the same on every machine.
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 9,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e2e2e2",
-    "grid.linewidth": 0.6,
-    "hatch.linewidth": 0.7,
-    "legend.fontsize": 8.5,
-    "legend.frameon": False,
-    "lines.linewidth": 1.8,
-    "lines.markersize": 5.5,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-}
 
 
 def scheme_style(name):
@@ -103,13 +64,6 @@ def scheme_style(name):
     return {"color": color, "linestyle": linestyle, "marker": marker, "label": label}
 
 
-@contextlib.contextmanager
-def publication():
-    """Draws with `RC_PARAMS`, and leaves matplotlib's own settings as they were."""
-    with matplotlib.rc_context(RC_PARAMS):
-        yield
-
-
 def new_figure(num_rows, num_columns, width=7.5, row_height=2.6, **kwargs):
     """A figure and its axes, independent of pyplot and of any display.
 
@@ -124,8 +78,6 @@ def new_figure(num_rows, num_columns, width=7.5, row_height=2.6, **kwargs):
         `(figure, axes)`, where `axes` is an array of shape
         `(num_rows, num_columns)`.
     """
-    width = max(width, _MIN_WIDTH)
-    figure = Figure(figsize=(width, row_height * num_rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(num_rows, num_columns, squeeze=False, **kwargs)
-    return figure, axes
+    return _plotting.new_figure(
+        num_rows, num_columns, max(width, _MIN_WIDTH), row_height, **kwargs
+    )
