@@ -10,6 +10,7 @@ import pytest
 import fixinit
 
 ROOT = pathlib.Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
