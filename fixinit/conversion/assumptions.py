@@ -9,7 +9,7 @@ from fixinit.layers import facts_of
 
 def assumptions(plan: Any) -> Iterator[str]:
     """Yields a text for everything that the user of a plan should know."""
-    for check in (_branches, _unknown, _starts, _frozen, _normalization):
+    for check in (_branches, _unknown, _activations, _starts, _frozen, _normalization):
         yield from check(plan)
 
 
@@ -68,6 +68,15 @@ def _unknown(plan: Any) -> Iterator[str]:
         yield (
             f"Layers that hold layers which the model also calls: {some(twice)}. They "
             "hold copies of those, and share their weights no longer."
+        )
+
+
+def _activations(plan: Any) -> Iterator[str]:
+    if plan.plain_activations:
+        names = some([call.name for call in plan.plain_activations])
+        yield (
+            "Activations that stay, though the scheme has layers in the place of "
+            f"activations: no Keras activation computes the same as {names}."
         )
 
 

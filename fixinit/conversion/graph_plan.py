@@ -201,6 +201,9 @@ class GraphPlan:
         """
         plain = plain_activation(call)
         if plain is None:
+            relu = keras.layers.Activation("relu")
+            if self.scheme.activation(site, relu) is not relu:
+                self.plan.plain_activations.append(call)
             return
         around = self._around(call)
 

@@ -25,6 +25,7 @@ class Placing:
         self.edits = Edits()
         self._made: dict[Hashable, Any] = {}  # by where it stands and belongs to
         self._sites: collections.Counter = collections.Counter()  # of operations
+        self._replaced: collections.Counter = collections.Counter()  # likewise
 
     def before(
         self, survey: Any, call: Any, make: Callable[[str], Layers], prefix: str
@@ -67,9 +68,14 @@ class Placing:
             make: Function to the layer; `None` if the call stays as it is.
         """
         key = "instead", id(call.operation), survey.origin(call)
-        made = self.once(key, make)
-        if made is not None:
-            self.edits.calls[place_of(call)] = made
+        if key not in self._made:
+            made = self._made[key] = make()
+            self._replaced[id(call.operation)] += 1
+            count = self._replaced[id(call.operation)]
+            if made is not None and count > 1:
+                made.name = f"{made.name}_call{count}"
+        if self._made[key] is not None:
+            self.edits.calls[place_of(call)] = self._made[key]
 
     def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What `make` makes, made at the first time that a key is given."""

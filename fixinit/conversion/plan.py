@@ -30,6 +30,8 @@ class Plan:
         times_called: Dict from ids of layers to the number of their calls. Models are
             taken apart, and each call of a model counts.
         left: List of the calls of weight layers that stay as they are.
+        plain_activations: List of the calls of activations that stay though the scheme
+            has a layer for them, as no Keras activation computes the same.
         redrawn: List of weight layers that keep their initializers: gates.
         closed: Dict from branches to whether their last kernels can make them zero.
         surveys: List of the `Survey`s of the model and of the first blocks of stacks.
@@ -58,6 +60,7 @@ class Plan:
         }
         self.left: list[Any] = []
         self.redrawn: list[Any] = []
+        self.plain_activations: list[Any] = []
         self.closed: dict[Any, bool] = {}
         self.surveys: list[Survey] = []
         self.replaces = any(self._replaced(call) for call, _ in graph.walk())

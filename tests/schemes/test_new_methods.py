@@ -13,7 +13,7 @@ from keras import layers, ops
 import fixinit
 from fixinit import schemes, theory
 from fixinit.schemes import Start
-from tests.conversion.helpers import convert
+from tests.conversion.helpers import convert, said
 
 registered = keras.saving.register_keras_serializable("new_methods")
 
@@ -370,3 +370,23 @@ def test_a_registered_method_is_found_by_name_and_named_by_its_config():
         schemes.unregister("harmonic")
     with pytest.raises(ValueError, match="harmonic"):
         schemes.get("harmonic")
+
+
+def residual(activation):
+    x = inputs = keras.Input((8,))
+    for _ in range(3):
+        x = x + layers.Dense(8)(activation(layers.Dense(8)(x)))
+    return keras.Model(inputs, x)
+
+
+def test_one_activation_at_many_sites_is_replaced_at_each():
+    free = convert(residual(layers.ReLU(name="relu")), Standardized())
+    found = [x.name for x in free.layers if isinstance(x, ScaledActivation)]
+    assert found == ["relu", "relu_call2", "relu_call3"]
+
+
+def test_activations_that_cannot_be_replaced_are_named():
+    # `ops.gelu` approximates by default, `keras.activations.gelu` does not.
+    with pytest.warns(UserWarning, match="Activations that stay.*gelu"):
+        fixinit.convert(residual(ops.gelu), Standardized())
+    assert "Activations that stay" not in said(residual(ops.relu), Standardized())
