@@ -210,7 +210,7 @@ def test_help_shows_the_flags_of_the_recipe(tmp_path):
         '"""What it shows."""\n'
         "import sys\n"
         f"sys.path[:0] = {[str(HERE), str(HERE.parents[3])]}\n"
-        "from test_experiment import EXPERIMENT\n"
+        "from test_frame import EXPERIMENT\n"
         "EXPERIMENT.start()\n"
     )
     command = [sys.executable, str(recipe), "--help"]
