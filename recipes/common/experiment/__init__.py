@@ -7,7 +7,12 @@ from recipes.common.experiment.frame import (
 )
 from recipes.common.experiment.reading import by, select
 from recipes.common.experiment.settings import setting
-from recipes.common.experiment.tables import Table, format_number, format_percent
+from recipes.common.experiment.tables import (
+    Table,
+    format_number,
+    format_percent,
+    format_spread,
+)
 from recipes.common.experiment.words import Claim, Verdict, format_claims
 
 __all__ = [
@@ -20,6 +25,7 @@ __all__ = [
     "format_claims",
     "format_number",
     "format_percent",
+    "format_spread",
     "grid",
     "select",
     "setting",

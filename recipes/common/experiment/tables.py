@@ -4,6 +4,7 @@ import dataclasses
 import io
 import math
 
+import numpy as np
 import rich.box
 import rich.table
 from rich.console import Console
@@ -133,3 +134,17 @@ def format_percent(mean, std=math.nan):
     if math.isnan(mean):
         return "–"
     return f"{100 * mean:.1f}" + ("" if math.isnan(std) else f" ± {100 * std:.1f}")
+
+
+def format_spread(values, spec=".2f"):
+    """The mean over runs, with their standard deviation; a dash where it is unknown.
+
+    Example:
+
+    >>> format_spread([1.0, 2.0]), format_spread(None)
+    ('1.50 ± 0.71', '–')
+    """
+    mean = math.nan if values is None else np.mean(values)
+    if math.isnan(mean):
+        return "–"
+    return f"{mean:{spec}} ± {np.std(values, ddof=1):{spec}}"

@@ -32,7 +32,11 @@ import textwrap
 import jinja2
 import markdown_it
 
-from recipes.common.experiment.tables import format_number, format_percent
+from recipes.common.experiment.tables import (
+    format_number,
+    format_percent,
+    format_spread,
+)
 from recipes.common.plotting.figure import Figure
 
 
@@ -176,5 +180,6 @@ _JINJA = jinja2.Environment(undefined=jinja2.StrictUndefined)
 _JINJA.filters |= {
     "number": format_number,
     "percent": format_percent,
+    "spread": format_spread,
     "form": lambda value, spec: f"{value:{spec}}",
 }

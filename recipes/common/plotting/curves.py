@@ -6,8 +6,9 @@ from collections.abc import Callable
 import numpy as np
 
 from recipes.common.experiment.reading import band_of, mean_of, numbers, select
+from recipes.common.plotting.axes import mark, set_axes
 from recipes.common.plotting.panels import Line2D, legend_below, staggered
-from recipes.common.plotting.style import INK, MUTED, new_figure
+from recipes.common.plotting.style import INK, new_figure
 from recipes.common.plotting.variants import Schemes
 
 
@@ -45,12 +46,15 @@ class Panel:
             base 2 with a tick at every value of `x`.
         levels: dict. Horizontal lines by their labels; functions of the results, or
             numbers.
+        strips: dict. Vertical strips by their labels; functions of the results, or
+            pairs of numbers.
         only: Function of an arm that says whether to draw it.
     """
 
     lines: Line | tuple
     axes: dict = dataclasses.field(default_factory=dict)
     levels: dict = dataclasses.field(default_factory=dict)
+    strips: dict = dataclasses.field(default_factory=dict)
     only: Callable = bool
 
 
@@ -63,7 +67,8 @@ class Curves:
         series: str. The argument of an arm that decides color and label.
         variants: dict. `Variant` of every value of `series`, in order of the legend;
             or a function of the values that are there, such as `shades`.
-        facet: str. The argument of an arm that has a panel for every value.
+        facet: str. The argument of an arm that has a panel for every value. Where it
+            is that of `series`, titles name them and the legend does not.
         facet_title: Function of a value of `facet`; or a dict of `Variant`.
         facets: int. The most panels that a facet may make.
         columns: int. Panels in a row; all in one by default.
@@ -100,11 +105,9 @@ class Curves:
         handles = {}
         for axis, (panel, arms) in zip(grid.flat, panels, strict=False):
             self._draw(axis, panel, arms, variants)
-            _set(axis, panel)
-            for name, level in panel.levels.items():
-                axis.axhline(level(results) if callable(level) else level, **_LEVEL)
-                if name:
-                    handles[name] = Line2D([], [], **_LEVEL, label=name)
+            counted = any(line.x is None for line in _lines(panel))
+            set_axes(axis, panel.axes, counted)
+            handles |= mark(axis, panel.levels, panel.strips, results)
         for axis in grid.flat[len(panels) :]:
             axis.set_visible(False)
         if "y" in self.share:
@@ -115,7 +118,7 @@ class Curves:
 
     def _panels(self, results):
         """`(panel, arms)` of every panel that has arms."""
-        panels = self.panels if isinstance(self.panels, tuple) else (self.panels,)
+        panels = self._declared()
         if self.facet:
             (panel,) = panels
             values = dict.fromkeys(arm[self.facet] for arm in self._arms(results))
@@ -137,8 +140,16 @@ class Curves:
             return self.facet_title(value)
         return self.facet_title[value].label
 
+    def _declared(self):
+        return self.panels if isinstance(self.panels, tuple) else (self.panels,)
+
     def _arms(self, results):
-        return [arm for arm in results["arms"] if self.series in arm]
+        """The arms that any panel draws."""
+        return [
+            arm
+            for arm in results["arms"]
+            if self.series in arm and any(p.only(arm) for p in self._declared())
+        ]
 
     def _variants(self, results):
         values = list(dict.fromkeys(arm[self.series] for arm in self._arms(results)))
@@ -168,10 +179,8 @@ class Curves:
             for line in _lines(panel)
             if line.label
         }
-        return [*(series if len(series) > 1 or not kinds else []), *kinds.values()]
-
-
-_LEVEL = {"color": MUTED, "linewidth": 0.9, "linestyle": ":"}
+        is_named = len(series) > 1 and self.facet != self.series
+        return [*(series if is_named or not kinds else []), *kinds.values()]
 
 
 def _lines(panel):
@@ -215,25 +224,3 @@ def _plot_curve(axis, x, y, look, first, place):
         low, high = band_of(runs)
         axis.fill_between(x, low, high, color=look["color"], alpha=0.18, linewidth=0)
     axis.plot(x, mean, markevery=staggered(len(mean), *place), zorder=3, **look)
-
-
-def _set(axis, panel):
-    """Scales, titles and limits of an axis."""
-    plain = {k: v for k, v in panel.axes.items() if v != "log2"}
-    for side in ("x", "y"):
-        if panel.axes.get(f"{side}scale") == "log2":
-            plain |= _log2(axis, side, plain)
-    axis.set(**plain)
-    if "xscale" in panel.axes:
-        axis.minorticks_off()
-
-
-def _log2(axis, side, given):
-    getattr(axis, f"set_{side}scale")("log", base=2)
-    data = [getattr(line, f"get_{side}data")() for line in axis.lines]
-    if side == "y" or f"{side}ticks" in given:
-        getattr(axis, f"{side}axis").set_major_formatter(lambda v, _: f"{v:g}")
-        return {}
-    ticks = sorted({float(v) for values in data if len(values) > 1 for v in values})
-    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    return {}

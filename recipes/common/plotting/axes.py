@@ -1,0 +1,61 @@
+"""What stands on the axes of a declared panel beside its lines."""
+
+from matplotlib.lines import Line2D
+
+from recipes.common.plotting.style import MUTED
+
+_LEVEL = {"color": MUTED, "linewidth": 0.9, "linestyle": ":"}
+_STRIP = {"color": "#ececec", "linewidth": 0}
+
+
+def set_axes(axis, given, counted=False):
+    """Sets scales, titles and limits.
+
+    Args:
+        axis: `matplotlib.axes.Axes`, with the lines on it.
+        given: dict. Arguments of `Axes.set`, where the scale may be "log2".
+        counted: bool. Whether x is an index, so that ticks are integers.
+    """
+    plain = {k: v for k, v in given.items() if v != "log2"}
+    for side in ("x", "y"):
+        if given.get(f"{side}scale") == "log2":
+            plain |= _log2(axis, side, plain)
+    axis.set(**plain)
+    if counted and given.keys().isdisjoint({"xscale", "xticks"}):
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    if "xscale" in given:
+        axis.minorticks_off()
+
+
+def mark(axis, levels, strips, results):
+    """Draws the levels and strips of a panel.
+
+    Args:
+        axis: `matplotlib.axes.Axes`.
+        levels, strips: As `Panel` has them.
+        results: dict. The content of results.json.
+
+    Returns:
+        dict. The entries of the legend by their labels.
+    """
+    handles = {}
+    for name, level in levels.items():
+        axis.axhline(level(results) if callable(level) else level, **_LEVEL)
+        handles[name] = Line2D([], [], **_LEVEL, label=name)
+    for name, strip in strips.items():
+        ends = strip(results) if callable(strip) else strip
+        axis.axvspan(*ends, zorder=0, **_STRIP)
+        handles[name] = Line2D([], [], **_STRIP | {"linewidth": 7}, label=name)
+    handles.pop("", None)
+    return handles
+
+
+def _log2(axis, side, given):
+    getattr(axis, f"set_{side}scale")("log", base=2)
+    data = [getattr(line, f"get_{side}data")() for line in axis.lines]
+    if side == "y" or f"{side}ticks" in given:
+        getattr(axis, f"{side}axis").set_major_formatter(lambda v, _: f"{v:g}")
+        return {}
+    ticks = sorted({float(v) for values in data if len(values) > 1 for v in values})
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    return {}
