@@ -1,0 +1,1 @@
+"""Units that are always on or always off, by depth, and why."""
