@@ -149,8 +149,9 @@ class Words:
         # Recipes whose tables still hold their own words.
         if ("tables", table.title) not in self._entries:
             return table
-        title, (note,) = self._entry("tables", table.title, 1)
-        return dataclasses.replace(table, title=title, note=_line(note, results))
+        words = self._entry("tables", table.title, 1)
+        title, note = (_line(text, results) for text in (words[0], words[1][0]))
+        return dataclasses.replace(table, title=title, note=note)
 
     def figure(self, name, draw, results):
         """The `Figure` of that name."""

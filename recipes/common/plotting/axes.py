@@ -4,8 +4,11 @@ from matplotlib.lines import Line2D
 
 from recipes.common.plotting.style import MUTED
 
-_LEVEL = {"color": MUTED, "linewidth": 0.9, "linestyle": ":"}
+_LEVEL = {"color": MUTED, "linewidth": 0.9}
+_LEVEL_STYLES = (":", "--", "-.")
 _STRIP = {"color": "#ececec", "linewidth": 0}
+# More ticks on an axis would run into each other.
+_MAX_TICKS = 8
 
 
 def set_axes(axis, given, counted=False):
@@ -19,7 +22,7 @@ def set_axes(axis, given, counted=False):
     plain = {k: v for k, v in given.items() if v != "log2"}
     for side in ("x", "y"):
         if given.get(f"{side}scale") == "log2":
-            plain |= _log2(axis, side, plain)
+            _set_log2(axis, side, f"{side}ticks" in plain)
     axis.set(**plain)
     if counted and given.keys().isdisjoint({"xscale", "xticks"}):
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -39,9 +42,10 @@ def mark(axis, levels, strips, results):
         dict. The entries of the legend by their labels.
     """
     handles = {}
-    for name, level in levels.items():
-        axis.axhline(level(results) if callable(level) else level, **_LEVEL)
-        handles[name] = Line2D([], [], **_LEVEL, label=name)
+    for index, (name, level) in enumerate(levels.items()):
+        look = _LEVEL | {"linestyle": _LEVEL_STYLES[index % len(_LEVEL_STYLES)]}
+        axis.axhline(level(results) if callable(level) else level, **look)
+        handles[name] = Line2D([], [], **look, label=name)
     for name, strip in strips.items():
         ends = strip(results) if callable(strip) else strip
         axis.axvspan(*ends, zorder=0, **_STRIP)
@@ -50,12 +54,10 @@ def mark(axis, levels, strips, results):
     return handles
 
 
-def _log2(axis, side, given):
+def _set_log2(axis, side, has_ticks):
     getattr(axis, f"set_{side}scale")("log", base=2)
-    data = [getattr(line, f"get_{side}data")() for line in axis.lines]
-    if side == "y" or f"{side}ticks" in given:
+    ticks = sorted({float(x) for line in axis.lines for x in line.get_xdata()})
+    if side == "y" or has_ticks or len(ticks) > _MAX_TICKS:
         getattr(axis, f"{side}axis").set_major_formatter(lambda v, _: f"{v:g}")
-        return {}
-    ticks = sorted({float(v) for values in data if len(values) > 1 for v in values})
-    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    return {}
+    else:
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

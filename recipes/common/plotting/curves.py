@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from recipes.common.experiment.reading import band_of, mean_of, numbers, select
+from recipes.common.experiment.reading import band_of, mean_of, numbers
 from recipes.common.plotting.axes import mark, set_axes
 from recipes.common.plotting.panels import Line2D, legend_below, staggered
 from recipes.common.plotting.style import INK, new_figure
@@ -16,10 +16,10 @@ from recipes.common.plotting.variants import Schemes
 class Line:
     """A line of every arm, or through all arms of a series.
 
-    `x` and `y` are names of what an arm holds, or functions of it. Lists make a line
-    of every arm; one number of each arm makes a line through the arms. Lists of lists
-    are runs: their mean is drawn, and a band from the lowest to the highest. So are
-    lists over a single `x`, with bars of a standard deviation.
+    `x` and `y` are names of what an arm holds or of flags, or functions of a dict with
+    both. Lists make a line of every arm; one number of each arm makes a line through
+    the arms. Lists of lists are runs: their mean is drawn, and a band from the lowest
+    to the highest. So are lists over a single `x`, with bars of a standard deviation.
 
     Attributes:
         y: What is drawn. What is missing from an arm is not drawn.
@@ -43,9 +43,9 @@ class Panel:
     Attributes:
         lines: `Line`s, or one.
         axes: dict. Arguments of `Axes.set`; the scale "log2" is a logarithmic one of
-            base 2 with a tick at every value of `x`.
-        levels: dict. Horizontal lines by their labels; functions of the results, or
-            numbers.
+            base 2 with a tick at every value of `x`, if these are few.
+        levels: dict. Horizontal lines by their labels, the first dotted, the second
+            dashed; functions of the results, or numbers.
         strips: dict. Vertical strips by their labels; functions of the results, or
             pairs of numbers.
         only: Function of an arm that says whether to draw it.
@@ -74,8 +74,8 @@ class Curves:
         columns: int. Panels in a row; all in one by default.
         row_height: float. In inches.
         share: Which axes are the same in all panels: "y", "x", "xy" or "".
-        stagger: bool. Whether earlier series are drawn wider, so that they show
-            behind later ones.
+        stagger: bool. Whether earlier series are drawn wider, with larger markers, so
+            that they show behind later ones.
     """
 
     panels: Panel | tuple
@@ -121,12 +121,13 @@ class Curves:
         panels = self._declared()
         if self.facet:
             (panel,) = panels
-            values = dict.fromkeys(arm[self.facet] for arm in self._arms(results))
+            every = self._arms(results)
+            values = dict.fromkeys(arm[self.facet] for arm in every)
             panels = [
                 dataclasses.replace(panel, axes={"title": self._title(v)} | panel.axes)
                 for v in list(values)[: self.facets]
             ]
-            arms = [select(results, **{self.facet: value}) for value in values]
+            arms = [[arm for arm in every if arm[self.facet] == v] for v in values]
         else:
             arms = [self._arms(results)] * len(panels)
         found = [
@@ -144,9 +145,9 @@ class Curves:
         return self.panels if isinstance(self.panels, tuple) else (self.panels,)
 
     def _arms(self, results):
-        """The arms that any panel draws."""
+        """The arms that any panel draws, each with the flags beside what it holds."""
         return [
-            arm
+            {**results["config"], **arm}
             for arm in results["arms"]
             if self.series in arm and any(p.only(arm) for p in self._declared())
         ]
@@ -162,7 +163,9 @@ class Curves:
             of_series = [arm for arm in arms if arm[self.series] == value]
             look = variant.look
             if self.stagger:
-                look["linewidth"] = 2.6 - 1.2 * index / max(1, len(variants) - 1)
+                earlier = 1 - index / max(1, len(variants) - 1)
+                look["linewidth"] = 1.4 + 1.2 * earlier
+                look["markersize"] *= 0.9 + 0.6 * earlier
             for line in _lines(panel):
                 _plot(axis, line, of_series, look | line.look, (index, len(variants)))
 
@@ -191,13 +194,18 @@ def _value(source, arm):
     return source(arm) if callable(source) else arm.get(source)
 
 
+def _is_missing(y):
+    """Whether there is nothing to draw; runs differ in length where some diverged."""
+    return y is None or (np.iterable(y) and not any(map(np.size, y)))
+
+
 def _plot(axis, line, arms, look, place):
     """Draws one `Line` of one series."""
     points = []
     for arm in arms:
         y = _value(line.y, arm)
         x = None if line.x is None else _value(line.x, arm)
-        if y is None or np.size(y) == 0:
+        if _is_missing(y):
             continue
         if x is not None and np.ndim(x) == 0:
             points.append((x, y))
@@ -223,4 +231,5 @@ def _plot_curve(axis, x, y, look, first, place):
     if len(runs) > 1:
         low, high = band_of(runs)
         axis.fill_between(x, low, high, color=look["color"], alpha=0.18, linewidth=0)
-    axis.plot(x, mean, markevery=staggered(len(mean), *place), zorder=3, **look)
+    look = {"markevery": staggered(len(mean), *place)} | look
+    axis.plot(x, mean, zorder=3, **look)

@@ -105,7 +105,17 @@ def cross(axis, x, y, scheme, **kwargs):
     color = scheme_style(scheme)["color"]
     rim = [withStroke(linewidth=3.5, foreground="white")]
     options = {"clip_on": False, "zorder": 6, "path_effects": rim} | kwargs
-    axis.plot([x], [y], "x", color=color, markersize=7, markeredgewidth=2.0, **options)
+    axis.plot([x], [y], color=color, **CROSS, **options)
+
+
+CROSS = {
+    "marker": "x",
+    "linestyle": "",
+    "markersize": 7,
+    "markeredgewidth": 2.0,
+    "markeredgecolor": "auto",
+    "markevery": 1,
+}
 
 
 def overflow_label(results):
@@ -115,9 +125,7 @@ def overflow_label(results):
 
 
 def cross_handle(label):
-    return Line2D(
-        [], [], color=INK, marker="x", linestyle="", markeredgewidth=2.0, label=label
-    )
+    return Line2D([], [], color=INK, label=label, **CROSS)
 
 
 def scheme_handle(scheme, label=None, linestyle=None):
