@@ -4,24 +4,19 @@ python -m recipes.converted_applications
 """
 
 import dataclasses
-import pathlib
-import tempfile
-import warnings
 
 import keras
 import numpy as np
 
 import fixinit
 from fixinit.conversion import delete_normalization
-from fixinit.layers import facts_of
 from recipes.common import experiment
 from recipes.common.data.standard_inputs import standard_inputs
-from recipes.common.experiment import Claim
+from recipes.common.experiment import Table, Verdict, format_number, setting
 from recipes.common.experiment.reading import number
-from recipes.common.experiment.settings import setting
-from recipes.common.experiment.tables import Table, format_number
 from recipes.common.plotting import panels, style
-from recipes.common.training import applications
+from recipes.common.plotting.variants import Schemes, variant
+from recipes.common.training import applications, conversion
 
 SCHEMES = tuple(fixinit.schemes.names())
 # Those that do without normalization and say how.
@@ -32,6 +27,11 @@ STEPS = 3
 LEARNING_RATE = 1e-3
 # Mean squares at the last block may leave the data's by this factor, either way.
 FACTOR = 3.0
+VERSIONS = ("normalized", "deleted", *SCHEMES)
+DRAWN = {
+    "normalized": variant("as it is", style.INK, marker="s"),
+    "deleted": variant("normalization deleted", style.MUTED, marker="X"),
+} | {scheme: Schemes()[scheme] for scheme in FREE}
 # The axis of the figure.
 SHOWN = (1e-3, 1e3)
 
@@ -52,21 +52,8 @@ class Settings(experiment.Settings):
     batch_size: int = setting(16, "Inputs that are measured and trained on.", quick=4)
 
 
-class LastBlock(fixinit.graph.Hook):
-    """The variance and the mean square that one call of a network gives."""
-
-    def __init__(self, place):
-        self.place, self.found = place, None
-
-    def leave(self, call, outputs, control):
-        if call.name == self.place:
-            y = keras.ops.convert_to_numpy(outputs[0]).astype("float64")
-            axes = tuple(range(y.ndim - 1))
-            self.found = {
-                "variance": y.var(axes).mean(),
-                "mean_square": np.mean(y**2),
-            }
-        return outputs
+def arms(settings):
+    return experiment.grid(model=settings.models)
 
 
 def last_block(model):
@@ -80,11 +67,16 @@ def last_block(model):
 
 def at_last_block(model, place, x):
     """What stands there, with the statistics of the batch where they are used."""
-    hook = LastBlock(place)
+    graph = fixinit.graph.trace(model)
+    # The network ends there.
+    graph.outputs = [c.outputs[0] for c in graph.calls if c.name == place]
     with keras.StatelessScope():
-        graph = fixinit.graph.trace(model)
-        fixinit.graph.run(graph, [x], hook, training=True)
-    return hook.found
+        (y,), _ = fixinit.graph.run(graph, [x], fixinit.graph.Hook(), training=True)
+    y = keras.ops.convert_to_numpy(y).astype("float64")
+    return {
+        "variance": y.var(axis=tuple(range(y.ndim - 1))).mean(),
+        "mean_square": np.mean(y**2),
+    }
 
 
 def measure(settings, model):
@@ -102,28 +94,23 @@ def measure(settings, model):
         "normalizations": {},
     }
     for scheme in SCHEMES:
-        with warnings.catch_warnings():
-            # What was assumed is in the record, and of no concern here.
-            warnings.simplefilter("ignore", UserWarning)
-            free = fixinit.convert(network, scheme, seed=settings.seed)
-        left = [y for y in free._flatten_layers() if facts_of(y).normalizes]
-        measured["normalizations"][scheme] = len(left)
+        free = conversion.convert(network, scheme, seed=settings.seed)
+        for shape in ("input_shape", "output_shape"):
+            if getattr(free, shape) != getattr(network, shape):
+                raise ValueError(f"The {shape} of {model} differs with {scheme}.")
+        measured["normalizations"][scheme] = len(conversion.normalization_layers(free))
         blocks = free.conversion["blocks"]
         measured["num_branches"] = sum(len(block["branches"]) for block in blocks)
-        if free.input_shape != network.input_shape:
-            raise ValueError(f"{free.input_shape} is not {network.input_shape}.")
-        if free.output_shape != network.output_shape:
-            raise ValueError(f"{free.output_shape} is not {network.output_shape}.")
         versions[scheme] = at_last_block(free, place, x)
         if scheme == settings.scheme:
-            measured["losses"] = _train(free, x, settings.seed)
+            measured["losses"] = train(free, x, settings.seed)
             # Behind the steps, for heads that start at zero would hide everything.
-            measured["reload_error"] = _reload_error(free, x)
+            measured["reload_error"] = conversion.reload_error(free, x)
         keras.utils.clear_session()
     return measured
 
 
-def _train(model, x, seed):
+def train(model, x, seed):
     """The losses of some steps of plain descent towards random classes."""
     optimizer = fixinit.optimizers.with_scalar_learning_rate(
         keras.optimizers.SGD(LEARNING_RATE)
@@ -132,163 +119,81 @@ def _train(model, x, seed):
     # Compiling the larger networks takes minutes.
     model.compile(optimizer, loss, run_eagerly=True)
     y = np.random.default_rng([seed, 1]).integers(CLASSES, size=len(x))
-    return [float(model.train_on_batch(x, y)) for _ in range(STEPS)]
+    return conversion.batch_losses(model, x, y, STEPS)
 
 
-def _reload_error(model, x):
-    """By how much of the largest output a network differs that was saved and loaded."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "free.keras"
-        model.save(path)
-        loaded = keras.models.load_model(path, compile=False)
-    before, after = (
-        keras.ops.convert_to_numpy(m(x, training=False)) for m in (model, loaded)
-    )
-    return float(np.abs(before - after).max() / np.abs(before).max())
-
-
-def at(arm, version, quantity):
-    """A quantity at the last block of one version of a network."""
-    return number(arm["versions"][version][quantity])
+def at(version, quantity):
+    """A function from an arm to a quantity at the last block of one version."""
+    return lambda arm: number(arm["versions"][version][quantity])
 
 
 def tables(results):
-    arms = results["arms"]
-    versions = ("normalized", "deleted", *SCHEMES)
-
     def of(quantity):
-        return [
-            (arm["model"], arm["num_branches"] or "none")
-            + tuple(at(arm, version, quantity) for version in versions)
-            for arm in arms
-        ]
+        columns = {
+            "network": "model",
+            "L": lambda arm: arm["num_branches"] or "none",
+            **{version: at(version, quantity) for version in VERSIONS},
+        }
+        return Table.of(quantity, results["arms"], columns)
 
-    columns = ("network", "L", *versions)
-    checked = [
-        (
-            arm["model"],
-            arm["size"],
-            arm["layers"],
-            arm["parameters"] / 1e6,
-            arm["place"],
-            arm["reload_error"],
-            ", ".join(format_number(number(loss)) for loss in arm["losses"]),
-        )
-        for arm in arms
-    ]
-    return [
-        Table("Variance at the last block", columns, of("variance"), VARIANCE),
-        Table("Mean square at the last block", columns, of("mean_square"), SQUARE),
-        Table("Saved and trained", CHECKED, checked, TRAINED),
-    ]
-
-
-VARIANCE = (
-    "Over the batch and over space, of every channel; the mean over channels. Standard "
-    "normal inputs. Networks without residual blocks: behind the last weight layer in "
-    "front of the head. The signal may be large and the variance small, where it is "
-    "nearly the same for all inputs."
-)
-SQUARE = "Of the same signals: their size, what is alike for all inputs included."
-CHECKED = (
-    *("network", "image size", "layers", "million parameters", "measured behind"),
-    *("error after loading", f"losses of {STEPS} steps"),
-)
-TRAINED = (
-    f"Converted with the scheme of the flag. Steps of {LEARNING_RATE:g}. Error: "
-    "the largest difference of outputs, of the largest."
-)
+    columns = {
+        "network": "model",
+        "image size": "size",
+        "layers": "layers",
+        "million parameters": lambda arm: arm["parameters"] / 1e6,
+        "measured behind": "place",
+        "error after loading": "reload_error",
+        f"losses of {STEPS} steps": lambda arm: ", ".join(
+            format_number(number(loss)) for loss in arm["losses"]
+        ),
+    }
+    checked = Table.of("checked", results["arms"], columns)
+    return [of("variance"), of("mean_square"), checked]
 
 
 def claims(results):
     arms = results["arms"]
-    if not arms:
-        return []
-    left = sum(
-        count
-        for arm in arms
-        for scheme, count in arm["normalizations"].items()
-        if scheme != "batch_norm"
-    )
-    losses = [number(loss) for arm in arms for loss in arm["losses"]]
+    # The scheme BatchNorm puts in its own.
+    found = [arm["normalizations"] | {"batch_norm": 0} for arm in arms]
+    left = sum(sum(counts.values()) for counts in found)
+    counts = {"networks": len(arms), "schemes": len(SCHEMES), "left": left}
+    yield Verdict("all_convert", left == 0, **counts)
     # The first NaN, if there is one.
     errors = [number(arm["reload_error"]) for arm in arms]
     worst = int(np.argmax(errors))
-    return [
-        Claim(
-            "Every network converts with every scheme, and no normalization is left.",
-            left == 0,
-            f"{len(arms)} networks, {len(SCHEMES)} schemes, {left} layers left",
-        ),
-        Claim(
-            "What is saved and loaded computes the same, to 1e-4.",
-            errors[worst] < 1e-4,
-            f"at most {errors[worst]:.1e}, in {arms[worst]['model']}",
-        ),
-        Claim(
-            "Losses are finite.",
-            bool(np.all(np.isfinite(losses))),
-            f"{len(losses)} steps",
-        ),
-        *(_keeps_signals(arms, scheme) for scheme in FREE),
-    ]
-
-
-def _keeps_signals(arms, scheme):
-    found = {arm["model"]: at(arm, scheme, "mean_square") for arm in arms}
-    outside = [
-        f"{name} {format_number(value)}"
-        for name, value in found.items()
-        if not 1 / FACTOR < value < FACTOR
-    ]
-    return Claim(
-        f"{style.scheme_style(scheme)['label']}: the mean square at the last block is "
-        f"within a factor of {FACTOR:g} of the input's.",
-        not outside,
-        f"outside: {', '.join(outside)}"
-        if outside
-        else f"between {format_number(min(found.values()))} and "
-        f"{format_number(max(found.values()))}",
-    )
+    largest = {"error": errors[worst], "network": arms[worst]["model"]}
+    yield Verdict("reload", errors[worst] < 1e-4, **largest)
+    losses = [number(loss) for arm in arms for loss in arm["losses"]]
+    yield Verdict("finite_losses", np.all(np.isfinite(losses)), steps=len(losses))
+    for scheme in FREE:
+        found = {arm["model"]: at(scheme, "mean_square")(arm) for arm in arms}
+        outside = {x: y for x, y in found.items() if not 1 / FACTOR < y < FACTOR}
+        numbers = {"found": found, "outside": outside, "factor": FACTOR}
+        label = Schemes()[scheme].label
+        yield Verdict("keeps_signals", not outside, label=label, **numbers)
 
 
 def draw(results):
     arms = results["arms"]
     figure, ((axis,),) = style.new_figure(1, 1, row_height=1.4 + 0.27 * len(arms))
-    looks = {
-        "normalized": {"marker": "s", "color": style.INK, "label": "as it is"},
-        "deleted": {
-            "marker": "x",
-            "color": style.MUTED,
-            "label": "normalization deleted",
-        },
-    }
-    for scheme in FREE:
-        look = style.scheme_style(scheme)
-        looks[scheme] = {key: look[key] for key in ("marker", "color", "label")}
     # One below the other, for many give nearly the same.
-    shifts = np.linspace(-0.33, 0.33, len(looks))
-    for shift, (version, look) in zip(shifts, looks.items(), strict=True):
-        values = np.array([at(arm, version, "mean_square") for arm in arms])
+    shifts = np.linspace(-0.33, 0.33, len(DRAWN))
+    for shift, (version, drawn) in zip(shifts, DRAWN.items(), strict=True):
+        values = [at(version, "mean_square")(arm) for arm in arms]
         rows = np.arange(len(arms)) + shift
-        axis.plot(np.clip(values, *SHOWN), rows, linestyle="", markersize=3.5, **look)
+        look = drawn.look | {"linestyle": "", "label": drawn.label}
+        axis.plot(np.clip(values, *SHOWN), rows, **look)
+    panels.legend_below(figure, axis.get_lines())
     axis.axvline(1.0, color=style.MUTED, linewidth=0.8)
     axis.set_yticks(range(len(arms)), [arm["model"] for arm in arms])
+    axis.set_xlabel("mean square at the last block, relative to the input's")
     axis.set(xscale="log", xlim=(0.8 * SHOWN[0], 1.25 * SHOWN[1]))
     axis.set_ylim(len(arms) - 0.5, -0.5)
-    axis.set_xlabel("mean square at the last block, relative to the input's")
-    panels.legend_below(figure, axis.get_lines()[:-1])
     return figure
 
 
 EXPERIMENT = experiment.Experiment(
-    __file__,
-    settings=Settings,
-    arms=lambda settings: experiment.grid(model=settings.models),
-    measure=measure,
-    tables=tables,
-    claims=claims,
-    figures={"last_block": draw},
+    __file__, Settings, arms, measure, claims, tables, {"last_block": draw}
 )
 
 if __name__ == "__main__":

@@ -46,7 +46,9 @@ def test_claims_fail_one_by_one():
     versions = copy.deepcopy(arm()["versions"])
     versions["fixup"]["mean_square"] = 3.1
     versions["unnormalized"]["mean_square"] = "inf"
-    claim = claims({"arms": [arm(), arm(model="Other", versions=versions)]})[3]
+    results = {"arms": [arm(), arm(model="Other", versions=versions)], "config": {}}
+    verdict = list(claims(results))[3]
+    claim = EXPERIMENT.words.claim(verdict, results)
     assert not claim.held
     assert claim.evidence == "outside: Other 3.10"
 
