@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from recipes import path_lengths
-from recipes.path_lengths import EXPERIMENT
+from recipes.path_lengths import __main__ as path_lengths
+from recipes.path_lengths.__main__ import EXPERIMENT
 
 
 @pytest.mark.slow

@@ -1,0 +1,1 @@
+"""Which paths through a residual network carry its gradient."""
