@@ -1,6 +1,7 @@
 """An optimizer whose groups of variables have their own rates."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,14 +20,15 @@ class GroupedOptimizer(keras.optimizers.MultiOptimizer):
     `optimizer` trains all variables that no rule matches, and a copy of it, with its
     own learning rate and weight decay, each group of the others. `learning_rate` is
     that of `optimizer`; setting it, as callbacks do, keeps the ratios of all groups.
+    `optimizers` are these optimizers, that of the other variables first.
 
     Example:
 
     >>> rules = [fixinit.optimizers.Rule("scalar", learning_rate=0.1)]
     >>> optimizer = fixinit.optimizers.GroupedOptimizer("sgd", rules)
     >>> optimizer.learning_rate = 0.5
-    >>> [round(float(inner.learning_rate), 2) for inner in optimizer.groups]
-    [0.05, 0.5]
+    >>> {o.name: round(float(o.learning_rate), 2) for o in optimizer.optimizers}
+    {'sgd': 0.5, 'sgd_scalars': 0.05}
 
     Args:
         optimizer: Keras optimizer that is not built and wraps no other, its name or
@@ -59,17 +61,11 @@ class GroupedOptimizer(keras.optimizers.MultiOptimizer):
         return self._groups.rules
 
     @property
-    def groups(self) -> tuple[keras.optimizers.Optimizer, ...]:
-        """The optimizers of the rules, then the one of all other variables."""
-        return (*self._groups.copies.values(), self._groups.default_optimizer)
-
-    @property
-    def optimizers(self) -> None:
-        # Keras's callbacks would set each of them to the same learning rate.
-        raise AttributeError(
-            "A GroupedOptimizer has one `learning_rate`. Its inner optimizers are "
-            "`groups`."
-        )
+    def optimizers(self) -> "list[Group]":
+        """The optimizer of all variables that no rule matches, then those of groups."""
+        copies = self._groups.copies.values()
+        rest = Group(self, self._groups.default_optimizer, follows=False)
+        return [rest, *(Group(self, copy, follows=True) for copy in copies)]
 
     @property
     def learning_rate(self) -> Tensor:
@@ -117,7 +113,7 @@ def by_role(optimizer: Identifier, rules: Iterable[Rule]) -> GroupedOptimizer:
     ...         Rule("embedding", learning_rate=0.5),
     ...     ],
     ... )
-    >>> len(optimizer.groups)
+    >>> len(optimizer.optimizers)
     3
 
     Args:
@@ -138,6 +134,43 @@ def by_role(optimizer: Identifier, rules: Iterable[Rule]) -> GroupedOptimizer:
     return GroupedOptimizer(optimizer, rules)
 
 
+class Group:
+    """The optimizer of one group, whose learning rate keeps its ratio to the others.
+
+    Keras's callbacks read the rate of each of `MultiOptimizer.optimizers` and set it,
+    to one number for all or to a multiple of its own. Under both, the rate of a group
+    follows that of the optimizer without rules, and what it is set to changes nothing.
+
+    Args:
+        owner: `GroupedOptimizer`.
+        optimizer: Keras optimizer of the group, whose attributes are the group's.
+        follows: bool. `False` for the optimizer that the others follow.
+    """
+
+    def __init__(
+        self,
+        owner: GroupedOptimizer,
+        optimizer: keras.optimizers.Optimizer,
+        follows: bool,
+    ) -> None:
+        self._owner, self._optimizer, self._follows = owner, optimizer, follows
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "_optimizer" not in vars(self):
+            raise AttributeError(name)
+        return getattr(self._optimizer, name)
+
+    @property
+    def learning_rate(self) -> Tensor:
+        """The learning rate of the group."""
+        return self._optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        if not self._follows:
+            self._owner.learning_rate = value
+
+
 class _Groups:
     """The optimizers of groups of variables, as `MultiOptimizer` takes them."""
 
@@ -156,8 +189,9 @@ class _Groups:
                 )
             key = (rule.learning_rate, rule.weight_decay)
             if key != (1.0, 1.0) and key not in self.copies:
-                suffix = f"group{len(self.copies) + 1}"
-                self.copies[key] = _copy(optimizer, suffix, *key)
+                taken = {copy.name for copy in self.copies.values()}
+                name = _group_name(f"{optimizer.name}_{rule.group}", taken)
+                self.copies[key] = _copy(optimizer, name, *key)
 
     def values(self) -> list[keras.optimizers.Optimizer]:
         return list(self.copies.values())
@@ -195,12 +229,18 @@ def _plain_optimizer(optimizer: Identifier) -> keras.optimizers.Optimizer:
     return found
 
 
+def _group_name(name: str, taken: set[str]) -> str:
+    """The name, with a number behind it where another group has it."""
+    numbered = (f"{name}_{number}" for number in itertools.count(2))
+    return next(x for x in itertools.chain([name], numbered) if x not in taken)
+
+
 def _copy(
-    optimizer: keras.optimizers.Optimizer, suffix: str, rate: float, decay: float
+    optimizer: keras.optimizers.Optimizer, name: str, rate: float, decay: float
 ) -> keras.optimizers.Optimizer:
     """The same optimizer with multiples of its learning rate and weight decay."""
     config = optimizer.get_config()
-    config["name"] = f"{config['name']}_{suffix}"
+    config["name"] = name
     given = config["learning_rate"]
     if isinstance(given, dict):
         given = keras.optimizers.schedules.deserialize(given)

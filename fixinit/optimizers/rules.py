@@ -65,6 +65,13 @@ class Rule:
         )
         check_number("weight_decay", self.weight_decay, "at least 0", lambda x: x >= 0)
 
+    @property
+    def group(self) -> str:
+        """Name of the group of variables: a role in the plural, or `"group"`."""
+        if self.role is None:
+            return "group"
+        return f"{self.role}es" if self.role.endswith("s") else f"{self.role}s"
+
     def matches(self, variable: keras.Variable) -> bool:
         """Whether the rule holds for a variable, by its path."""
         pattern = self.pattern if self.role is None else ROLES[self.role]

@@ -187,8 +187,8 @@ class Scheme:
         Example:
 
         >>> optimizer = fixinit.schemes.Fixup().optimizer(keras.optimizers.SGD(0.1))
-        >>> [round(float(group.learning_rate), 3) for group in optimizer.groups]
-        [0.01, 0.1]
+        >>> [round(float(group.learning_rate), 3) for group in optimizer.optimizers]
+        [0.1, 0.01]
 
         Args:
             optimizer: Keras optimizer that is not built, its name or its config.

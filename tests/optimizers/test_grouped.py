@@ -66,7 +66,8 @@ def test_rules_scale_learning_rate_and_weight_decay():
     ]
     optimizer = by_role(sgd, rules)
     # Rules with the same multiples share an optimizer.
-    assert len(optimizer.groups) == 4
+    names = [inner.name for inner in optimizer.optimizers]
+    assert names == ["sgd", "sgd_group", "sgd_biases", "sgd_embeddings"]
     for path, moved in steps(optimizer).items():
         rate, decay = 0.1, 0.5
         if path.startswith("gru"):
@@ -86,12 +87,16 @@ def test_learning_rates_that_are_set_keep_their_ratios():
     assert moved["separable/bias"] == pytest.approx(0.1)
     assert moved["separable/depthwise_kernel"] == pytest.approx(0.8)
     assert moved["rms/scale"] == pytest.approx(0.2)
+    # As Keras's callbacks do it: an absolute rate, and a multiple of each rate.
+    for change, expected in ((lambda rate: 0.4, 0.4), (lambda rate: rate / 2, 0.2)):
+        for inner in optimizer.optimizers:
+            inner.learning_rate = change(float(inner.learning_rate))
+        rates = [float(inner.learning_rate) for inner in optimizer.optimizers]
+        assert rates == pytest.approx([expected, expected / 2, expected * 4])
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay([10], [0.3, 0.1])
     optimizer.learning_rate = schedule
-    # Otherwise Keras's callbacks would set all of them to one rate.
-    assert not hasattr(optimizer, "optimizers")
-    rates = [float(inner.learning_rate) for inner in optimizer.groups]
-    assert rates == pytest.approx([0.15, 1.2, 0.3])
+    rates = [float(inner.learning_rate) for inner in optimizer.optimizers]
+    assert rates == pytest.approx([0.3, 0.15, 1.2])
 
 
 def test_config_makes_the_same_optimizer():

@@ -148,7 +148,7 @@ def test_scalars_keep_their_tenth_under_callbacks(callback):
         model.fit(X, Y, batch_size=32, epochs=1, callbacks=callbacks, verbose=0)
         trained.append(values(model))
         model.fit(X, Y, batch_size=32, epochs=3, callbacks=callbacks, verbose=0)
-    scalars, others = optimizer.groups
+    others, scalars = optimizer.optimizers
     assert float(others.learning_rate) < 0.051
     assert float(optimizer.learning_rate) == float(others.learning_rate)
     assert float(scalars.learning_rate) == pytest.approx(
@@ -163,7 +163,7 @@ def test_scalars_keep_their_tenth_under_callbacks(callback):
 def test_schedules_are_scaled():
     schedule = keras.optimizers.schedules.CosineDecay(0.2, 10)
     optimizer = with_scalar_learning_rate(keras.optimizers.SGD(schedule))
-    scalars, others = optimizer.groups
+    others, scalars = optimizer.optimizers
     fit(optimizer, steps=5)
     assert float(scalars.learning_rate) == pytest.approx(
         0.1 * float(others.learning_rate)
@@ -190,8 +190,8 @@ def test_a_rate_that_was_set_survives_saving_under_a_loss_scale(tmp_path):
     optimizer.learning_rate = 0.01
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
-    rates = [float(o.learning_rate) for o in again.optimizer.inner_optimizer.groups]
-    assert rates == pytest.approx([0.001, 0.01])
+    inner = again.optimizer.inner_optimizer.optimizers
+    assert [float(o.learning_rate) for o in inner] == pytest.approx([0.01, 0.001])
     assert float(again.optimizer.learning_rate) == pytest.approx(0.01)
     for m in (model, again):
         m.fit(X, Y, batch_size=32, epochs=2, shuffle=False, verbose=0)

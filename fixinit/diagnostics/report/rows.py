@@ -18,8 +18,28 @@ _WEIGHTS = ("weight_mean_square", "weight_gradient_mean_square", "update_to_weig
 Observations = Mapping[str, np.ndarray]
 
 
+class Row:
+    """A row of a table, whose columns can also be read by name.
+
+    `row["variance"]` is `row.variance`, and `dict(row)` holds all columns, so that
+    `pandas.DataFrame(map(dict, rows))` is the table.
+    """
+
+    def keys(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(field.name for field in dataclasses.fields(self))  # type: ignore
+
+    def __getitem__(self, column: str) -> Any:
+        if column not in self.keys():
+            raise KeyError(
+                f"A {type(self).__name__} has no column {column!r}. Its columns are "
+                f"{', '.join(self.keys())}."
+            )
+        return getattr(self, column)
+
+
 @dataclasses.dataclass(frozen=True)
-class LayerRow:
+class LayerRow(Row):
     """Statistics of one layer: of its output h, and of its weights.
 
     What does not apply is NaN.
@@ -66,7 +86,7 @@ class LayerRow:
 
 
 @dataclasses.dataclass(frozen=True)
-class BlockRow:
+class BlockRow(Row):
     """Statistics of one residual block: of its output, and of its branch.
 
     What does not apply is NaN.

@@ -82,11 +82,6 @@ class Runs:
         self._optimizer_state = [
             keras.ops.convert_to_numpy(v).copy() for v in model.optimizer.variables
         ]
-        # Compiled at rate 1, each group of variables holds its multiplier.
-        self._rates = [
-            (group, float(keras.ops.convert_to_numpy(group.learning_rate)))
-            for group in groups(model.optimizer)
-        ]
 
     def reset(self, learning_rate, seed):
         """Goes back to the beginning of a run.
@@ -106,8 +101,7 @@ class Runs:
 
     def set_learning_rate(self, learning_rate):
         """Sets the rate; every group of variables has its multiple of it."""
-        for group, multiplier in self._rates:
-            group.learning_rate = learning_rate * multiplier
+        self.model.optimizer.learning_rate = learning_rate
 
     def fit(
         self,
@@ -174,8 +168,3 @@ class Runs:
                 "--learning_rate."
             )
         return found
-
-
-def groups(optimizer):
-    """The optimizers of the groups of variables, inside any loss scaling."""
-    return getattr(optimizer, "inner_optimizer", optimizer).groups

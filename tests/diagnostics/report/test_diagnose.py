@@ -480,3 +480,12 @@ def test_figure_and_page_of_two_diagnoses(tmp_path):
     assert "http" not in html and "blocks[11]" in html
     with pytest.raises(ValueError, match="labels"):
         one.plot(two, labels=["one"])
+
+
+def test_rows_are_read_by_name_of_the_column_too():
+    model = fixinit.models.ResidualMLP(1, 8, input_shape=(8,), seed=0)
+    found = diagnose(model, np.ones((2, 8), "float32"))
+    for row in (found.layers[-1], found.blocks[0]):
+        assert dict(row) == dataclasses.asdict(row)
+        with pytest.raises(KeyError, match="no column 'x'.*mean_square"):
+            row["x"]

@@ -101,8 +101,8 @@ def test_schedule_counts_batches_when_gradients_accumulate():
     model = compiled(network(), steps_per_epoch=1, gradient_accumulation_steps=4)
     without_gradient(model, steps=8)
     schedule = warmup_and_cosine(Settings(epochs=1000), 1)
-    # Scalars, and all other variables.
-    for factor, optimizer in zip([0.1, 1.0], model.optimizer.groups, strict=True):
+    # Scalars come after all other variables.
+    for factor, optimizer in zip([1.0, 0.1], model.optimizer.optimizers, strict=True):
         rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
         assert rate == pytest.approx(factor * float(schedule(8)), rel=1e-5)
 
