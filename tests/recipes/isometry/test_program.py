@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from recipes import isometry
-from recipes.isometry import EXPERIMENT, Settings
+from recipes.isometry import __main__ as isometry
+from recipes.isometry.__main__ import EXPERIMENT, Settings
+from recipes.isometry.edge import measure_edge
+from recipes.isometry.networks import KINDS
 
 SETTINGS = Settings(units=32, num_inputs=2)
 
@@ -37,7 +39,7 @@ def test_all_kinds_give_claims():
                 "quantiles": [1.0] * 5,
                 "resolution": 1e-16,
             }
-            for kind in isometry.LABELS
+            for kind in KINDS
         ]
     }
     held = [claim.held for claim in isometry.claims(results)]
@@ -52,6 +54,6 @@ def test_orthogonal_networks_are_nearly_isometric(kind):
 
 
 def test_measured_growth_is_that_of_the_theory():
-    found = isometry.measure_edge(SETTINGS, weight_variance=3.0, bias_variance=0.2)
+    found = measure_edge(SETTINGS, weight_variance=3.0, bias_variance=0.2)
     # Eight layers of 32 x 32 squares: a relative error of 1/sqrt(32) each at most.
     assert found["chi"] == pytest.approx(found["predicted_chi"], rel=1 / np.sqrt(32))

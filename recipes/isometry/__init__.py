@@ -1,0 +1,1 @@
+"""Singular values of the Jacobian with depth, and the edge of chaos."""
