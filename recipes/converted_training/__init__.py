@@ -1,0 +1,1 @@
+"""Networks with BatchNorm, trained as they are and converted."""
