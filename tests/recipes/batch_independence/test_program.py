@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import fixinit
-from recipes import batch_independence
-from recipes.batch_independence import EXPERIMENT, SPLITS, Settings
+from recipes.batch_independence import __main__ as batch_independence
+from recipes.batch_independence.__main__ import EXPERIMENT, SPLITS, Settings
 from recipes.common.data.datasets import Dataset
 
 SETTINGS = Settings(batch_size=8, parts=2, steps=3, company_sizes=(2,))

@@ -1,0 +1,1 @@
+"""What BatchNorm couples, and training without normalization does not."""
