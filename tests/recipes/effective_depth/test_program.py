@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 import fixinit
-from recipes import effective_depth
-from recipes.effective_depth import EXPERIMENT
+from recipes.effective_depth import __main__ as effective_depth
+from recipes.effective_depth.__main__ import EXPERIMENT
 
 
 @pytest.mark.slow
@@ -42,13 +42,3 @@ def test_gamma_is_that_of_the_last_normalization_of_the_last_block():
     ratio = found.variance_ratio[-1] / before.variance_ratio[-1]
     assert 1.5 < ratio < 4
     np.testing.assert_allclose(found.share[:-1], before.share[:-1], rtol=1e-5)
-
-
-def test_laws():
-    blocks = np.arange(1, 6)
-    shares = [1 / (blocks + 2), 1 / (blocks + 4)]
-    slope, error, constant = effective_depth.law(shares)
-    assert (slope, constant) == (pytest.approx(1), pytest.approx(3))
-    assert error == pytest.approx(0)
-    # A branch of the size of its shortcut, twice as large: 4 parts of 5.
-    assert effective_depth.expected_last([[0.1, 0.5]], 2.0) == pytest.approx([0.8])

@@ -1,0 +1,1 @@
+"""How deep a residual network is in effect."""
