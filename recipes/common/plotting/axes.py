@@ -1,6 +1,7 @@
 """What stands on the axes of a declared panel beside its lines."""
 
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from recipes.common.plotting.style import MUTED
 
@@ -27,7 +28,7 @@ def set_axes(axis, given, counted=False):
     if counted and given.keys().isdisjoint({"xscale", "xticks"}):
         axis.xaxis.get_major_locator().set_params(integer=True)
     if "xscale" in given:
-        axis.minorticks_off()
+        axis.xaxis.set_minor_locator(NullLocator())
 
 
 def mark(axis, levels, strips, results):

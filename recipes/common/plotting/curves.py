@@ -48,7 +48,7 @@ class Panel:
             dashed; functions of the results, or numbers.
         strips: dict. Vertical strips by their labels; functions of the results, or
             pairs of numbers.
-        only: Function of an arm that says whether to draw it.
+        only: Function of what an arm holds and the flags that says whether to draw it.
     """
 
     lines: Line | tuple
@@ -146,11 +146,9 @@ class Curves:
 
     def _arms(self, results):
         """The arms that any panel draws, each with the flags beside what it holds."""
-        return [
-            {**results["config"], **arm}
-            for arm in results["arms"]
-            if self.series in arm and any(p.only(arm) for p in self._declared())
-        ]
+        config, panels = results["config"], self._declared()
+        arms = [{**config, **arm} for arm in results["arms"] if self.series in arm]
+        return [arm for arm in arms if any(panel.only(arm) for panel in panels)]
 
     def _variants(self, results):
         values = list(dict.fromkeys(arm[self.series] for arm in self._arms(results)))

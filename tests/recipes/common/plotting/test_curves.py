@@ -59,13 +59,26 @@ def test_x_may_be_a_flag():
     (axis,) = figure.axes
     assert [line.get_xdata().tolist() for line in axis.lines] == [[1, 2, 8]] * 2
     assert [text.get_text() for text in axis.get_xticklabels()] == ["1", "2", "8"]
+    assert not axis.get_xticks(minor=True).size
     assert legend(figure) == ["Fixup", "ReZero"]
+
+
+def test_what_is_drawn_may_depend_on_flags():
+    deepest = Panel(Line("shares"), only=lambda arm: arm["depth"] == max(arm["depths"]))
+    arms = [ARMS[0], ARMS[1] | {"depth": 4}]
+    figure = Curves(deepest)({"arms": arms, "config": {"depths": [2, 4]}})
+    assert legend(figure) == ["ReZero"]
 
 
 def test_ticks_do_not_run_into_each_other():
     many = Line(lambda arm: np.ones(20), x=lambda arm: np.arange(1, 21))
     (axis,) = draw(many, {"xscale": "log2"}).axes
     assert len(axis.get_xticks()) < 12
+
+
+def test_short_logarithmic_axes_keep_their_minor_ticks():
+    (axis,) = draw(Line("loss", x="rates"), {"xscale": "log2", "yscale": "log"}).axes
+    assert axis.get_yticks(minor=True).size
 
 
 def test_runs_may_end_early():
