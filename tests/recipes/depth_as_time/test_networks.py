@@ -2,24 +2,17 @@ import numpy as np
 import pytest
 from keras import ops
 
-from recipes import depth_as_time
 from recipes.common.data import datasets
-from recipes.depth_as_time import EXPERIMENT, Settings, interpolated, roughness, smooth
-
-
-@pytest.mark.slow
-def test_runs_resumes_and_claims(check_experiment):
-    content = check_experiment(
-        EXPERIMENT,
-        "--quick",
-        "--starts=inverse_sqrt",
-        "--factors=2",
-        "--depths=2,3",
-        "--epochs=1",
-        "--units=8",
-    )
-    (claim,) = content["claims"]
-    assert claim["text"].startswith("With steps of 1/√L depth is no time")
+from recipes.common.training import families
+from recipes.depth_as_time.__main__ import Settings
+from recipes.depth_as_time.networks import (
+    build,
+    deepened,
+    interpolated,
+    roughness,
+    smooth,
+    stacked_weights,
+)
 
 
 def test_weights_that_are_linear_in_time_stay_so():
@@ -46,15 +39,16 @@ def test_smooth_weights_keep_the_variance():
 
 def test_blocks_that_are_alike_are_an_autonomous_equation():
     """Equal blocks stay equal: twice the depth is Euler's method with half the step."""
-    settings, data = Settings(units=8), datasets.load("digits")
-    model = depth_as_time.build(settings, data, "inverse", 4)
-    for variable in depth_as_time.stacked_weights(model):
+    settings = Settings(units=8)
+    data = families.get("residual_mlp").adapt(datasets.load("digits"))
+    model = build(settings, data, "inverse", 4)
+    for variable in stacked_weights(model):
         value = ops.convert_to_numpy(variable)
         variable.assign(np.repeat(value[:1], 4, axis=0))
-    deeper = depth_as_time.deepened(settings, data, "inverse", model, 2)
-    found = [ops.convert_to_numpy(v) for v in depth_as_time.stacked_weights(deeper)]
+    deeper = deepened(settings, data, "inverse", model, 2)
+    found = [ops.convert_to_numpy(v) for v in stacked_weights(deeper)]
     assert all(len(value) == 8 and (value == value[0]).all() for value in found)
-    x = data.x_test.reshape(len(data.x_test), -1)[:5]
+    x = data.x_test[:5]
     kernels = [v for v in found if v.ndim == 3]
     h = x @ ops.convert_to_numpy(model.layers[1].kernel)
     for _ in range(8):

@@ -1,0 +1,1 @@
+"""What is left of a trained network when its depth is doubled."""
