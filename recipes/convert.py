@@ -5,7 +5,6 @@ python -m recipes.convert --model=ResNet50V2 --scheme=fixup
 
 import dataclasses
 import pathlib
-import warnings
 
 import keras
 import numpy as np
@@ -15,21 +14,19 @@ from fixinit.conversion import delete_normalization, explain
 from fixinit.diagnostics import diagnose
 from recipes.common import experiment
 from recipes.common.data.standard_inputs import standard_inputs
-from recipes.common.experiment import Claim
-from recipes.common.experiment import reading as read
-from recipes.common.experiment.settings import setting
-from recipes.common.experiment.tables import Table, format_number
-from recipes.common.plotting import panels, style
-from recipes.common.training import applications
+from recipes.common.experiment import Table, Verdict, by, setting
+from recipes.common.experiment.reading import numbers
+from recipes.common.plotting.curves import Curves, Line, Panel
+from recipes.common.plotting.variants import variant
+from recipes.common.training import applications, conversion
 
 VERSIONS = {
-    "normalized": "as it is",
-    "deleted": "normalization deleted",
-    "converted": "converted",
+    "normalized": variant("as it is", "#1a1a1a", "--", "s"),
+    "deleted": variant("normalization deleted", "#f0a030", ":", "v"),
+    "converted": variant("converted", "#c0242e", "-", "o"),
 }
 # Variances may leave the input's by this factor, either way.
 FACTOR = 3.0
-SMALLEST = 32
 
 
 def _check_model(name):
@@ -62,12 +59,16 @@ class Settings(experiment.Settings):
         "", "Names or classes of normalization layers to keep, between commas."
     )
     image_size: int = setting(
-        64, "Height and width for a function of keras.applications.", quick=SMALLEST
+        64, "Height and width for a function of keras.applications.", quick=32
     )
     classes: int = setting(10, "Classes for a function of keras.applications.")
     batch_size: int = setting(16, "Inputs that are measured and trained on.", quick=8)
     steps: int = setting(10, "Steps of training that are timed.", quick=3)
     learning_rate: float = setting(1e-3, "Learning rate of these steps.")
+
+
+def arms(settings):
+    return experiment.grid(version=VERSIONS)
 
 
 def kept(settings):
@@ -84,44 +85,35 @@ def load(settings):
 
 
 def make(settings, version):
-    """One version of the model."""
-    model = load(settings)
+    """One version of the model. What is assumed is printed, and in the report."""
+    model, keep = load(settings), kept(settings)
     if version == "normalized":
         return model
     if version == "deleted":
-        return delete_normalization(model, kept(settings))
-    return fixinit.convert(
-        model, settings.scheme, settings.weights, kept(settings), settings.seed
-    )
+        return delete_normalization(model, keep)
+    options = {"weights": settings.weights, "keep": keep, "seed": settings.seed}
+    return conversion.convert(model, settings.scheme, **options)
 
 
 def measure(settings, version):
-    with warnings.catch_warnings():
-        # What was assumed is printed, and in the report.
-        warnings.simplefilter("ignore", UserWarning)
-        model = make(settings, version)
+    model = make(settings, version)
     x = standard_inputs(model, settings.batch_size, settings.seed)
     diagnosis = diagnose(model, x)
     measured = {
         "parameters": model.count_params(),
-        "normalizations": len(_normalizations(model)),
+        "normalizations": len(conversion.normalization_layers(model)),
         "mean_square": diagnosis.curve("mean_square"),
         "variance": diagnosis.curve("variance"),
         "gradient": diagnosis.curve("gradient_mean_square"),
         "verdict": str(diagnosis.verdict),
-        "losses": _train(settings, model, x),
+        "losses": train(settings, model, x),
     }
     if version == "converted":
         measured["record"] = model.conversion
     return measured
 
 
-def _normalizations(model):
-    facts_of = fixinit.layers.facts_of
-    return [x for x in model._flatten_layers() if facts_of(x).normalizes]
-
-
-def _train(settings, model, x):
+def train(settings, model, x):
     """The losses of some steps towards random targets."""
     optimizer = keras.optimizers.SGD(settings.learning_rate, momentum=0.9)
     model.compile(fixinit.optimizers.with_scalar_learning_rate(optimizer), "mse")
@@ -129,103 +121,52 @@ def _train(settings, model, x):
     y = keras.tree.map_structure(
         lambda output: rng.normal(size=output.shape).astype("float32"), model(x)
     )
-    found = (
-        model.train_on_batch(x, y, return_dict=True) for _ in range(settings.steps)
-    )
-    return [float(losses["loss"]) for losses in found]
-
-
-def _arm(results, version):
-    return next(iter(read.select(results, version=version)), None)
-
-
-def _spread(arm):
-    """The least and the most of what blocks give, relative to what the first gives."""
-    curve = read.numbers(arm["mean_square"])
-    relative = curve / curve[0]
-    return float(np.min(relative)), float(np.max(relative))
+    return conversion.batch_losses(model, x, y, settings.steps)
 
 
 def tables(results):
-    rows = []
-    for arm in results["arms"]:
-        variance = read.numbers(arm["variance"])
-        rows.append(
-            (
-                VERSIONS[arm["version"]],
-                arm["normalizations"],
-                arm["parameters"],
-                variance[-1],
-                read.numbers(arm["mean_square"])[-1],
-                arm["losses"][0],
-                arm["losses"][-1],
-            )
-        )
-    columns = (
-        "version",
-        "normalization layers",
-        "parameters",
-        "variance, last block",
-        "mean square, last block",
-        "first loss",
-        "last loss",
-    )
-    note = "Loss: squared error of random targets, on one batch that is seen again."
-    return [Table("Before and after", columns, rows, note)]
+    columns = {
+        "version": lambda arm: VERSIONS[arm["version"]].label,
+        "normalization layers": "normalizations",
+        "parameters": "parameters",
+        "variance, last block": lambda arm: numbers(arm["variance"])[-1],
+        "mean square, last block": lambda arm: numbers(arm["mean_square"])[-1],
+        "first loss": lambda arm: arm["losses"][0],
+        "last loss": lambda arm: arm["losses"][-1],
+    }
+    return [Table.of("versions", results["arms"], columns)]
 
 
 def claims(results):
-    converted = _arm(results, "converted")
-    if converted is None:
-        return []
-    made = []
+    converted = by(results, "version")["converted"]
     if not results["config"]["keep"]:
-        made.append(
-            Claim(
-                "No normalization is left.",
-                converted["normalizations"] == 0,
-                f"{converted['normalizations']} layers",
-            )
-        )
-    low, high = _spread(converted)
-    made.append(
-        Claim(
-            "Signals keep their size through all blocks, to within a factor of "
-            f"{FACTOR:g}.",
-            low > 1 / FACTOR and high < FACTOR,
-            f"mean squares between {format_number(low)} and {format_number(high)} of "
-            "the first",
-        )
-    )
+        left = converted["normalizations"]
+        yield Verdict("no_normalization", left == 0, left=left)
+    squares = numbers(converted["mean_square"])
+    # Relative to what the first block gives.
+    low, high = np.min(squares / squares[0]), np.max(squares / squares[0])
+    held = low > 1 / FACTOR and high < FACTOR
+    yield Verdict("keeps_signals", held, low=low, high=high, factor=FACTOR)
     losses = converted["losses"]
-    made.append(
-        Claim(
-            "It trains.",
-            bool(np.all(np.isfinite(losses))) and losses[-1] < losses[0],
-            f"loss {format_number(losses[0])}, after {len(losses) - 1} steps "
-            f"{format_number(losses[-1])}",
-        )
-    )
-    return made
+    held = np.all(np.isfinite(losses)) and losses[-1] < losses[0]
+    yield Verdict("trains", held, losses=losses)
 
 
-def draw(results):
-    figure, (axes,) = style.new_figure(1, 2, row_height=3.4)
-    for axis, key in zip(axes, ("mean_square", "gradient"), strict=True):
-        for index, arm in enumerate(results["arms"]):
-            curve = read.numbers(arm[key])
-            axis.plot(
-                np.arange(len(curve)),
-                np.where(curve > 0, curve, np.nan),
-                marker="os^"[index % 3],
-                markersize=3.5,
-                label=VERSIONS[arm["version"]],
-            )
-        axis.set(yscale="log", xlabel="block or layer, from the input")
-    axes[0].set_ylabel("mean square of activations")
-    axes[1].set_ylabel("mean square of their gradients")
-    panels.legend_below(figure, axes[0].get_lines())
-    return figure
+def over_depth(name, label):
+    def curve(arm):
+        # Zeros have no place on a logarithmic axis.
+        found = numbers(arm[name])
+        return np.where(found > 0, found, np.nan)
+
+    axes = {"xlabel": "block or layer, from the input", "ylabel": label}
+    return Panel(Line(curve), axes | {"yscale": "log"})
+
+
+SIGNALS = (
+    over_depth("mean_square", "mean square of activations"),
+    over_depth("gradient", "mean square of their gradients"),
+)
+FIGURES = {"signals": Curves(SIGNALS, "version", VERSIONS, share="", stagger=False)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,22 +178,12 @@ class Conversion(experiment.Experiment):
         print()
         content = super().run(asked, arms, results)
         path = results.path / "converted.keras"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            make(asked, "converted").save(path)
+        make(asked, "converted").save(path)
         print(f"Model: {path}", flush=True)
         return content
 
 
-EXPERIMENT = Conversion(
-    __file__,
-    settings=Settings,
-    arms=lambda settings: experiment.grid(version=tuple(VERSIONS)),
-    measure=measure,
-    tables=tables,
-    claims=claims,
-    figures={"signals": draw},
-)
+EXPERIMENT = Conversion(__file__, Settings, arms, measure, claims, tables, FIGURES)
 
 if __name__ == "__main__":
     EXPERIMENT.start()
