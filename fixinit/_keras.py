@@ -220,6 +220,18 @@ def is_excluded_from_decay(
     return bool(pattern and pattern.search(variable.name))
 
 
+def copy_decay_exclusions(
+    source: keras.optimizers.Optimizer, target: keras.optimizers.Optimizer
+) -> None:
+    """Excludes from a second optimizer's weight decay what is from the first's.
+
+    An optimizer's config does not hold what `exclude_from_weight_decay` names.
+    """
+    for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
+        if hasattr(source, name):
+            setattr(target, name, getattr(source, name))
+
+
 def num_batches_seen(optimizer: keras.optimizers.Optimizer) -> keras.Variable:
     """The count of all batches that an optimizer has seen.
 

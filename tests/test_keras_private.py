@@ -201,6 +201,15 @@ def test_is_excluded_from_decay(sequential):
     assert _keras.is_excluded_from_decay(optimizer, bias)
 
 
+def test_copy_decay_exclusions(sequential):
+    kernel, bias = sequential.trainable_variables
+    first, second = keras.optimizers.AdamW(), keras.optimizers.AdamW()
+    first.exclude_from_weight_decay(var_list=[kernel])
+    _keras.copy_decay_exclusions(first, second)
+    assert _keras.is_excluded_from_decay(second, kernel)
+    assert not _keras.is_excluded_from_decay(second, bias)
+
+
 def test_num_batches_seen_and_accumulated_gradients():
     optimizer = keras.optimizers.SGD(1.0, gradient_accumulation_steps=2)
     variable = keras.Variable(1.0)

@@ -216,6 +216,9 @@ class Rewriter:
         shared = starts[block.shared_layers]
         if block.shortcut and id(block) in edits.shared:
             shared = self._shared(block, starts)
+        # Behind what stands in front of the layer that further inputs go to.
+        before = edits.before.get((block.branch[block.context_layer], 0), [])
+        context = starts[block.context_layer] + len(before)
         shortcut = [new for layer in block.shortcut for new in self._chain(layer)]
         after = [new for layer in block.after_merge for new in self._chain(layer)]
         after = edits.after.get(block.merge, []) + after
@@ -227,7 +230,7 @@ class Rewriter:
             block.activation if end is None else None,
             shared,
             block.plain,
-            context_layer=block.context_layer,
+            context_layer=min(context, len(branch) - 1),
             after_merge=after if end is None else [*after, end],
             name=block.name,
             trainable=block.trainable,

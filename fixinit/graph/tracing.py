@@ -1,7 +1,8 @@
 """Reads the graph of a Keras model."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import keras
 from keras import tree
@@ -11,6 +12,10 @@ from fixinit._typing import Tensor
 from fixinit.graph.calls import Graph
 from fixinit.graph.functional import functional_of, no_graph
 from fixinit.layers import ResidualBlock, Stack
+from fixinit.layers.residual_block import output_shape, takes
+
+Arguments: TypeAlias = Mapping[str, Any]
+_NONE: Arguments = types.MappingProxyType({})
 
 
 def trace(model: Any) -> Graph:
@@ -85,8 +90,11 @@ def _add_node(graph: Graph, node: Any, values: dict[int, int], scope: str) -> No
     if nested is not None:
         by_model = [values[id(t)] for t in _model_inputs(nested, node)]
         outputs = _add_functional(graph, nested, by_model, f"{name}/")
-    elif isinstance(operation, ResidualBlock) and len(node.arguments.args) < 2:
-        outputs = [_add_residual_block(graph, operation, inputs[0], name)]
+    elif isinstance(operation, ResidualBlock) and _is_plain_call(node):
+        # Whoever runs the graph says the mode, and tensors carry their masks.
+        kwargs = node.arguments.kwargs
+        given = {k: v for k, v in kwargs.items() if k not in ("training", "mask")}
+        outputs = [_add_residual_block(graph, operation, inputs[0], name, given)]
     else:
         keys = [id(t) for t in read]
 
@@ -97,6 +105,16 @@ def _add_node(graph: Graph, node: Any, values: dict[int, int], scope: str) -> No
             graph, name, operation, inputs, node.outputs, fill, node=node
         )
     values.update(zip((id(t) for t in node.outputs), outputs, strict=True))
+
+
+def _is_plain_call(node: Any) -> bool:
+    """Whether a block is called on one tensor, with the mask that Keras attached."""
+    if len(node.arguments.args) > 1:
+        return False
+    x = node.input_tensors[0]
+    tensors = {id(t) for t in node.input_tensors} - {id(x), id(_keras.get_mask(x))}
+    mask = node.arguments.kwargs.get("mask")
+    return not tensors and mask in (None, _keras.get_mask(x))
 
 
 def _model_inputs(functional: Any, node: Any) -> list[Any]:
@@ -110,15 +128,25 @@ def _model_inputs(functional: Any, node: Any) -> list[Any]:
     return tree.flatten(structure)
 
 
-def _add_residual_block(graph: Graph, block: Any, value: int, name: str) -> int:
-    """Adds the calls of a `ResidualBlock`; returns its output."""
+def _add_residual_block(
+    graph: Graph, block: Any, value: int, name: str, given: Arguments = _NONE
+) -> int:
+    """Adds the calls of a `ResidualBlock`; returns its output.
+
+    Args:
+        graph: `Graph`.
+        block: `fixinit.layers.ResidualBlock`.
+        value: int, what the block reads.
+        name: String, of the call.
+        given: Dict, the other arguments of the call. Layers get those that they take.
+    """
     name = graph.unique_name(name)
 
     def chain(layers: Sequence[Any], value: int) -> list[int]:
         values = [value]
         for layer in layers:
             inner = f"{name}/{layer.name}"
-            values.append(_add_layer(graph, layer, values[-1], inner, block))
+            values.append(_add_layer(graph, layer, values[-1], inner, block, given))
         return values
 
     through = chain(block.branch, value)
@@ -144,17 +172,29 @@ def _add_residual_block(graph: Graph, block: Any, value: int, name: str) -> int:
     return output
 
 
-def _add_layer(graph: Graph, layer: Any, value: int, name: str, owner: Any) -> int:
+def _add_layer(
+    graph: Graph,
+    layer: Any,
+    value: int,
+    name: str,
+    owner: Any,
+    given: Arguments = _NONE,
+) -> int:
     """Adds a layer of one input that Keras has recorded no call of."""
     spec = graph.specs[value]
+    taken = {key: x for key, x in given.items() if takes(layer, key)}
     if isinstance(layer, ResidualBlock):
-        return _add_residual_block(graph, layer, value, name)
+        return _add_residual_block(graph, layer, value, name, taken)
     nested = functional_of(layer)
     if nested is not None:
         return _add_functional(graph, nested, [value], f"{name}/")[0]
-    shape = layer.compute_output_shape(spec.shape)
+    shape = output_shape(layer, spec.shape)
     output = keras.KerasTensor(shape, layer.compute_dtype)
-    return _add_call(graph, name, layer, (value,), [output], owner=owner)[0]
+
+    def fill(tensors: Sequence[Tensor]) -> Any:
+        return tuple(tensors), taken
+
+    return _add_call(graph, name, layer, (value,), [output], fill, owner=owner)[0]
 
 
 def _body(operation: Any, name: str) -> Graph | None:

@@ -114,7 +114,9 @@ class ResidualBlock(keras.layers.Layer):
         self.branch = list(branch)
         self.after_merge = list(after_merge)
         self.shortcut = list(shortcut)
-        self.merge = ScaledAdd(name="merge") if merge is None else merge
+        if merge is None:
+            merge = ScaledAdd(name="merge", dtype=self.dtype_policy)
+        self.merge = merge
         self.activation = keras.activations.get(activation)
         self.shared_layers = check_positive_int(
             "shared_layers", shared_layers, minimum=0
@@ -160,12 +162,12 @@ class ResidualBlock(keras.layers.Layer):
         for index, layer in enumerate(self.branch):
             context = self._context_of(index, self._context_shape)
             _build(layer, shapes[-1], context)
-            shapes.append(_output_shape(layer, shapes[-1], context))
+            shapes.append(output_shape(layer, shapes[-1], context))
         if not self.plain:
             shortcut = shapes[self.shared_layers]
             for layer in self.shortcut:
                 _build(layer, shortcut)
-                shortcut = _output_shape(layer, shortcut)
+                shortcut = output_shape(layer, shortcut)
             if shortcut != shapes[-1]:
                 raise ValueError(
                     f"Branch and shortcut of `{self.name}` end in different "
@@ -226,7 +228,7 @@ class ResidualBlock(keras.layers.Layer):
         shape = tuple(inputs_shape)
         for index, layer in enumerate(self.branch):
             context = self._context_of(index, context_shape)
-            shape = _output_shape(layer, shape, context)
+            shape = output_shape(layer, shape, context)
         return shape
 
     def compute_mask(self, inputs: Tensor, previous_mask: Any = None) -> Any:
@@ -302,11 +304,17 @@ def _build(layer: keras.layers.Layer, shape: Shape, context: Sequence = ()) -> N
         layer.build(*_shapes(layer, layer.build, shape, context))
 
 
-def _output_shape(
+def output_shape(
     layer: keras.layers.Layer, shape: Shape, context: Sequence = ()
 ) -> tuple[int | None, ...]:
+    """The shape of what a layer gives for an input and further ones of some shapes."""
     compute = layer.compute_output_shape
-    return tuple(compute(*_shapes(layer, compute, shape, context)))
+    try:
+        return tuple(compute(*_shapes(layer, compute, shape, context)))
+    except NotImplementedError:
+        # Layers of one's own often leave it to Keras to find the shape.
+        read = [keras.KerasTensor(s, layer.compute_dtype) for s in (shape, *context)]
+        return tuple(layer.compute_output_spec(*read).shape)
 
 
 def _shapes(
@@ -329,7 +337,7 @@ def _with_mask(
 ) -> tuple[Any, Any]:
     """The symbolic output of a layer, and what the layer makes of the mask of `x`."""
     mask = layer.compute_mask(x, mask) if layer.supports_masking else None
-    shape = _output_shape(layer, x.shape, context)
+    shape = output_shape(layer, x.shape, context)
     return keras.KerasTensor(shape, layer.compute_dtype), mask
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from fixinit import _keras
 from fixinit._typing import Identifier, Tensor
 from fixinit._validation import check_number
 from fixinit.optimizers.rules import Rule
@@ -77,6 +78,15 @@ class GroupedOptimizer(keras.optimizers.MultiOptimizer):
         self._groups.default_optimizer.learning_rate = value
         for (multiplier, _), optimizer in self._groups.copies.items():
             optimizer.learning_rate = _times(value, multiplier)
+
+    def exclude_from_weight_decay(
+        self,
+        var_list: list[keras.Variable] | None = None,
+        var_names: list[str] | None = None,
+    ) -> None:
+        """Takes variables out of the weight decay of every group."""
+        for inner in self._inner_optimizers:
+            inner.exclude_from_weight_decay(var_list, var_names)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -222,7 +232,14 @@ def _plain_optimizer(optimizer: Identifier) -> keras.optimizers.Optimizer:
             "another model. Pass a new optimizer."
         )
     rate = found.get_config()["learning_rate"]
-    if not isinstance(rate, dict):
+    is_config = isinstance(rate, dict)
+    if is_config and rate["class_name"] in ("function", "__lambda__"):
+        raise TypeError(
+            "Argument `optimizer` has a function as its learning rate, of which no "
+            "group can have a multiple that is saved. Pass a "
+            "keras.optimizers.schedules.LearningRateSchedule, or a number."
+        )
+    if not is_config:
         check_number(
             "optimizer.learning_rate", rate, "positive and finite", lambda x: x > 0
         )
@@ -247,7 +264,9 @@ def _copy(
     config["learning_rate"] = _times(given, rate)
     if config.get("weight_decay") is not None:
         config["weight_decay"] *= decay
-    return type(optimizer).from_config(config)
+    copy = type(optimizer).from_config(config)
+    _keras.copy_decay_exclusions(optimizer, copy)
+    return copy
 
 
 def _times(rate: Any, multiplier: float) -> Any:

@@ -39,7 +39,14 @@ def apply(operation: Any, setting: Setting, args: tuple, kwargs: dict) -> list[M
         )
     if is_layer:
         args, kwargs = _arguments(operation, rule, setting, args, kwargs)
-    return tree.flatten(rule(operation, setting, *args, **kwargs))
+    outputs = tree.flatten(rule(operation, setting, *args, **kwargs))
+    if not all(isinstance(y, Moments) for y in outputs):
+        raise TypeError(
+            f"The rule for {type(operation).__name__} must return a "
+            f"fixinit.theory.Moments, or a list of them. Received: {outputs} for "
+            f"`{setting.name}`"
+        )
+    return outputs
 
 
 def _arguments(
@@ -54,9 +61,10 @@ def _arguments(
         first = next(iter(inspect.signature(layer.call).parameters))
         kwargs = dict(kwargs)
         args = (kwargs.pop(first),)
+    parameters = inspect.signature(rule).parameters
+    _check_count(layer, parameters, setting, args)
     if not kwargs:
         return args, {}
-    parameters = inspect.signature(rule).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return args, kwargs
     for name, value in kwargs.items():
@@ -68,3 +76,20 @@ def _arguments(
                 f"`(layer, setting, x, {name}=None) -> Moments`."
             )
     return args, {k: v for k, v in kwargs.items() if k in parameters}
+
+
+def _check_count(
+    layer: keras.layers.Layer, parameters: Any, setting: Setting, args: tuple
+) -> None:
+    """Refuses a call with more positional tensors than the rule takes."""
+    kinds = [p.kind for p in parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return
+    # Behind the layer and the setting.
+    taken = sum(kind is not inspect.Parameter.KEYWORD_ONLY for kind in kinds) - 2
+    if len(args) > taken:
+        raise NoRuleError(
+            f"The rule for {type(layer).__name__} `{setting.name}` takes {taken} of "
+            f"the {len(args)} inputs with which the layer is called. Register a rule "
+            "`(layer, setting, x, y, ...) -> Moments`."
+        )

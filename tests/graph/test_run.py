@@ -137,3 +137,40 @@ def test_stack_in_a_stack():
     _, found = run(model, X)
     values = ops.convert_to_numpy(found[f"{outer.name}/{inner_name}/weight"])
     np.testing.assert_allclose(values, np.full((3, 2), np.mean(X**2)), rtol=1e-5)
+
+
+def test_residual_blocks_are_called_with_their_arguments():
+    class Times(keras.layers.Layer):
+        def call(self, x, factor=1.0):
+            return factor * x
+
+    inputs = keras.Input((8,))
+    block = fixinit.layers.ResidualBlock([keras.layers.Dense(8), Times()])
+    model = keras.Model(inputs, block(inputs, factor=3.0))
+    (outputs,), _ = run(model, X)
+    expected = ops.convert_to_numpy(model(X))
+    np.testing.assert_allclose(ops.convert_to_numpy(outputs), expected, rtol=1e-5)
+
+
+def test_a_block_with_a_mask_of_its_own_is_one_call():
+    inputs, mask = keras.Input((3, 8)), keras.Input((3,), dtype="bool")
+    attention = keras.layers.MultiHeadAttention(2, 4)
+    block = fixinit.layers.ResidualBlock([Self(attention)], name="block")
+    model = keras.Model([inputs, mask], block(inputs, mask=mask))
+    names = [call.name for call in graph.trace(model).calls]
+    assert names[-1] == "block"
+
+
+class Self(keras.layers.Layer):
+    """Self-attention."""
+
+    def __init__(self, attention):
+        super().__init__()
+        self.attention = attention
+        self.supports_masking = True
+
+    def build(self, shape):
+        self.attention.build(shape, shape)
+
+    def call(self, x, mask=None):
+        return self.attention(x, x, query_mask=mask)

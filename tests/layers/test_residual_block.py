@@ -119,3 +119,10 @@ def test_a_layer_has_one_place():
     layer = keras.layers.Dense(4)
     with pytest.raises(ValueError, match="every layer once"):
         ResidualBlock([layer, layer])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "mixed_bfloat16"])
+def test_the_default_merge_has_the_dtype_of_the_block(dtype):
+    block = ResidualBlock([keras.layers.Dense(3, dtype=dtype)], dtype=dtype)
+    outputs = block(keras.ops.ones((2, 3)))
+    assert keras.backend.standardize_dtype(outputs.dtype) == block.compute_dtype

@@ -128,3 +128,28 @@ def test_rules_are_checked(arguments, message):
 def test_rules_are_rules():
     with pytest.raises(TypeError, match="`rules`"):
         by_role("sgd", ["bias"])
+
+
+def test_groups_exclude_from_weight_decay_what_the_optimizer_does():
+    sgd = keras.optimizers.SGD(0.1, weight_decay=0.5)
+    sgd.exclude_from_weight_decay(var_names=["gamma"])
+    optimizer = by_role(sgd, [Rule("normalization", 0.5), Rule("bias", 0.25)])
+    moved = steps(optimizer)
+    assert moved["affine/gamma"] == pytest.approx(0.05, rel=1e-5)
+    assert moved["affine/beta"] == pytest.approx(0.05 * 1.5, rel=1e-5)
+    sgd = keras.optimizers.SGD(0.1, weight_decay=0.5)
+    optimizer = by_role(sgd, [Rule("normalization", 0.25)])
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "bias"])
+    moved = steps(optimizer)
+    assert moved["separable/bias"] == pytest.approx(0.1, rel=1e-5)
+    assert moved["affine/gamma"] == pytest.approx(0.025, rel=1e-5)
+    assert moved["affine/beta"] == pytest.approx(0.025 * 1.5, rel=1e-5)
+
+
+def test_refuses_a_function_as_learning_rate():
+    with pytest.raises(TypeError, match="function as its learning rate"):
+        by_role(keras.optimizers.SGD(rate_by_function), [Rule("bias", 0.5)])
+
+
+def rate_by_function():
+    return 0.1

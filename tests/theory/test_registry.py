@@ -166,6 +166,20 @@ def test_a_tensor_that_the_rule_does_not_take_is_not_left_out():
     model = keras.Model(x, shift(x, shift=layers.Dense(8)(x)))
     with pytest.raises(NoRuleError, match="`shift` takes no argument `shift`"):
         theory.predict(model)
+    model = keras.Model(x, shift(x, layers.Dense(8)(x)))
+    with pytest.raises(NoRuleError, match="`shift` takes 1 of the 2 inputs"):
+        theory.predict(model)
+
+
+def test_a_rule_that_returns_nothing_is_a_mistake():
+    class Silent(layers.Layer):
+        def call(self, x):
+            return x
+
+    theory.register(Silent)(lambda layer, setting, x: None)
+    x = keras.Input((8,))
+    with pytest.raises(TypeError, match=r"rule for Silent must return.*None.*`silent`"):
+        theory.predict(keras.Model(x, Silent(name="silent")(x)))
 
 
 def test_the_first_argument_by_keyword():

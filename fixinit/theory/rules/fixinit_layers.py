@@ -25,6 +25,21 @@ def scalar_multiplier(layer: Layer, setting: Setting, x: Moments) -> Moments:
     return calculus.randomly_scale(x, factor=weight_moments(layer.initializer, ()))
 
 
+@register(layers.ChannelAffine)
+def channel_affine(layer: Layer, setting: Setting, x: Moments) -> Moments:
+    rank = len(x.shape) + 2
+    if layer.axis % rank != rank - 1:
+        raise NoRuleError(
+            f"No variance rule for ChannelAffine `{setting.name}` but over the "
+            f"channels, last. Received: axis={layer.axis}"
+        )
+    shape = (x.total_channels,)
+    gamma = weight_moments(layer.gamma_initializer, shape)
+    return calculus.randomly_scale(
+        x, gamma, weight_moments(layer.beta_initializer, shape)
+    )
+
+
 @register(layers.ScaledAdd)
 def scaled_add(layer: Layer, setting: Setting, xs: Sequence[Moments]) -> Moments:
     return calculus.add(xs, [float(layer.shortcut_scale), float(layer.branch_scale)])

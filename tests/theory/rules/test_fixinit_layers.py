@@ -52,3 +52,14 @@ def test_shake_shake_passes_gradients_by_its_backward_mode(forward_mode, backwar
         row = theory.predict(keras.Model(x, y), training=training)["b"]
         expected = 1 / 3 if training and random == "shake" else 1 / 4
         assert row.gradient == pytest.approx(expected)
+
+
+def test_channel_affine_draws_scales_and_shifts_of_channels():
+    normal = keras.initializers.RandomNormal
+    layer = fixinit.layers.ChannelAffine(
+        gamma_initializer=normal(0.5, 0.5), beta_initializer=normal(2.0, 1.0)
+    )
+    model = keras.Sequential([keras.Input((8,)), layer])
+    # E (a x + b)^2 for E x^2 = 3.
+    row = theory.predict(model, input_variance=3.0).layers[-1]
+    assert row.mean_square == pytest.approx(0.5 * 3 + 5)
