@@ -85,7 +85,7 @@ class GroupedOptimizer(keras.optimizers.MultiOptimizer):
         var_names: list[str] | None = None,
     ) -> None:
         """Takes variables out of the weight decay of every group."""
-        for inner in self._inner_optimizers:
+        for inner in self.optimizers:
             inner.exclude_from_weight_decay(var_list, var_names)
 
     def get_config(self) -> dict[str, Any]:

@@ -524,13 +524,11 @@ def test_names_of_sums_of_branches_are_taken():
 
 
 def test_further_inputs_of_a_block_go_to_the_same_layer():
-    x, context = keras.Input((3, 8)), keras.Input((5, 8))
-    attention = layers.MultiHeadAttention(2, 4, name="attention")
-    branch = [layers.LayerNormalization(), dense(), attention]
+    inputs = keras.Input((8,))
+    branch = [layers.LayerNormalization(), dense(), dense(name="last")]
     block = fixinit.layers.ResidualBlock(branch, context_layer=2)
-    model = keras.Model([x, context], block(x, context))
+    model = keras.Model(inputs, block(inputs))
     for scheme in ("unnormalized", "fixup", "batch_norm"):
         free = convert(model, scheme)
         (new,) = (h for h in free.layers if isinstance(h, type(block)))
-        assert new.branch[new.context_layer].name == "attention"
-        assert free([normal(2, 3, 8), normal(2, 5, 8)]).shape == (2, 3, 8)
+        assert new.branch[new.context_layer].name == "last"
