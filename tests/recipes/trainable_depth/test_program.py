@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from recipes import trainable_depth
-from recipes.trainable_depth import EXPERIMENT, Settings
+from recipes.trainable_depth import __main__ as trainable_depth
+from recipes.trainable_depth.__main__ import EXPERIMENT, Settings
 
 # The deepest network that trains, in blocks, at rates 0.01 and 0.1.
 LIMITS = {

@@ -1,0 +1,1 @@
+"""The largest depth that trains, with and without shortcuts and normalization."""
