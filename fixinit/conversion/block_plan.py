@@ -6,7 +6,7 @@ from typing import Any
 from fixinit import layers
 from fixinit.conversion.placing import surroundings_of
 from fixinit.conversion.rewrite import place_of
-from fixinit.schemes.apply import Layers, Surroundings, named
+from fixinit.schemes.apply import Layers, Surroundings
 from fixinit.schemes.start import constant
 
 
@@ -87,7 +87,8 @@ class BlockPlan:
             return end
         # A multiplier takes the part of the zeros in the last kernels.
         start = constant(site.smallest_start)
-        return named([layers.ScalarMultiplier(start)], f"{name}_start", around) + end
+        multiplier = [layers.ScalarMultiplier(start)]
+        return self.applicator.named(multiplier, f"{name}_start", around) + end
 
     def _shift(self, block: Any) -> None:
         """Lets the shortcut read what the scheme puts in front of the branch."""

@@ -154,7 +154,7 @@ def _convert(
     if weights == "fold":
         return fold(model, plan.keep, found.to_dict()), found
     rewriter = Rewriter(plan.edits)
-    with keras.name_scope(""):
+    with keras.name_scope(""), plan.applicator.building():
         new = rewriter.model(model, found)
     copy_state(rewriter, plan.graph)
     _copy_frozen(rewriter, plan)

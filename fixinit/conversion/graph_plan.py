@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -16,7 +17,8 @@ from fixinit.conversion.rewrite import Rewriter, cloned_stack
 from fixinit.conversion.sites import Counter, Sites
 from fixinit.conversion.survey import Survey
 from fixinit.schemes import Site
-from fixinit.schemes.apply import Layers, check_independent, named
+from fixinit.schemes.apply import Layers
+from fixinit.schemes.independence import check_independent, compared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +94,7 @@ class GraphPlan:
                 around = surroundings_of(self.graph, call)
                 made = self.scheme.normalization(site, old)
                 name = call.operation.name
-                self.placing.after(call, named(made, name, around))
+                self.placing.after(call, self.applicator.named(made, name, around))
 
     def _weight(self, weight: Any) -> None:
         """Plans one weight layer, or a stack."""
@@ -240,15 +242,15 @@ class GraphPlan:
             self.plan.left.append(call)
             return
         start, counter = applicator.next_seed, self.sites.stacks[call]
+        answers = self._stacked_answers(call, dataclasses.replace(counter))
         made = first = self._stacked_block(call, counter)
         step = max(1, applicator.next_seed - start)
         if self.scheme.depends_on_branch:
             rest = range(stack.depth - 1)
             made = [first, *(self._stacked_block(call, counter) for _ in rest)]
         elif stack.depth > 1:
-            counter.skip(call.body, stack.depth - 2)
-            last = self._stacked_block(call, counter)
-            check_independent(self.scheme, first, last)
+            with self.plan.trying():
+                check_independent(self.scheme, next(answers), answers)
         applicator.next_seed = start + stack.depth * step
         self.edits.layers[id(stack)] = cloned_stack(stack, made, stack.depth, step)
 
@@ -256,3 +258,10 @@ class GraphPlan:
         """The next block of a stack, made again."""
         inner = GraphPlan(self.plan, call.body, counter, inside=True)
         return Rewriter(inner.edits).layer(call.operation.block)
+
+    def _stacked_answers(self, call: Any, counter: Counter) -> Iterator[Layers]:
+        """The scheme's layers in the blocks of a stack: the first, and some others."""
+        for index in (0, *compared(call.operation.depth)):
+            at = dataclasses.replace(counter)
+            at.skip(call.body, index)
+            yield GraphPlan(self.plan, call.body, at, inside=True).edits.answers()

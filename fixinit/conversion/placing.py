@@ -121,14 +121,19 @@ class Placing:
     def rename(self, taken: set[str]) -> None:
         """Gives other names to layers that have those of layers that stay."""
         self.edits.taken = taken
-        added = [*self.edits.before.values(), *self.edits.after.values()]
+        added = [(place, made) for (place, _), made in self.edits.before.items()]
+        added += self.edits.after.items()
         for place, (merge, *_) in self.edits.merges.items():
             operation = getattr(place, "operation", place)
             if merge.name != operation.name:
-                added.append([merge])
-        for layer in {id(x): x for made in added for x in made}.values():
-            while layer.name in taken:
+                added.append((place, [merge]))
+        used = set(taken)
+        for place, layer in {id(x): (p, x) for p, made in added for x in made}.values():
+            # The parts of a block may be called as those of another.
+            is_part = isinstance(place, keras.layers.Layer)
+            while layer.name in (taken if is_part else used):
                 layer.name += "_"
+            used.add(layer.name)
 
 
 def surroundings_of(graph: Any, call: Any) -> Surroundings:

@@ -1,7 +1,9 @@
 """What a conversion will do, decided before anything is made."""
 
 import collections
-from collections.abc import Callable
+import contextlib
+import copy
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fixinit.conversion import kinds
@@ -64,8 +66,22 @@ class Plan:
         self.closed: dict[Any, bool] = {}
         self.surveys: list[Survey] = []
         self.replaces = any(self._replaced(call) for call, _ in graph.walk())
-        self.root = GraphPlan(self, graph, Counter())
+        with self.applicator.building():
+            self.root = GraphPlan(self, graph, Counter())
         self.root.placing.rename(self.names)
+
+    @contextlib.contextmanager
+    def trying(self) -> Iterator[None]:
+        """A context after which the plan is what it was before."""
+        before = {
+            name: copy.copy(value)
+            for name, value in vars(self).items()
+            if isinstance(value, (dict, list))
+        }
+        try:
+            yield
+        finally:
+            vars(self).update(before)
 
     @property
     def edits(self) -> Edits:

@@ -44,6 +44,12 @@ class Edits:
     shared: set = dataclasses.field(default_factory=set)
     taken: set = dataclasses.field(default_factory=set)
 
+    def answers(self):
+        """The new layers, by where they stand."""
+        merges = [merge for merge, *_ in self.merges.values()]
+        places = (self.layers, self.before, self.after, self.calls, self.ends)
+        return [merges, *(list(place.values()) for place in places)]
+
 
 def place_of(call):
     """What tells a call from others: Keras's record of it, or its only layer."""

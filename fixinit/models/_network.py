@@ -13,7 +13,8 @@ from fixinit.models._blocks import Blocks
 from fixinit.models._plan import BlockPlan, equal_blocks
 from fixinit.models._residual_network import ResidualNetwork
 from fixinit.schemes import Scheme
-from fixinit.schemes.apply import Applicator, Layers, check_independent
+from fixinit.schemes.apply import Applicator, Layers
+from fixinit.schemes.independence import check_independent, compared
 
 SHORTCUTS = ("A", "B", "C")
 
@@ -98,9 +99,10 @@ class Network:
         """The Keras model: stem (layers that end in `channels`), blocks, head."""
         inputs = keras.Input(self.input_shape)
         outputs = inputs
-        body = stem + self.body(plans, channels)
-        for layer in body + self.head(classes, classifier_activation):
-            outputs = layer(outputs)
+        with self.applicator.building():
+            body = stem + self.body(plans, channels)
+            for layer in body + self.head(classes, classifier_activation):
+                outputs = layer(outputs)
         return ResidualNetwork(inputs, outputs, name=name)
 
     def stem(self, filters: int, kernel_size: int, strides: int = 1) -> Layers:
@@ -154,14 +156,18 @@ class Network:
         seed_step = applicator.next_seed - start
         name = re.sub(r"\d+$", "s", plans[0].name)
         options = {"remat": self.remat, "seed_step": seed_step, "name": name}
-        if applicator.scheme.depends_on_branch:
+        scheme, is_shifted = applicator.scheme, applicator.knows_seeds(first, start)
+        if scheme.depends_on_branch or not is_shifted:
             rest = [
                 self.blocks.block(branch + index, plan, channels)
                 for index, plan in enumerate(plans[1:], start=1)
             ]
             return layers.Stack.from_blocks([first, *rest], **options)
-        last = self.blocks.block(branch + len(plans) - 1, plans[-1], channels)
-        check_independent(applicator.scheme, first, last)
+        others = (
+            self.blocks.block(branch + index, plans[index], channels)
+            for index in compared(len(plans))
+        )
+        check_independent(scheme, first, others)
         applicator.next_seed = start + len(plans) * seed_step
         return layers.Stack(first, len(plans), **options)
 

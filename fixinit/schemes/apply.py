@@ -10,17 +10,24 @@ stand, in this order,
     the last block, network_end
 """
 
+import contextlib
 import dataclasses
-import random
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import keras
-import numpy as np
 
 from fixinit._validation import check_positive_int
 from fixinit.schemes.scheme import Scheme
+from fixinit.schemes.seeds import (
+    first_seed,
+    replaced,
+    reproducible,
+    seeds,
+    shares_seeds,
+    with_seed,
+)
 from fixinit.schemes.site import Site
 
 Layers = list[keras.layers.Layer]
@@ -60,10 +67,11 @@ class Applicator:
 
     Args:
         scheme: `fixinit.schemes.Scheme`.
-        seed: int or `None`. The draws of weight layers are seeded with consecutive
-            integers from a start that `seed` determines, or, if it is `None`,
-            `keras.utils.set_random_seed`. So no two of them are alike. Without a seed
-            the configs of the layers hold none: a clone draws anew, as Keras's do.
+        seed: int or `None`. All draws are seeded with consecutive integers from a
+            start that `seed` determines, or, if it is `None`,
+            `keras.utils.set_random_seed`. So no two of them are alike. In answers, a
+            seed that is there already stays. Without a seed the configs of the layers
+            hold none: a clone draws anew, as Keras's do.
 
     Attributes:
         next_seed: int, that of the next draw.
@@ -76,13 +84,27 @@ class Applicator:
         if seed is not None:
             check_positive_int("seed", seed, minimum=0)
         self.scheme = scheme
-        self.next_seed = first_seed(seed)
+        self.next_seed = self._seed_below = first_seed(seed)
         self._keeps_seeds = seed is not None
 
     def take_seed(self) -> int | None:
         """The next of the consecutive seeds; `None` in a network without a seed."""
         self.next_seed += 1
         return self.next_seed - 1 if self._keeps_seeds else None
+
+    def building(self) -> contextlib.AbstractContextManager[None]:
+        """A context in which to build the layers.
+
+        What they draw by initializers of their own follows from the seed, too.
+        """
+        self._seed_below -= 1
+        return reproducible(self._seed_below if self._keeps_seeds else None)
+
+    def knows_seeds(self, layer: keras.layers.Layer, first: int) -> bool:
+        """Whether all that `layer` draws has seeds taken here, from `first` on."""
+        known = range(first, self.next_seed)
+        found = seeds(keras.saving.serialize_keras_object(layer))
+        return not self._keeps_seeds or all(seed in known for seed in found)
 
     def seeded(
         self, initializer: keras.initializers.Initializer
@@ -103,7 +125,39 @@ class Applicator:
         surroundings: Surroundings = Surroundings(),  # noqa: B008, it is frozen
     ) -> Layers:
         """The layers that the scheme puts at a place, named `prefix` and their kind."""
-        return named(getattr(self.scheme, place)(site), prefix, surroundings)
+        return self.named(getattr(self.scheme, place)(site), prefix, surroundings)
+
+    def named(
+        self,
+        layers: Sequence[keras.layers.Layer],
+        prefix: str,
+        surroundings: Surroundings = Surroundings(),  # noqa: B008, it is frozen
+    ) -> Layers:
+        """Layers named by their place in the network and by what they are."""
+        made: dict[str, keras.layers.Layer] = {}
+        for layer in layers:
+            # Without the counter that Keras appends to automatic names.
+            kind = re.sub(r"_\d+$", "", layer.name)
+            name, number = f"{prefix}_{kind}", 1
+            while name in made:
+                number += 1
+                name = f"{prefix}_{kind}_{number}"
+            made[name] = self._own(layer, surroundings.changes(layer) | {"name": name})
+        return list(made.values())
+
+    def _own(
+        self, layer: keras.layers.Layer, changes: dict[str, Any]
+    ) -> keras.layers.Layer:
+        """The same layer with some other arguments, and a seed where it has none."""
+        config = {**config_of(layer), **changes}
+        if self._keeps_seeds and None in seeds(config):
+            if shares_seeds(layer):
+                with reproducible(self.take_seed()):
+                    return type(layer).from_config(config)
+            config = replaced(config, lambda x: self.take_seed() if x is None else x)
+        elif not changes:
+            return layer
+        return type(layer).from_config(config)
 
     def merge(
         self,
@@ -116,7 +170,7 @@ class Applicator:
         changes = surroundings.changes(merge)
         if name is not None:
             changes["name"] = name
-        return remade(merge, changes) if changes else merge
+        return self._own(merge, changes)
 
     def weight(
         self,
@@ -149,7 +203,10 @@ class Applicator:
             changes[argument] = fit(initializer, argument) if fit else initializer
         if not (has_bias or site.role == "head"):
             changes |= self._bias(layer)
-        return self.scheme.weight_layer(site, remade(layer, changes))
+        plain = self._own(layer, changes)
+        new = self._own(self.scheme.weight_layer(site, plain), {})
+        new.name = plain.name
+        return new
 
     def _bias(self, layer: keras.layers.Layer) -> dict[str, Any]:
         """The argument that says whether a layer has a bias."""
@@ -170,43 +227,7 @@ class Applicator:
         new = self.scheme.activation(site, layer)
         if new is layer:
             return layer
-        return remade(new, {"name": layer.name, **surroundings.changes(new)})
-
-
-def first_seed(seed: int | None) -> int:
-    """The first of consecutive seeds, from a user's `seed` or from Python's generator.
-
-    The latter is what `keras.utils.set_random_seed` makes reproducible.
-    """
-    entropy = random.getrandbits(32) if seed is None else seed
-    first = np.random.SeedSequence(entropy).generate_state(1)[0]
-    # Room for consecutive seeds below 2^31, which every backend accepts.
-    return int(first) % 2**30
-
-
-def with_seed(
-    initializer: keras.initializers.Initializer, seed: int | None
-) -> keras.initializers.Initializer:
-    """The same initializer with another seed, if it has one."""
-    config = initializer.get_config()
-    if "seed" not in config:
-        return initializer
-    return type(initializer).from_config({**config, "seed": seed})
-
-
-def named(
-    layers: Sequence[keras.layers.Layer],
-    prefix: str,
-    surroundings: Surroundings = Surroundings(),  # noqa: B008, it is frozen
-) -> Layers:
-    """Layers named by their place in the network and by what they are."""
-    made = []
-    for layer in layers:
-        # Without the counter that Keras appends to automatic names.
-        kind = re.sub(r"_\d+$", "", layer.name)
-        changes = {**surroundings.changes(layer), "name": f"{prefix}_{kind}"}
-        made.append(remade(layer, changes))
-    return made
+        return self._own(new, {"name": layer.name, **surroundings.changes(new)})
 
 
 def config_of(layer: keras.layers.Layer) -> dict[str, Any]:
@@ -223,36 +244,3 @@ def config_of(layer: keras.layers.Layer) -> dict[str, Any]:
 def remade(layer: keras.layers.Layer, changes: dict[str, Any]) -> keras.layers.Layer:
     """A new layer of the same configuration, but for some arguments."""
     return type(layer).from_config({**config_of(layer), **changes})
-
-
-def check_independent(scheme: Scheme, first: Any, last: Any) -> None:
-    """Refuses a scheme whose answers depend on the branch though it says they do not.
-
-    Args:
-        scheme: `Scheme` that does not declare `depends_on_branch`.
-        first, last: Equal blocks of a network that are to be made from one answer.
-
-    Raises:
-        ValueError: If the blocks differ in more than names and seeds.
-    """
-    if _anonymous(keras.saving.serialize_keras_object(first)) != _anonymous(
-        keras.saving.serialize_keras_object(last)
-    ):
-        raise ValueError(
-            f"The answers of {scheme!r} differ from block to block of a stack, but its "
-            "`depends_on_branch` is False, so that one answer would stand for all of "
-            "them. Declare `depends_on_branch = True` in the class."
-        )
-
-
-def _anonymous(config: Any) -> Any:
-    """A config without the names and seeds in it."""
-    if isinstance(config, dict):
-        return {
-            key: _anonymous(value)
-            for key, value in config.items()
-            if key not in ("name", "seed")
-        }
-    if isinstance(config, (list, tuple)):
-        return [_anonymous(value) for value in config]
-    return config
