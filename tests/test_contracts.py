@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import graphlib
 import importlib
 import inspect
 import pathlib
@@ -12,6 +13,7 @@ import sys
 import pytest
 
 import fixinit
+from fixinit import schemes
 
 PACKAGE = pathlib.Path(fixinit.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -85,6 +87,34 @@ def test_nothing_imports_upward(path):
     # Every package names types, and may need a private part of Keras.
     shared = {place, "_typing", "_keras"}
     assert imported & set(ALLOWED) - shared <= ALLOWED[place]
+
+
+MODULES = {
+    path: ".".join(["fixinit", *path.relative_to(PACKAGE).with_suffix("").parts])
+    for path in SOURCES
+}
+MODULES = {name.removesuffix(".__init__"): path for path, name in MODULES.items()}
+
+
+def imported_on_loading(path):
+    """The modules of fixinit that one imports by name when it is loaded itself.
+
+    A package that is named stands for what its `__init__` imports. One that only leads
+    to a module, as `fixinit` does to all of them, does not count.
+    """
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            yield from (a.name for a in node.names if a.name in MODULES)
+        elif isinstance(node, ast.ImportFrom) and node.module in MODULES:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            yield from names & set(MODULES)
+            if names - set(MODULES):
+                yield node.module
+
+
+def test_no_modules_import_each_other():
+    imports = {name: {*imported_on_loading(path)} for name, path in MODULES.items()}
+    graphlib.TopologicalSorter(imports).prepare()  # a CycleError names the modules
 
 
 def private_names(tree):
@@ -184,34 +214,42 @@ def test_no_two_files_of_theory_have_one_name():
     assert len(names) == len(set(names))
 
 
-def test_theory_names_no_scheme():
-    schemes = {scheme.__name__ for scheme in fixinit.schemes.Scheme.__subclasses__()}
-    schemes |= set(fixinit.schemes.names())
-    for path in (PACKAGE / "theory").rglob("*.py"):
-        nodes = list(ast.walk(ast.parse(path.read_text())))
-        names = {n.attr for n in nodes if isinstance(n, ast.Attribute)}
-        names |= {n.id for n in nodes if isinstance(n, ast.Name)}
-        names |= {n.value for n in nodes if isinstance(n, ast.Constant)}
-        assert not names & schemes, path
+# What asks schemes, and names none.
+ASKING = ("models", "conversion", "diagnostics", "theory")
 
 
-def test_models_ask_and_never_name_a_scheme():
-    names = {scheme.__name__ for scheme in fixinit.schemes.Scheme.__subclasses__()}
-    for path in (PACKAGE / "models").glob("*.py"):
-        tree = ast.walk(ast.parse(path.read_text()))
-        attributes = {n.attr for n in tree if isinstance(n, ast.Attribute)}
-        assert not attributes & names, path
+def scheme_names():
+    known = {name: type(schemes.get(name)) for name in schemes.names()}
+    # Tests define more.
+    ours = {k: v for k, v in known.items() if v.__module__.startswith("fixinit.")}
+    return {*ours, *(scheme.__name__ for scheme in ours.values())}
 
 
-def test_diagnostics_name_no_scheme():
-    """They ask `fixinit.schemes.remedies`; docstrings may show an example."""
-    names = set(fixinit.schemes.names())
-    for path in (PACKAGE / "diagnostics").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                is_prose = ">>>" in node.value
-                words = set(re.findall(r"\w+", node.value))
-                assert is_prose or not words & names, (path, node.lineno)
+def exempt_strings(tree):
+    """The nodes of docstrings, and of the defaults of arguments."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr):
+            yield node.value
+        elif isinstance(node, ast.arguments):
+            yield from [*node.defaults, *filter(None, node.kw_defaults)]
+
+
+@pytest.mark.parametrize("package", ASKING)
+def test_what_asks_schemes_names_none(package):
+    """Neither in code nor in messages: `fixinit.schemes` says which there are."""
+    names = scheme_names()
+    for path in (PACKAGE / package).rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        exempt = {id(node) for node in exempt_strings(tree)}
+        for node in ast.walk(tree):
+            words = set()
+            if isinstance(node, ast.Attribute):
+                words = {node.attr}
+            elif isinstance(node, ast.Name):
+                words = {node.id}
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                words = set() if id(node) in exempt else re.findall(r"\w+", node.value)
+            assert not names & set(words), (path, node.lineno)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from fixinit import layers
+from fixinit import layers, schemes
 from fixinit._typing import Shape
 from fixinit._validation import check_choice, check_number
 from fixinit.layers.stack_arguments import check_remat
@@ -69,8 +69,8 @@ class Network:
             raise ValueError(
                 f"Argument `plain=True` needs a scheme whose branches are not zero "
                 f"at initialization: without shortcuts, the network would output "
-                f"zeros and never train. Received: scheme={scheme!r}. Use "
-                "'unnormalized' or 'batch_norm'."
+                f"zeros and never train. Received: scheme={scheme!r}. Use one of "
+                f"{_not_zero()}."
             )
         self.applicator = Applicator(scheme, seed)
         self.input_shape = tuple(input_shape)
@@ -193,3 +193,9 @@ class Network:
             )
         )
         return built
+
+
+def _not_zero() -> list[str]:
+    """The names of the schemes whose branches do not start at zero."""
+    names = schemes.names()
+    return [name for name in names if not schemes.get(name).starts_at_identity]

@@ -1,10 +1,10 @@
 """One published method per file, and the contract that they all meet."""
 
-from fixinit.schemes._findings import remedies
 from fixinit.schemes._registry import (
     get,
     names,
     register,
+    remedies,
     serialize,
     unregister,
 )

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 import keras
 
 from fixinit._validation import check_choice
+from fixinit.schemes._findings import FINDINGS
 from fixinit.schemes.scheme import Scheme, SchemeLike
 
 SchemeClass = TypeVar("SchemeClass", bound=type[Scheme])
@@ -40,7 +41,7 @@ def register(scheme: SchemeClass) -> SchemeClass:
         `scheme`, as it is.
 
     Raises:
-        TypeError: If `scheme` is no such class.
+        TypeError: If `scheme` is no such class, or cannot be made without arguments.
         ValueError: If another scheme has the name.
     """
     if not (isinstance(scheme, type) and issubclass(scheme, Scheme)):
@@ -53,6 +54,13 @@ def register(scheme: SchemeClass) -> SchemeClass:
             f"A registered scheme needs a name, such as name = 'my_scheme' in the body "
             f"of the class. Received: {scheme.__name__}.name = {scheme.name!r}"
         )
+    try:
+        scheme()
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"A registered scheme is made by its name alone, and {scheme.__name__} "
+            f"cannot be made without arguments: {error}. Give its fields defaults."
+        ) from error
     known = _BY_NAME.get(scheme.name, scheme)
     # A class that is defined again, as in a notebook, takes the place of the first.
     if (known.__module__, known.__qualname__) != (
@@ -95,6 +103,32 @@ def names() -> list[str]:
     ['unnormalized', 'batch_norm', 'fixup']
     """
     return list(_BY_NAME)
+
+
+def remedies(finding: str) -> list[str]:
+    """Returns the names of the registered schemes that are published for a finding.
+
+    Example:
+
+    >>> fixinit.schemes.remedies("exploding")[0]
+    'fixup'
+
+    Args:
+        finding: `"exploding"` or `"vanishing"` (the mean square of the activations
+            grows or shrinks exponentially from block to block),
+            `"exploding_gradients"` or `"vanishing_gradients"` (that of the gradients
+            does, on the way back), or `"collapsed"` (different inputs have nearly the
+            same representation).
+
+    Returns:
+        List of strings, in the order of `fixinit.schemes.names()`: schemes whose
+        `remedies` hold the finding.
+
+    Raises:
+        ValueError: If `finding` is unknown.
+    """
+    check_choice("finding", finding, FINDINGS)
+    return [name for name, scheme in _BY_NAME.items() if finding in scheme.remedies]
 
 
 def get(identifier: SchemeLike) -> Scheme:

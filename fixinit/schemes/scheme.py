@@ -239,14 +239,27 @@ class Scheme:
             return input_variance * np.cumprod([1.0, *factors])
 
     def get_config(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        # One level deep: Keras makes the configs of what a field holds.
+        fields = dataclasses.fields(self)
+        return {field.name: getattr(self, field.name) for field in fields}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         arguments = [field.name for field in dataclasses.fields(cls)]
         for key in config:
             check_choice(f"{cls.name} config", key, arguments)
-        return cls(**config)
+        return cls(**{name: _deserialized(value) for name, value in config.items()})
+
+
+def _deserialized(value: Any) -> Any:
+    """What a field holds, from its config."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(_deserialized(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    if {"class_name", "config"} <= value.keys():
+        return keras.saving.deserialize_keras_object(value)
+    return {key: _deserialized(item) for key, item in value.items()}
 
 
 # What `fixinit.schemes.get` takes.

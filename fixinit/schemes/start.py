@@ -40,7 +40,8 @@ class Start:
     1.25
 
     Raises:
-        ValueError: If a factor is not finite or `by` is unknown.
+        ValueError: If a factor is not finite, `by` is unknown, or a constant 0 would
+            keep the branch from training.
     """
 
     scale: float = 1.0
@@ -51,6 +52,12 @@ class Start:
         for name in ("scale", "shortcut_scale"):
             check_number(name, getattr(self, name), "a finite number", lambda x: True)
         check_choice("by", self.by, CARRIERS)
+        if self.scale == 0 and self.by == "merge":
+            raise ValueError(
+                "Argument `scale` must not be 0 where `by` is 'merge': a branch times "
+                f"the constant 0 never trains. Received: scale={self.scale}. Use "
+                "by='multiplier' or by='kernel', which train."
+            )
 
     @property
     def is_zero(self) -> bool:

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import keras
 import pytest
@@ -40,6 +41,63 @@ class Mine(schemes.Scheme):
 
 def test_a_users_own_scheme_survives_its_config():
     assert schemes.get(schemes.serialize(Mine(2.0))) == Mine(2.0)
+
+
+@keras.saving.register_keras_serializable("test_get")
+@dataclasses.dataclass(frozen=True)
+class Holds(schemes.Scheme):
+    start_of: object = None
+    several: tuple = ()
+    inner: schemes.Scheme = dataclasses.field(default_factory=Mine)
+    name = "holds"
+
+
+def test_what_a_field_holds_survives_its_config():
+    he, rate = keras.initializers.HeNormal(3), keras.optimizers.schedules.CosineDecay
+    scheme = Holds(he, (he, 2, rate(0.1, 10)), Mine(3.0))
+    config = json.loads(json.dumps(schemes.serialize(scheme)))
+    for made in (schemes.get(config), Holds.from_config(scheme.get_config())):
+        first, second, third = made.several
+        for initializer in (made.start_of, first):
+            assert isinstance(initializer, keras.initializers.HeNormal)
+            assert initializer.get_config() == he.get_config()
+        assert second == 2
+        assert third.get_config() == rate(0.1, 10).get_config()
+        assert made.inner == Mine(3.0)
+
+
+def test_a_scheme_with_a_field_that_must_be_given_is_not_registered():
+    @dataclasses.dataclass(frozen=True)
+    class Needs(schemes.Scheme):
+        strength: float
+        name = "needs"
+
+    with pytest.raises(TypeError, match="Needs.*strength.*defaults"):
+        schemes.register(Needs)
+    assert "needs" not in schemes.names()
+
+
+def test_remedies_make_no_scheme():
+    @dataclasses.dataclass(frozen=True)
+    class Once(schemes.Scheme):
+        name, remedies, made = "once", ("exploding",), []
+
+        def __post_init__(self):
+            if self.made:
+                raise ValueError("made twice")
+            self.made.append(self)
+
+    schemes.register(Once)
+    try:
+        assert schemes.remedies("exploding")[-1] == "once"
+    finally:
+        schemes.unregister("once")
+
+
+def test_a_constant_zero_in_front_of_a_branch_is_refused():
+    with pytest.raises(ValueError, match="scale.*'merge'.*never trains.*by="):
+        schemes.Start(0.0)
+    assert schemes.Start(0.0, by="multiplier").is_zero
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,6 @@ def _check(gradients: np.ndarray) -> None:
     if not gradients.any():
         raise ValueError(
             "The gradient of `model` is zero at all inputs, so there is nothing to "
-            "compare. If its last layer starts at zero, as Fixup's does, measure up to "
+            "compare. If its last layer starts at zero, measure up to "
             "there: keras.Model(model.input, model.get_layer('head').input)."
         )

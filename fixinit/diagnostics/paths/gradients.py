@@ -225,7 +225,7 @@ def check_gradient(square: float, model: keras.Model) -> float:
     raise ValueError(
         f"No gradient arrives at the first block of `{model.name}`, so that nothing "
         "can be shared out. Layers between it and the loss pass none: a head that "
-        "starts at zero, as Fixup's does, units that are never active, or a loss that "
+        "starts at zero, units that are never active, or a loss that "
         "has underflowed. Train it for a step, or give another batch."
     )
 

@@ -29,9 +29,9 @@ import pathlib
 import re
 import textwrap
 
-import jinja2
 import markdown_it
 
+from fixinit import _pages
 from recipes.common.experiment.tables import (
     format_number,
     format_percent,
@@ -177,7 +177,8 @@ def _fill(text, results, numbers=None):
     return template.render({"config": results["config"], **(numbers or {})})
 
 
-_JINJA = jinja2.Environment(undefined=jinja2.StrictUndefined)
+# Markdown, which the page escapes.
+_JINJA = _pages.environment(pathlib.Path(__file__).parent).overlay(autoescape=False)
 _JINJA.filters |= {
     "number": format_number,
     "percent": format_percent,
