@@ -4,8 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from recipes import changing_width
-from recipes.changing_width import EXPERIMENT, WAYS, Settings
+from recipes.changing_width import __main__ as changing_width
+from recipes.changing_width import networks
+from recipes.changing_width.__main__ import EXPERIMENT, Settings
+from recipes.changing_width.networks import WAYS
 from recipes.common.data.datasets import Dataset
 
 SMALL = Settings(num_blocks=3, units=4, draws=2, runs=2, epochs=2)
@@ -19,13 +21,13 @@ def data():
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_ends_at_four_times_the_width(way, data):
-    model, taps = changing_width.build(SMALL, way, data, seed=0)
+    model, taps = networks.build(SMALL, way, data, seed=0)
     shapes = [tap.shape[-1] for tap in taps]
-    assert shapes == changing_width.widths(SMALL, way)
+    assert shapes == networks.widths(SMALL, way)
     assert (shapes[0], shapes[-1]) == (4, 16)
     projections = [v for v in model.weights if "projection" in v.path]
     assert len(projections) == (2 if way.startswith("projection") else 0)
-    again, _ = changing_width.build(SMALL, way, data, seed=0)
+    again, _ = networks.build(SMALL, way, data, seed=0)
     for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -35,15 +37,13 @@ def test_growth_is_the_closed_form(way, data):
     settings = Settings(num_blocks=6, units=128)
     squares = []
     for seed in range(4):
-        model, taps = changing_width.build(settings, way, data, seed)
+        model, taps = networks.build(settings, way, data, seed)
         outputs = keras.Model(model.input, taps)(data.x_train)
         squares.append([float(keras.ops.mean(keras.ops.square(h))) for h in outputs])
     growth = np.mean([np.array(s) / s[0] for s in squares], axis=0)
     # A layer of width n scatters by about sqrt(5/n) in a forward pass of ReLU nets;
     # over 12 layers of at least 128 units and 4 networks that is 0.35.
-    np.testing.assert_allclose(
-        growth, changing_width.predicted(settings, way), rtol=0.35
-    )
+    np.testing.assert_allclose(growth, networks.predicted(settings, way), rtol=0.35)
 
 
 class FakeRuns:

@@ -1,0 +1,1 @@
+"""The shortcut where the width changes: parameters, mean square, accuracy."""
