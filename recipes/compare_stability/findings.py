@@ -7,6 +7,7 @@ import numpy as np
 from recipes.common.experiment import reading as read
 from recipes.common.experiment.tables import format_number, format_percent
 from recipes.common.plotting.style import scheme_style
+from recipes.compare_stability.reading import relative_growth
 
 
 def describe(results, rows):
@@ -108,7 +109,7 @@ def _overflows(results):
     deepest = [arm for arm in arms if arm["depth"] == max(a["depth"] for a in arms)]
     blocks = {}
     for arm in deepest:
-        measured, _ = read.relative_growth(arm)
+        measured, _ = relative_growth(arm)
         if np.isinf(measured).any():
             # The first value is that of the input.
             block = int(np.isinf(measured).argmax())

@@ -4,6 +4,7 @@ from recipes.common.experiment import reading as read
 from recipes.common.experiment import report
 from recipes.common.plotting.style import scheme_style
 from recipes.compare_stability import findings
+from recipes.compare_stability.reading import chance_loss
 from recipes.compare_stability.summary import COLUMNS, format_cell, summarize
 
 
@@ -16,7 +17,7 @@ def write_report(results, figures, output_dir):
         output_dir: Path. Directory to write to; it is made where it is missing.
     """
     rows = summarize(results)
-    chance = read.chance_loss(results)
+    chance = chance_loss(results)
     return report.write_report(
         "comparison.html",
         results,

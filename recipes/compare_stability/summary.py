@@ -11,6 +11,12 @@ import numpy as np
 from recipes.common.experiment import reading as read
 from recipes.common.experiment.tables import as_text, format_number, format_percent
 from recipes.common.plotting.style import scheme_style
+from recipes.compare_stability.reading import (
+    chance_loss,
+    last_value,
+    magnitudes,
+    relative_growth,
+)
 
 # Title, key of a row and name in the terminal, where there is less room.
 COLUMNS = (
@@ -46,7 +52,7 @@ def _disagreement(arms):
     Compares means over seeds, where both are finite: past the overflow there is
     nothing to compare.
     """
-    pairs = [read.relative_growth(arm) for arm in arms]
+    pairs = [relative_growth(arm) for arm in arms]
     pairs = [(m, p) for m, p in pairs if m.size and m.shape == p.shape]
     if not pairs:
         return math.nan, None
@@ -65,7 +71,7 @@ def _best_rate(map_arms):
     losses = {}
     for arm in map_arms:
         losses.setdefault(arm["learning_rate"], []).append(
-            read.last_value(arm, "train_loss")
+            last_value(arm, "train_loss")
         )
     means = {rate: np.mean(values) for rate, values in losses.items()}
     means = {rate: mean for rate, mean in means.items() if math.isfinite(mean)}
@@ -110,19 +116,19 @@ def _row(results, depth, scheme):
         "map_arms": len(maps),
         "map_diverged": sum(bool(arm.get("diverged")) for arm in maps),
     }
-    losses = [read.last_value(arm, "train_loss") for arm in arms]
-    limit = read.chance_loss(results) or math.inf
+    losses = [last_value(arm, "train_loss") for arm in arms]
+    limit = chance_loss(results) or math.inf
     row["trained"] = bool(losses) and all(loss < limit for loss in losses)
-    growth = [read.relative_growth(arm) for arm in arms]
+    growth = [relative_growth(arm) for arm in arms]
     initial = [arm.get("initial") or {} for arm in arms]
     quantities = {
         "train_loss": losses,
-        "test_accuracy": [read.last_value(arm, "test_accuracy") for arm in arms],
+        "test_accuracy": [last_value(arm, "test_accuracy") for arm in arms],
         "growth": [measured[-1] for measured, _ in growth if measured.size],
         "predicted_growth": [
             predicted[-1] for _, predicted in growth if predicted.size
         ],
-        "gradient_norm": read.magnitudes(x.get("gradient_norm") for x in initial),
+        "gradient_norm": magnitudes(x.get("gradient_norm") for x in initial),
         "steps_per_second": [read.number(a.get("steps_per_second")) for a in arms],
         "peak_memory_mb": [read.number(a.get("peak_memory_mb")) for a in arms],
     }

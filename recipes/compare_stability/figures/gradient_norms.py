@@ -8,6 +8,8 @@ from matplotlib.ticker import MaxNLocator
 from recipes.common.experiment import reading as read
 from recipes.common.plotting import panels
 from recipes.common.plotting.style import MUTED, new_figure
+from recipes.compare_stability.figures import lines
+from recipes.compare_stability.reading import magnitudes
 
 TITLE = "Gradient norms at initialization"
 CAPTION = (
@@ -31,7 +33,7 @@ _MAX_POINTS = 250
 def draw(results):
     """The figure, or `None` where no arm measured its gradients."""
     curves = {depth: _curves(results, depth) for depth in read.depths(results)}
-    depths = panels.pick_depths([depth for depth in curves if curves[depth]])
+    depths = lines.pick_depths([depth for depth in curves if curves[depth]])
     if not depths:
         return None
     norms = [curves[depth] for depth in depths]
@@ -44,7 +46,7 @@ def draw(results):
         for index, (scheme, values) in enumerate(curves[depth].items()):
             _draw_scheme(axis, scheme, values, index, len(curves[depth]), limits, zero)
         num_blocks = max(len(x) for norms in curves[depth].values() for x in norms)
-        axis.set_title(panels.panel_title(depth, num_blocks))
+        axis.set_title(lines.panel_title(depth, num_blocks))
         axis.set_xlim(1 - 0.03 * num_blocks, num_blocks * 1.03)
         axis.set_xlabel("block index")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
@@ -56,9 +58,9 @@ def draw(results):
     if overflow:
         _label_height(axes[0, 0], _overflow_height(limits), "overflow")
     shown = [s for s in read.schemes(results) if any(s in c for c in norms)]
-    handles = [panels.scheme_handle(scheme) for scheme in shown]
+    handles = [lines.scheme_handle(scheme) for scheme in shown]
     if overflow:
-        handles.append(panels.cross_handle(panels.overflow_label(results)))
+        handles.append(lines.cross_handle(lines.overflow_label(results)))
     panels.legend_below(figure, handles)
     return figure
 
@@ -71,7 +73,7 @@ def _curves(results, depth):
             arm.get("initial") or {}
             for arm in read.select(results, "train", scheme, depth)
         ]
-        norms = [read.magnitudes(x.get("branch_gradient_norms")) for x in initial]
+        norms = [magnitudes(x.get("branch_gradient_norms")) for x in initial]
         norms = [x for x in norms if x.size and not np.isnan(x).all()]
         if norms:
             curves[scheme] = norms
@@ -99,7 +101,7 @@ def _draw_scheme(axis, scheme, norms, index, count, limits, zero):
     blocks = np.arange(1, len(mean) + 1)
     shown = [np.where(x == 0, zero, x) if zero else x for x in norms]
     size = math.ceil(len(mean) / _MAX_POINTS)
-    panels.draw_curves(
+    lines.draw_curves(
         axis,
         _groups_of(size, blocks),
         [_groups_of(size, x) for x in shown],
@@ -111,7 +113,7 @@ def _draw_scheme(axis, scheme, norms, index, count, limits, zero):
         where = blocks[np.isinf(mean)]
         start, step = panels.staggered(len(where), index, count)
         for x in where[start::step]:
-            panels.cross(axis, x, _overflow_height(limits), scheme)
+            lines.cross(axis, x, _overflow_height(limits), scheme)
 
 
 def _groups_of(size, values):

@@ -11,6 +11,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from recipes.common.experiment import reading as read
 from recipes.common.plotting.style import INK, new_figure, scheme_style
+from recipes.compare_stability.reading import chance_loss, last_value
 
 TITLE = "Which learning rates train"
 CAPTION = (
@@ -36,7 +37,7 @@ def draw(results):
     depths = read.depths(results, "map")
     rates = sorted({arm["learning_rate"] for arm in read.select(results, "map")})
     cells = {scheme: _cells(results, scheme, depths, rates) for scheme in schemes}
-    chance = read.chance_loss(results)
+    chance = chance_loss(results)
     losses = [loss for grid in cells.values() for loss, *_ in grid.values()]
     losses = [loss for loss in losses if math.isfinite(loss)]
     norm = _norm(losses, chance)
@@ -80,14 +81,14 @@ def draw(results):
 def _cells(results, scheme, depths, rates):
     """`{(row, column): (loss, fraction that diverged, stable)}`."""
     cells = {}
-    limit = read.chance_loss(results) or math.inf
+    limit = chance_loss(results) or math.inf
     for row, depth in enumerate(depths):
         for column, rate in enumerate(rates):
             arms = read.select(results, "map", scheme, depth)
             arms = [arm for arm in arms if arm["learning_rate"] == rate]
             if not arms:
                 continue
-            losses = [read.last_value(arm, "train_loss") for arm in arms]
+            losses = [last_value(arm, "train_loss") for arm in arms]
             finite = [loss for loss in losses if math.isfinite(loss)]
             diverged = sum(bool(arm.get("diverged")) for arm in arms)
             cells[row, column] = (

@@ -7,8 +7,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from recipes.common.experiment import reading as read
 from recipes.common.experiment.tables import format_percent
-from recipes.common.plotting import panels
 from recipes.common.plotting.style import MUTED, new_figure, scheme_style
+from recipes.compare_stability.figures import lines
+from recipes.compare_stability.reading import chance_loss, last_value
 
 TITLE = "Training"
 CAPTION = (
@@ -28,11 +29,11 @@ ALT = (
 
 def draw(results):
     """The figure, or `None` where no network was trained in full."""
-    depths = panels.pick_depths(read.depths(results, "train"))
+    depths = lines.pick_depths(read.depths(results, "train"))
     if not depths:
         return None
     figure, axes = new_figure(len(depths), 2, width=8.6, row_height=2.5, sharex=True)
-    chance = read.chance_loss(results)
+    chance = chance_loss(results)
     for row, depth in zip(axes, depths, strict=True):
         arms = {
             scheme: read.select(results, "train", scheme, depth)
@@ -45,7 +46,7 @@ def draw(results):
         _finish_accuracy(row[1])
         row[0].set_title(f"depth {depth}")
         row[1].legend(
-            handles=[panels.scheme_handle(s, _outcome(s, a)) for s, a in arms.items()],
+            handles=[lines.scheme_handle(s, _outcome(s, a)) for s, a in arms.items()],
             title="test accuracy, last epoch",
             alignment="left",
             loc="upper left",
@@ -67,7 +68,7 @@ def _draw_quantity(axis, arms, key):
         curves = [curve for curve in curves if curve.size]
         if curves:
             epochs = np.arange(1, max(map(len, curves)) + 1)
-            panels.draw_curves(axis, epochs, curves, scheme, index, len(arms))
+            lines.draw_curves(axis, epochs, curves, scheme, index, len(arms))
     axis.set_xlim(left=0)
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
 
@@ -111,20 +112,20 @@ def _draw_crosses(row, arms):
                 finite = np.flatnonzero(np.isfinite(values))
                 if finite.size:
                     y = min(values[finite[-1]], top)
-                    panels.cross(axis, finite[-1] + 1, y, scheme)
+                    lines.cross(axis, finite[-1] + 1, y, scheme)
                 elif scheme not in unmeasured:
                     unmeasured.append(scheme)
         # Nothing to place these by: along the edge that means failure.
         for index, scheme in enumerate(unmeasured):
             height = 0.02 + 0.07 * index
             y = top * (1 - height if key == "train_loss" else height)
-            panels.cross(axis, 0, y, scheme)
+            lines.cross(axis, 0, y, scheme)
 
 
 def _outcome(scheme, arms):
     """A scheme's entry in the legend: its accuracy, or how often it diverged."""
     label = scheme_style(scheme)["label"]
-    accuracy = read.numbers(read.last_value(arm, "test_accuracy") for arm in arms)
+    accuracy = read.numbers(last_value(arm, "test_accuracy") for arm in arms)
     accuracy = accuracy[~np.isnan(accuracy)]
     if accuracy.size:
         std = np.std(accuracy, ddof=1) if accuracy.size > 1 else math.nan

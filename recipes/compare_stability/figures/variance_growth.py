@@ -9,6 +9,9 @@ from recipes.common.experiment import reading as read
 from recipes.common.experiment.tables import format_number
 from recipes.common.plotting import panels
 from recipes.common.plotting.style import new_figure, scheme_style
+from recipes.compare_stability.figures import lines
+from recipes.compare_stability.figures.line_ends import label_line_ends
+from recipes.compare_stability.reading import relative_growth
 
 TITLE = "Growth of the mean square at initialization"
 CAPTION = (
@@ -34,7 +37,7 @@ _MAX_NAMES = 4
 def draw(results):
     """The figure, or `None` where no arm measured its activations."""
     curves = {depth: _curves(results, depth) for depth in read.depths(results)}
-    depths = panels.pick_depths([depth for depth in curves if curves[depth]])
+    depths = lines.pick_depths([depth for depth in curves if curves[depth]])
     if not depths:
         return None
     ranges = [_range([curves[depth] for depth in depths], math.inf)]
@@ -56,9 +59,9 @@ def draw(results):
             high = _SMALL if row == 1 else math.inf
             last = column == len(depths) - 1
             ends = _line_ends(curves[depth], low, high, with_names=last)
-            panels.label_line_ends(axes[row, column], ends)
+            label_line_ends(axes[row, column], ends)
         num_blocks = int(axes[0, column].dataLim.x1)
-        axes[0, column].set_title(panels.panel_title(depth, num_blocks))
+        axes[0, column].set_title(lines.panel_title(depth, num_blocks))
         axes[-1, column].set_xlabel("block index")
     for axis, name in zip(axes[:, 0], ("", "enlarged: "), strict=False):
         axis.set_ylabel(f"{name}mean square of the\nactivations (input = 1)")
@@ -71,7 +74,7 @@ def _curves(results, depth):
     curves = {}
     for scheme in read.schemes(results):
         arms = read.select(results, "train", scheme, depth)
-        pairs = [read.relative_growth(arm) for arm in arms]
+        pairs = [relative_growth(arm) for arm in arms]
         pairs = [pair for pair in pairs if pair[0].size]
         if pairs:
             curves[scheme] = pairs
@@ -103,17 +106,17 @@ def _draw_panel(axis, curves, limits):
     for index, (scheme, pairs) in enumerate(curves.items()):
         measured = [m for m, _ in pairs]
         blocks = np.arange(max(map(len, measured)))
-        mean = panels.draw_curves(
+        mean = lines.draw_curves(
             axis, blocks, measured, scheme, index, len(curves), "-"
         )
         last = np.isinf(mean).argmax() - 1
         if last >= 0 and mean[last] < limits[1]:
-            panels.cross(axis, last, mean[last], scheme)
+            lines.cross(axis, last, mean[last], scheme)
         predictions.append(read.mean_of([p for _, p in pairs]))
     for prediction in predictions:
         # Values beyond the panel only upset the renderer.
         shown = np.where(prediction < 10 * limits[1], prediction, np.nan)
-        panels.draw_prediction(axis, np.arange(len(shown)), shown)
+        lines.draw_prediction(axis, np.arange(len(shown)), shown)
     axis.margins(x=0.02)
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
 
@@ -148,13 +151,13 @@ def _power(value):
 
 def _handles(results, all_curves):
     handles = [
-        panels.scheme_handle(scheme, linestyle="-")
+        lines.scheme_handle(scheme, linestyle="-")
         for scheme in read.schemes(results)
         if any(scheme in curves for curves in all_curves)
     ]
     pairs = [p for curves in all_curves for pairs in curves.values() for p in pairs]
     if any(predicted.size for _, predicted in pairs):
-        handles.append(panels.prediction_handle())
+        handles.append(lines.prediction_handle())
     if any(np.isinf(measured).any() for measured, _ in pairs):
-        handles.append(panels.cross_handle(panels.overflow_label(results)))
+        handles.append(lines.cross_handle(lines.overflow_label(results)))
     return handles

@@ -6,6 +6,7 @@ from recipes.common.experiment import reading as arms
 from recipes.common.plotting import figure as plots
 from recipes.common.plotting import panels, style
 from recipes.compare_stability import figures
+from recipes.compare_stability.figures.lines import cross_handle
 
 SMALL = {"schemes": ("unnormalized", "batch_norm", "fixup"), "depths": (22, 302)}
 
@@ -64,7 +65,7 @@ def test_many_schemes_and_depths(make_results, tmp_path):
 
 def test_deepest_network_always_has_a_panel():
     depths = list(range(10, 110, 10))
-    picked = figures.variance_growth.panels.pick_depths(depths)
+    picked = figures.variance_growth.lines.pick_depths(depths)
     assert len(picked) == 4 and (picked[0], picked[-1]) == (10, 100)
 
 
@@ -126,7 +127,7 @@ def test_stable_region_is_below_the_loss_of_guessing(make_results):
 @pytest.mark.parametrize("length", [5, 30, 300])
 def test_the_legend_fits_into_the_figure(length):
     figure, _ = style.new_figure(1, 1)
-    panels.legend_below(figure, [panels.cross_handle("x" * length)] * 5)
+    panels.legend_below(figure, [cross_handle("x" * length)] * 5)
     (legend,) = figure.legends
     width = legend.get_window_extent(figure.canvas.get_renderer()).width
     assert width <= figure.bbox.width or legend._ncols == 1

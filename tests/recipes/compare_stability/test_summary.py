@@ -5,6 +5,7 @@ import pytest
 
 from recipes.common.experiment import reading as arms
 from recipes.compare_stability import summary
+from recipes.compare_stability.reading import chance_loss
 
 
 def row_of(results, scheme, depth):
@@ -68,8 +69,8 @@ def test_a_network_that_guesses_has_not_trained(make_results):
 
 
 def test_chance_loss():
-    assert arms.chance_loss({"num_classes": 3}) == math.log(3)
-    assert arms.chance_loss({"config": {"dataset": "mnist1d"}}) is None
+    assert chance_loss({"num_classes": 3}) == math.log(3)
+    assert chance_loss({"config": {"dataset": "mnist1d"}}) is None
 
 
 def test_only_a_map_gives_its_best_rate(make_results):
