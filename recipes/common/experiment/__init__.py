@@ -13,16 +13,14 @@ from recipes.common.experiment.tables import (
     format_percent,
     format_spread,
 )
-from recipes.common.experiment.words import Claim, Verdict, format_claims
+from recipes.common.experiment.words import Verdict
 
 __all__ = [
-    "Claim",
     "Experiment",
     "Settings",
     "Table",
     "Verdict",
     "by",
-    "format_claims",
     "format_number",
     "format_percent",
     "format_spread",

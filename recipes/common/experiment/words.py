@@ -135,9 +135,6 @@ class Words:
 
     def claim(self, verdict, results):
         """The `Claim` of a `Verdict`."""
-        # Recipes whose claims still hold their own words.
-        if isinstance(verdict, Claim):
-            return verdict
         _, (text, evidence) = self._entry("claims", verdict.name, 2)
         text, evidence = (
             _line(paragraph, results, verdict.numbers) for paragraph in (text, evidence)
@@ -146,9 +143,6 @@ class Words:
 
     def table(self, table, results):
         """A `Table`, whose title was its name, with its title and note."""
-        # Recipes whose tables still hold their own words.
-        if ("tables", table.title) not in self._entries:
-            return table
         words = self._entry("tables", table.title, 1)
         title, note = (_line(text, results) for text in (words[0], words[1][0]))
         return dataclasses.replace(table, title=title, note=note)

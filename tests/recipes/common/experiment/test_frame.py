@@ -12,14 +12,13 @@ from absl import flags
 
 from recipes.common import experiment
 from recipes.common.experiment import (
-    Claim,
     Experiment,
     Table,
     Verdict,
-    format_claims,
     select,
     setting,
 )
+from recipes.common.experiment.words import Claim, format_claims
 from recipes.common.plotting import style
 
 HERE = pathlib.Path(__file__).parent
@@ -185,7 +184,11 @@ def test_arms_of_equal_arguments_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "heading, message",
-    [("### negative", "'### negative' with 2 paragraphs"), ("### curves", "Figures")],
+    [
+        ("### negative", "'### negative' with 2 paragraphs"),
+        ("### values", "Tables"),
+        ("### curves", "Figures"),
+    ],
 )
 def test_words_that_are_missing_are_named(tmp_path, heading, message):
     text = (HERE / "made_up.md").read_text()
