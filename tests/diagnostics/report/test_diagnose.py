@@ -160,7 +160,7 @@ class Quiet(fixinit.schemes.Scheme):
     remedies = ("exploding", "vanishing")
 
 
-def test_a_scheme_that_nobody_knows_is_named_as_a_remedy(monkeypatch):
+def test_a_scheme_that_nobody_knows_is_named_as_a_remedy():
     exploding = diagnose(mlp(stacked=True), X)
     blocks = [
         dataclasses.replace(row, mean_square=0.25 ** (i + 1), gradient_mean_square=1.0)
@@ -171,18 +171,15 @@ def test_a_scheme_that_nobody_knows_is_named_as_a_remedy(monkeypatch):
     )
     vanishing = dataclasses.replace(exploding, blocks=blocks, input=first)
     assert "convert" not in judge(vanishing).remedy
-    known = fixinit.schemes.names(), fixinit.schemes.get
-    monkeypatch.setattr(fixinit.schemes, "names", lambda: [*known[0], "quiet"])
-    monkeypatch.setattr(
-        fixinit.schemes,
-        "get",
-        lambda name: Quiet() if name == "quiet" else known[1](name),
-    )
-    verdict = judge(exploding)
-    assert verdict.schemes[0] == "fixup" and verdict.schemes[-1] == "quiet"
-    verdict = judge(vanishing)
-    assert (verdict.kind, verdict.schemes) == ("vanishing", ("quiet",))
-    assert verdict.remedy == 'fixinit.convert(model, "quiet")'
+    fixinit.schemes.register(Quiet)
+    try:
+        verdict = judge(exploding)
+        assert verdict.schemes[0] == "fixup" and verdict.schemes[-1] == "quiet"
+        verdict = judge(vanishing)
+        assert (verdict.kind, verdict.schemes) == ("vanishing", ("quiet",))
+        assert verdict.remedy == 'fixinit.convert(model, "quiet")'
+    finally:
+        fixinit.schemes.unregister("quiet")
 
 
 def test_a_scheme_refuses_findings_that_do_not_exist():
