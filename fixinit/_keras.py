@@ -6,7 +6,7 @@ first when Keras moves what it reads; setup.py allows the versions that pass.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -129,6 +129,19 @@ def initializer(variable: keras.Variable) -> Any:
 def set_initializer(variable: keras.Variable, value: Any) -> None:
     """Replaces the initializer of a variable that is not drawn yet."""
     variable._initializer = value
+
+
+def restored_calls(operation: keras.Operation) -> Callable[[], None]:
+    """A function that takes back all calls of an operation from here on.
+
+    Keras keeps every symbolic call of an operation for ever, and with it the graph.
+    """
+    before = operation._inbound_nodes[:], operation._outbound_nodes[:]
+
+    def restore() -> None:
+        operation._inbound_nodes[:], operation._outbound_nodes[:] = before
+
+    return restore
 
 
 # Functional models

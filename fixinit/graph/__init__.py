@@ -4,6 +4,7 @@ from fixinit.graph.blocks import Block, find_blocks
 from fixinit.graph.calls import Call, Graph
 from fixinit.graph.gates import find_gates
 from fixinit.graph.kinds import is_activation, is_addition
+from fixinit.graph.opening import CannotOpenError, opened
 from fixinit.graph.run import Hook, run
 from fixinit.graph.sizes import known_shapes, with_sizes
 from fixinit.graph.tracing import trace
@@ -11,6 +12,7 @@ from fixinit.graph.tracing import trace
 __all__ = [
     "Block",
     "Call",
+    "CannotOpenError",
     "Graph",
     "Hook",
     "find_blocks",
@@ -18,6 +20,7 @@ __all__ = [
     "is_activation",
     "is_addition",
     "known_shapes",
+    "opened",
     "run",
     "trace",
     "with_sizes",

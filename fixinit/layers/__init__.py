@@ -4,6 +4,7 @@ from fixinit.layers._keras_facts import register_keras
 from fixinit.layers.channel_affine import ChannelAffine
 from fixinit.layers.crelu import CReLU
 from fixinit.layers.facts import Facts, facts_of, register_facts
+from fixinit.layers.parameter import Parameter
 from fixinit.layers.residual_block import ResidualBlock
 from fixinit.layers.scalars import ScalarBias, ScalarMultiplier
 from fixinit.layers.scaled_add import ScaledAdd
@@ -17,6 +18,7 @@ __all__ = [
     "CReLU",
     "ChannelAffine",
     "Facts",
+    "Parameter",
     "ProjectionShortcut",
     "ResidualBlock",
     "ScalarBias",

@@ -64,6 +64,8 @@ class Facts:
             layer that normalizes, activates or scales a branch does so anyway.
         kernels: Tuple of strings, the arguments with the initializers of its kernels,
             the main one last. A converter draws them anew.
+        constant: bool. Gives the same whatever it reads, as a weight that stands in a
+            graph by itself.
         start: String, the argument with the initializer at whose zero the layer gives
             zero; `None` if there is none.
     """
@@ -86,6 +88,7 @@ class Facts:
     scales_branch: bool = False
     elementwise: bool = False
     kernels: tuple[str, ...] = ()
+    constant: bool = False
     start: str | None = None
 
 
