@@ -37,7 +37,7 @@ ALLOWED = {
     "schemes": {"_validation", "initializers", "layers", "optimizers"},
     "models": {"_functional", "_validation", "layers", "schemes"},
     "optimizers": {"_validation"},
-    "graph": {"_validation", "layers"},
+    "graph": {"_functional", "_validation", "layers"},
     "conversion": {
         "_functional",
         "_validation",
@@ -182,7 +182,7 @@ THEORY = {
     "application": {"calculus", "errors", "registry"},
     "propagation": {"application", "calculus", "errors", "registry"},
     "gain": {"application", "calculus", "registry", "rules"},
-    "prediction": {"calculus", "propagation"},
+    "prediction": {"calculus", "propagation", "registry"},
     "criticality": {"prediction"},
 }
 # Where theory meets Keras. The mathematics depends on nothing but NumPy and SciPy.

@@ -9,7 +9,7 @@ import numpy as np
 
 from fixinit.conversion import kernels, kinds
 from fixinit.conversion.assumptions import some
-from fixinit.conversion.rewrite import place_of
+from fixinit.conversion.edits import place_of
 from fixinit.conversion.sensitivity import sensitivity
 from fixinit.conversion.sites import smallest_start
 from fixinit.graph import Hook, is_activation

@@ -4,8 +4,8 @@ import functools
 from typing import Any
 
 from fixinit import layers
+from fixinit.conversion.edits import place_of
 from fixinit.conversion.placing import surroundings_of
-from fixinit.conversion.rewrite import place_of
 from fixinit.schemes.apply import Layers, Surroundings
 from fixinit.schemes.start import constant
 

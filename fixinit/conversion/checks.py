@@ -13,12 +13,15 @@ from fixinit.graph import Call, Graph
 from fixinit.graph.functional import no_graph
 
 
-def check_graph(graph: Graph, keep: Callable[[Any], bool]) -> None:
+def check_graph(
+    graph: Graph, keep: Callable[[Any], bool], shut: dict[str, str]
+) -> None:
     """Refuses Lambda layers, and normalization that the converter cannot take out.
 
     Args:
         graph: `fixinit.graph.Graph`.
         keep: Callable from a layer to whether it stays.
+        shut: Dict from the names of layers that could not be opened to the reasons.
 
     Raises:
         TypeError: If a model inside has no graph.
@@ -47,12 +50,13 @@ def check_graph(graph: Graph, keep: Callable[[Any], bool]) -> None:
         _check_kernel(call)
         hidden = _hidden(call)
         if hidden:
+            reason = shut.get(operation.name, "")
             raise ValueError(
                 f"Layer `{call.name}` of type {type(operation).__name__} normalizes "
                 f"in a way of its own: {hidden}. The converter sees what a functional "
                 "model calls, not what a layer calls by itself. Build the model from "
                 f"the parts of `{operation.name}`, or pass keep={[operation.name]} to "
-                "leave it as it is."
+                f"leave it as it is. {reason}".rstrip()
             )
 
 
@@ -98,13 +102,29 @@ def _is_out_of_reach(layer: Any) -> bool:
     return wraps or kinds.descends_from_normalization(layer)
 
 
-def keeper(keep: Any, graph: Graph) -> Callable[[Any], bool]:
+def named(keep: Any) -> Callable[[Any], bool]:
+    """A function from layers to whether `keep` holds their name or their class."""
+    entries = (keep,) if isinstance(keep, (str, type)) else keep
+    known = isinstance(entries, (tuple, list, set, frozenset))
+    names = {entry for entry in entries if isinstance(entry, str)} if known else set()
+    classes = tuple(e for e in entries if inspect.isclass(e)) if known else ()
+
+    def is_named(layer: Any) -> bool:
+        own = {layer.name, type(layer).__name__}
+        return isinstance(layer, classes) or bool(own & names)
+
+    return is_named
+
+
+def keeper(keep: Any, graph: Graph, closed: Graph) -> Callable[[Any], bool]:
     """A function from layers to whether `keep` names them.
 
     Args:
         keep: Tuple of layers' names, of names of classes and of classes, or one of
             these.
         graph: `fixinit.graph.Graph`.
+        closed: The graph of the model before layers in it were opened, whose names
+            may be given too.
 
     Raises:
         TypeError: If `keep` is no tuple.
@@ -117,24 +137,12 @@ def keeper(keep: Any, graph: Graph) -> Callable[[Any], bool]:
             "Argument `keep` must be a tuple of names of layers or classes, or of "
             f"classes. Received: {keep!r}. By default nothing is kept: keep=()."
         )
-    operations = [call.operation for call, _ in graph.walk()]
-    known = {type(op).__name__ for op in operations} | {op.name for op in operations}
-    known |= {call.name for call, _ in graph.walk()}
-    by_name = {call.name: call.operation for call, _ in graph.walk()}
-    kept: set[str] = set()
-    classes: tuple[type, ...] = ()
+    calls = [call for walked in (graph, closed) for call, _ in walked.walk()]
+    known = {type(call.operation).__name__ for call in calls}
+    known |= {call.operation.name for call in calls} | {call.name for call in calls}
     for entry in keep:
-        if inspect.isclass(entry):
-            classes += (entry,)
-        else:
+        if not inspect.isclass(entry):
             check_choice("keep", entry, sorted(known))
-            kept.add(entry)
-    ids = {id(op) for name, op in by_name.items() if name in kept}
-
-    def keeps(operation: Any) -> bool:
-        names = {operation.name, type(operation).__name__}
-        return (
-            isinstance(operation, classes) or bool(names & kept) or id(operation) in ids
-        )
-
-    return keeps
+    is_named = named(keep)
+    ids = {id(call.operation) for call in calls if call.name in keep}
+    return lambda operation: is_named(operation) or id(operation) in ids

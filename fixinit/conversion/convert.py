@@ -14,8 +14,9 @@ from fixinit.conversion.balance import balance, foreseen
 from fixinit.conversion.fold import check_foldable, fold
 from fixinit.conversion.plan import Plan
 from fixinit.conversion.record import Record, record
-from fixinit.conversion.rewrite import Rewriter, copy_state
-from fixinit.graph import trace
+from fixinit.conversion.rewrite import Rewriter
+from fixinit.conversion.state import copy_kept, copy_state
+from fixinit.graph import Opened, opened, trace
 from fixinit.schemes.scheme import SchemeLike
 
 # Names of layers, names of classes, or classes.
@@ -30,6 +31,7 @@ def convert(
     weights: str = "initialize",
     keep: Keep = (),
     seed: int | None = None,
+    data: Any = None,
 ) -> keras.Model:
     """Builds a Keras model again without normalization, with a scheme applied to it.
 
@@ -41,6 +43,11 @@ def convert(
     shortcuts, how every kernel is drawn, and whether layers have bias vectors. Layers
     keep their names, shared layers stay shared, frozen layers stay frozen, and the
     given model stays as it is.
+
+    Layers of classes of one's own that hold normalization, weight layers or other such
+    layers are opened first: what their `call` does becomes part of the graph
+    (`fixinit.graph.opened`). The opened model is checked against the given one on a
+    batch. What cannot be opened and holds normalization is refused with the reason.
 
     Kernels start as the scheme says, with two corrections, written down in their
     initializers. Fans are counted by the terms that an output sums up, and He's 2 is
@@ -75,6 +82,9 @@ def convert(
         seed: int. The same seed gives the same weights, but for layers whose kernels
             the converter leaves to themselves, such as embeddings. By default a random
             one, which `keras.utils.set_random_seed` determines for all of them.
+        data: Inputs of the model, in its structure: a batch of the sizes that it is
+            for. Only needed for models with layers of one's own that ask for sizes
+            which the model leaves open, such as the length of sequences.
 
     Returns:
         A functional `keras.Model`, not compiled. Its `conversion` is the record of what
@@ -89,7 +99,8 @@ def convert(
     Warns:
         UserWarning: For what was assumed, with the names of layers.
     """
-    new, found = _convert(model, scheme, weights, keep, seed)
+    with opened(model, checks.named(keep), data) as inside:
+        new, found = _convert(model, inside, scheme, weights, keep, seed)
     for text in found.assumptions:
         warnings.warn(text, stacklevel=2)
     return new
@@ -100,6 +111,7 @@ def explain(
     scheme: SchemeLike = "fixup",
     weights: str = "initialize",
     keep: Keep = (),
+    data: Any = None,
 ) -> Record:
     """Prints what `convert` would find and do, and builds and changes nothing.
 
@@ -123,7 +135,7 @@ def explain(
     taken out: 1 LayerNormalization (norm)
 
     Args:
-        model, scheme, weights, keep: As for `fixinit.convert`.
+        model, scheme, weights, keep, data: As for `fixinit.convert`.
 
     Returns:
         `fixinit.conversion.Record`.
@@ -134,11 +146,11 @@ def explain(
     state = random.getstate()
     # Answers of a scheme are layers, whose seeds and names Keras counts.
     try:
-        with _keras.kept_names():
-            plan = _plan(model, scheme, weights, keep, seed=0)
-            found = record(plan, model, weights)
+        with _keras.kept_names(), opened(model, checks.named(keep), data) as inside:
+            plan = _plan(model, inside, scheme, weights, keep, seed=0)
+            found = record(plan, model, weights, inside)
             if weights != "fold":
-                found.assumptions.extend(foreseen(model))
+                found.assumptions.extend(foreseen(inside.model))
     finally:
         random.setstate(state)
     print(found)
@@ -146,39 +158,40 @@ def explain(
 
 
 def _convert(
-    model: keras.Model, scheme: Any, weights: str, keep: Keep, seed: int | None
+    model: keras.Model,
+    inside: Opened,
+    scheme: Any,
+    weights: str,
+    keep: Keep,
+    seed: int | None,
 ) -> tuple[keras.Model, Record]:
     """`(model, record)`: the converted model, and what was found and assumed."""
-    plan = _plan(model, scheme, weights, keep, seed)
-    found = record(plan, model, weights)
+    plan = _plan(model, inside, scheme, weights, keep, seed)
+    found = record(plan, model, weights, inside)
     if weights == "fold":
-        return fold(model, plan.keep, found.to_dict()), found
+        return fold(inside.model, plan.keep, found.to_dict()), found
     rewriter = Rewriter(plan.edits)
     with keras.name_scope(""), plan.applicator.building():
-        new = rewriter.model(model, found)
+        new = rewriter.model(inside.model, found)
     copy_state(rewriter, plan.graph)
-    _copy_frozen(rewriter, plan)
+    copy_kept(rewriter, plan)
     found.assumptions.extend(balance(new, plan, rewriter))
     new.conversion = found.to_dict()
     return new, found
 
 
 def _plan(
-    model: keras.Model, scheme: Any, weights: str, keep: Keep, seed: int | None
+    model: keras.Model,
+    inside: Opened,
+    scheme: Any,
+    weights: str,
+    keep: Keep,
+    seed: int | None,
 ) -> Plan:
     check_choice("weights", weights, WEIGHTS)
-    graph = trace(model)
-    keeps = checks.keeper(keep, graph)
-    checks.check_graph(graph, keeps)
+    graph = trace(inside.model)
+    keeps = checks.keeper(keep, graph, trace(model))
+    checks.check_graph(graph, keeps, inside.shut)
     if weights == "fold":
-        check_foldable(model, graph, keeps)
+        check_foldable(inside.model, graph, keeps)
     return Plan(graph, schemes.get(scheme), keeps, seed)
-
-
-def _copy_frozen(rewriter: Rewriter, plan: Plan) -> None:
-    """The weights of frozen layers stay where they are not drawn, as in embeddings."""
-    for call in plan.graph.calls:
-        old, new = call.operation, rewriter.made.get(id(call.operation))
-        frozen = not getattr(old, "trainable", True) and old.weights
-        if frozen and id(old) not in plan.edits.layers and call.body is None:
-            new.set_weights(old.get_weights())

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 
 from fixinit.conversion import checks, kinds
-from fixinit.conversion.rewrite import Edits, Rewriter
+from fixinit.conversion.edits import Edits
+from fixinit.conversion.rewrite import Rewriter
 from fixinit.graph import trace
 
 
@@ -38,8 +39,8 @@ def delete_normalization(model: keras.Model, keep: Any = ()) -> keras.Model:
             normalization that the converter cannot reach.
     """
     graph = trace(model)
-    keeps = checks.keeper(keep, graph)
-    checks.check_graph(graph, keeps)
+    keeps = checks.keeper(keep, graph, graph)
+    checks.check_graph(graph, keeps, {})
     edits = Edits()
     for call, _ in graph.walk():
         if kinds.is_normalization(call.operation) and not keeps(call.operation):

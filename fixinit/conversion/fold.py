@@ -6,13 +6,10 @@ from keras import tree
 
 from fixinit import _keras
 from fixinit.conversion import kinds
+from fixinit.conversion.edits import Edits
 from fixinit.conversion.kernels import TRANSPOSED
-from fixinit.conversion.rewrite import (
-    Edits,
-    Rewriter,
-    cloned_stack,
-    copy_state,
-)
+from fixinit.conversion.rewrite import Rewriter, cloned_stack
+from fixinit.conversion.state import copy_state
 from fixinit.graph import trace
 from fixinit.graph.functional import functional_of
 from fixinit.layers import ChannelAffine

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from fixinit.conversion.recognition import normalizes
 from fixinit.graph import Call
 from fixinit.layers.facts import Facts, facts_of, inherited_facts
 
@@ -12,7 +13,9 @@ def is_normalization(layer: Any) -> bool:
     """Whether a layer normalizes, or does nothing but apply one that does."""
     if isinstance(layer, keras.layers.TimeDistributed):
         layer = layer.layer
-    return isinstance(layer, keras.layers.Layer) and facts_of(layer).normalizes
+    if not isinstance(layer, keras.layers.Layer):
+        return False
+    return facts_of(layer).normalizes or (is_unknown(layer) and normalizes(layer))
 
 
 def descends_from_normalization(layer: Any) -> bool:

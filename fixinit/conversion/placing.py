@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from fixinit.conversion.rewrite import Edits, place_of
+from fixinit.conversion.edits import Edits, place_of
 from fixinit.schemes.apply import Layers, Surroundings
 
 

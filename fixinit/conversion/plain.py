@@ -6,6 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from fixinit.conversion.recognition import centers
+from fixinit.layers import facts_of
+
 
 def plain_activation(call: Any) -> keras.layers.Layer | None:
     """The activation layer that a call of an activation is or amounts to.
@@ -35,7 +38,12 @@ def plain_activation(call: Any) -> keras.layers.Layer | None:
 
 
 def plain_normalization(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """The normalization layer that a layer is or applies along time."""
+    """The normalization layer that a layer is, applies along time or amounts to."""
     if isinstance(layer, keras.layers.TimeDistributed):
-        return layer.layer
-    return layer
+        layer = layer.layer
+    if facts_of(layer).normalizes:
+        return layer
+    kind = keras.layers.LayerNormalization
+    if not centers(layer):
+        kind = keras.layers.RMSNormalization
+    return kind(name=layer.name, dtype=layer.dtype_policy)

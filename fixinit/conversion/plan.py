@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fixinit.conversion import kinds
+from fixinit.conversion.edits import Edits
 from fixinit.conversion.graph_plan import GraphPlan
 from fixinit.conversion.plain import plain_normalization
-from fixinit.conversion.rewrite import Edits
 from fixinit.conversion.sites import Counter, count
 from fixinit.conversion.survey import Survey
 from fixinit.schemes import Scheme, Site, Start

@@ -10,6 +10,7 @@ import keras
 from fixinit import schemes, theory
 from fixinit.conversion import kinds
 from fixinit.conversion.assumptions import assumptions, some
+from fixinit.graph import Opened
 from fixinit.schemes import Site
 
 # In characters: a terminal, and what the last column of a table gets at least.
@@ -92,8 +93,8 @@ class Record:
         return f"{self.model}: {count}; {doing}"
 
 
-def record(plan: Any, model: keras.Model, weights: str) -> Record:
-    """The `Record` of a plan."""
+def record(plan: Any, model: keras.Model, weights: str, inside: Opened) -> Record:
+    """The `Record` of a plan for the opened model `inside`."""
     folds = weights == "fold"
     removed: dict[str, list[str]] = {}
     for call, _ in plan.graph.walk():
@@ -117,7 +118,11 @@ def record(plan: Any, model: keras.Model, weights: str) -> Record:
             for weight in plan.survey.weights
             if weight.role != "branch" and weight.call.body is None
         ],
-        assumptions=[*_own_class(model), *([] if folds else assumptions(plan))],
+        assumptions=[
+            *_own_class(model),
+            *_sizes(inside),
+            *([] if folds else assumptions(plan)),
+        ],
     )
 
 
@@ -127,6 +132,16 @@ def _is_removed(plan: Any, operation: Any, folds: bool) -> bool:
     if normalizes and not plan.keep(operation):
         return True
     return not folds and plan.removed(operation)
+
+
+def _sizes(inside: Opened) -> Iterator[str]:
+    """The sizes of inputs that the converted model has, and the model had not."""
+    if inside.shapes is not None:
+        yield (
+            "Layers of the model's own compute with sizes that it leaves open. The "
+            f"converted model has inputs of the shapes {inside.shapes}, and no others. "
+            "Pass data=..., a batch of the sizes that it is for."
+        )
 
 
 def _own_class(model: keras.Model) -> Iterator[str]:

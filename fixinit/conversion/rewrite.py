@@ -1,59 +1,15 @@
 """Makes a Keras model again, with changes at some of its calls."""
 
-import dataclasses
-import tempfile
-
 import keras
-import numpy as np
 from keras import tree
 
 from fixinit import _keras
 from fixinit._functional import deep_graphs
 from fixinit.conversion.converted import ConvertedModel
+from fixinit.conversion.edits import place_of
 from fixinit.graph.functional import functional_of
 from fixinit.layers import ResidualBlock, Stack
 from fixinit.schemes.apply import remade
-
-
-@dataclasses.dataclass
-class Edits:
-    """What to change. A place is a `place_of` a call.
-
-    Attributes:
-        layers: Dict from ids of layers to layers in their stead; `None` takes one out,
-            so that what it reads is what it gives.
-        before: Dict from `(place, index)` to layers in front of an input of a call.
-        after: Dict from places to layers behind a call.
-        calls: Dict from places to the layer that is called there instead.
-        merges: Dict from places to `(layer, shortcut, branches)`: the layer that joins
-            `[shortcut, branch]` and the indices of the call's inputs. Several branches
-            are added up first.
-        ends: Dict from ids of `ResidualBlock`s to the layer in the stead of their last
-            activation.
-        shared: Set of ids of `ResidualBlock`s whose shortcut reads its input through
-            what is put in front of the branch.
-        taken: Set of the names of layers that stay.
-    """
-
-    layers: dict = dataclasses.field(default_factory=dict)
-    before: dict = dataclasses.field(default_factory=dict)
-    after: dict = dataclasses.field(default_factory=dict)
-    calls: dict = dataclasses.field(default_factory=dict)
-    merges: dict = dataclasses.field(default_factory=dict)
-    ends: dict = dataclasses.field(default_factory=dict)
-    shared: set = dataclasses.field(default_factory=set)
-    taken: set = dataclasses.field(default_factory=set)
-
-    def answers(self):
-        """The new layers, by where they stand."""
-        merges = [merge for merge, *_ in self.merges.values()]
-        places = (self.layers, self.before, self.after, self.calls, self.ends)
-        return [merges, *(list(place.values()) for place in places)]
-
-
-def place_of(call):
-    """What tells a call from others: Keras's record of it, or its only layer."""
-    return call.operation if call.node is None else call.node
 
 
 class Rewriter:
@@ -269,34 +225,6 @@ def _node_of(outputs):
     """Keras's record of the call that has given some tensors."""
     operation, call, _ = _keras.origin(tree.flatten(outputs)[0])
     return _keras.calls_of(operation)[call]
-
-
-def copy_state(rewriter, graph):
-    """Statistics and vocabularies of the data stay, as `TextVectorization` has them."""
-    for call in graph.calls:
-        made = rewriter.made.get(id(call.operation))
-        if isinstance(made, keras.layers.Layer) and call.body is None:
-            # Also inside of wrappers and pipelines.
-            pairs = zip(
-                _keras.flatten_layers(call.operation),
-                _keras.flatten_layers(made),
-                strict=False,
-            )
-            for old, new in pairs:
-                if hasattr(old, "adapt") and old.built and type(new) is type(old):
-                    _copy_own_state(old, new)
-
-
-def _copy_own_state(old, new):
-    store = {}
-    old.save_own_variables(store)
-    # Copies: JAX takes the arrays of one model away where it predicts with the other.
-    copies = {key: np.array(keras.ops.convert_to_numpy(x)) for key, x in store.items()}
-    new.load_own_variables(copies)
-    if hasattr(old, "save_assets"):
-        with tempfile.TemporaryDirectory() as folder:
-            old.save_assets(folder)
-            new.load_assets(folder)
 
 
 def cloned(layer):

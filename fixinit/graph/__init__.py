@@ -4,7 +4,7 @@ from fixinit.graph.blocks import Block, find_blocks
 from fixinit.graph.calls import Call, Graph
 from fixinit.graph.gates import find_gates
 from fixinit.graph.kinds import is_activation, is_addition
-from fixinit.graph.opening import CannotOpenError, opened
+from fixinit.graph.opening import Opened, opened
 from fixinit.graph.run import Hook, run
 from fixinit.graph.sizes import known_shapes, with_sizes
 from fixinit.graph.tracing import trace
@@ -12,9 +12,9 @@ from fixinit.graph.tracing import trace
 __all__ = [
     "Block",
     "Call",
-    "CannotOpenError",
     "Graph",
     "Hook",
+    "Opened",
     "find_blocks",
     "find_gates",
     "is_activation",

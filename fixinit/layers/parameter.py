@@ -18,7 +18,7 @@ class Parameter(keras.layers.Layer):
     Example:
 
     >>> token = fixinit.layers.Parameter((1, 1, 4), initializer="ones")
-    >>> token(keras.ops.zeros((2, 3))).shape
+    >>> tuple(token(keras.ops.zeros((2, 3))).shape)
     (1, 1, 4)
 
     Args:

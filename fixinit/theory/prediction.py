@@ -14,6 +14,7 @@ from fixinit.theory.calculus import backward
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import position_average
 from fixinit.theory.propagation import Propagation, input_moments
+from fixinit.theory.registry import find
 
 
 def predict(
@@ -89,15 +90,20 @@ def predict(
     if batch_size is not None:
         check_positive_int("batch_size", batch_size)
     statistics = (input_mean, input_variance, input_correlation, space_correlation)
-    traced = graph.trace(model)
     rows: list[_Row] = []
 
     def report(name: str, operation: Any, output: Moments) -> None:
         rows.append(_Row(name, operation, output, batch_size))
 
-    propagation = Propagation(bool(training), batch_size, kernel_factor, report=report)
-    inputs = [input_moments(traced.specs[v].shape, statistics) for v in traced.inputs]
-    outputs = propagation.run(traced, inputs)
+    with graph.opened(model, lambda layer: find(layer) is not None) as inside:
+        traced = graph.trace(inside.model)
+        propagation = Propagation(
+            bool(training), batch_size, kernel_factor, report=report
+        )
+        inputs = [
+            input_moments(traced.specs[v].shape, statistics) for v in traced.inputs
+        ]
+        outputs = propagation.run(traced, inputs)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         gradients = backward.gradients(outputs)
     return Prediction([row.with_gradient(gradients) for row in rows])

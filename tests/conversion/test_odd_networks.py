@@ -287,8 +287,16 @@ class Standardized(layers.Dense):
 
 
 @keras.saving.register_keras_serializable("tests")
+class Wave(layers.Layer):
+    """A layer that nobody can know."""
+
+    def call(self, x):
+        return x * ops.sin(x)
+
+
+@keras.saving.register_keras_serializable("tests")
 class OwnNorm(layers.Layer):
-    """Normalization that nobody can know."""
+    """Normalization that only its outputs tell."""
 
     def call(self, x):
         return x / (ops.std(x, axis=-1, keepdims=True) + 1e-3)
@@ -297,9 +305,11 @@ class OwnNorm(layers.Layer):
 def test_layers_of_ones_own_are_named():
     inputs = keras.Input((8,))
     x = OwnNorm(name="own_norm")(Standardized(8, name="standardized")(inputs))
-    text = said(keras.Model(inputs, residual(x)))
+    model = keras.Model(inputs, residual(Wave(name="wave")(x)))
+    text = said(model)
     assert "kind that the converter does not know" in text and "standardized" in text
-    assert "also if they normalize: own_norm" in text
+    assert "also if they normalize: wave" in text
+    assert convert(model).conversion["removed"] == {"OwnNorm": ["own_norm"]}
 
 
 def test_normalization_of_the_data_is_named():
@@ -380,7 +390,12 @@ def test_models_that_are_also_inside_of_others_are_named():
     inputs = keras.Input((3, 8))
     over_time = layers.TimeDistributed(inner, name="over_time")(inputs)
     x = layers.add([layers.Flatten()(over_time)[:, :8], inner(inputs[:, 0])])
-    text = said(keras.Model(inputs, residual(x)))
+    model = keras.Model(inputs, residual(x))
+    # It is opened: there is one model with one layer.
+    assert "share their weights no longer" not in said(model)
+    kernels = [w for w in convert(model).weights if len(w.shape) == 2]
+    assert len(kernels) == 3
+    text = said(model, keep="over_time")
     assert "share their weights no longer" in text and "over_time" in text
 
 

@@ -27,6 +27,16 @@ class Hiding(layers.Layer):
         return self.norm(x)
 
 
+class Hidden(Hiding):
+    """A layer that computes with the numbers themselves."""
+
+    def call(self, x):
+        return self.norm(x) * float(ops.convert_to_numpy(ops.max(x)) > -1e9)
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
 class Conditioned(layers.LayerNormalization):
     """A normalization that does more than that."""
 
@@ -74,9 +84,17 @@ def test_lambda_layers():
 
 
 def test_normalization_out_of_reach():
-    model = model_of(Hiding(name="block"))
+    model = model_of(Hidden(name="block"))
     with pytest.raises(ValueError, match="`block`.*'inside'.*keep"):
         fixinit.convert(model)
+    kept = fixinit.convert(model, keep=("block",))
+    assert isinstance(kept.get_layer("block"), Hidden)
+
+
+def test_normalization_inside_of_a_layer_of_ones_own():
+    model = model_of(Hiding(name="block"))
+    free = fixinit.convert(model)
+    assert free.conversion["removed"] == {"BatchNormalization": ["block_inside"]}
     kept = fixinit.convert(model, keep=("block",))
     assert isinstance(kept.get_layer("block"), Hiding)
 

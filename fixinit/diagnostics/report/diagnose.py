@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from fixinit import graph
 from fixinit._typing import Identifier
 from fixinit.diagnostics._shared.finite import weights_not_finite
 from fixinit.diagnostics._shared.targets import check_batch
@@ -47,8 +48,10 @@ def diagnose(
     ('exponential', True)
 
     Args:
-        model: Functional or Sequential `keras.Model`, built; of any layers. Residual
-            blocks are found by `fixinit.graph.find_blocks`.
+        model: Functional or Sequential `keras.Model`, built; of any layers. Those of
+            classes of one's own that hold others are looked into
+            (`fixinit.graph.opened`). Residual blocks are found by
+            `fixinit.graph.find_blocks`.
         x: Array of inputs, or a list or dict of them for several inputs.
         y: Targets, in the structure of the outputs. `None` takes the gradient of a
             sum of the outputs with fixed weights of +1 and -1 instead of a loss.
@@ -73,10 +76,13 @@ def diagnose(
             NaN, or if no default loss follows from the targets, as from integers for
             one unit without a sigmoid.
     """
-    measure = Measure(model, loss, training)
+    given = x
+    graph.trace(model)  # Refuses what is no functional model, and says why.
     x, y = check_batch(model, x, y, loss)
     trial = _own_trial(model) if optimizer is None else TrialOptimizer(model, optimizer)
-    return diagnosis_of(measure, x, y, trial)
+    with graph.opened(model, data=given) as inside:
+        traced = graph.trace(inside.model)
+        return diagnosis_of(Measure(model, loss, training, traced), x, y, trial)
 
 
 def _own_trial(model: keras.Model) -> TrialOptimizer | None:

@@ -57,6 +57,8 @@ class Measure:
         model: Functional or Sequential `keras.Model`.
         loss: As `diagnose` takes it.
         training: bool. Whether layers run in training mode.
+        traced: `fixinit.graph.Graph` of the model or of what it is opened to; by
+            default its own.
 
     Attributes:
         graph: The model's `fixinit.graph.Graph`.
@@ -67,9 +69,10 @@ class Measure:
         model: keras.Model,
         loss: Identifier | None = None,
         training: bool = True,
+        traced: graph.Graph | None = None,
     ) -> None:
         self.model = model
-        self.graph = graph.trace(model)
+        self.graph = graph.trace(model) if traced is None else traced
         self.training = training
         self._loss = loss
         self._probed = {

@@ -1,0 +1,45 @@
+"""Changes at the calls of a model that is made again."""
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass
+class Edits:
+    """What to change. A place is a `place_of` a call.
+
+    Attributes:
+        layers: Dict from ids of layers to layers in their stead; `None` takes one out,
+            so that what it reads is what it gives.
+        before: Dict from `(place, index)` to layers in front of an input of a call.
+        after: Dict from places to layers behind a call.
+        calls: Dict from places to the layer that is called there instead.
+        merges: Dict from places to `(layer, shortcut, branches)`: the layer that joins
+            `[shortcut, branch]` and the indices of the call's inputs. Several branches
+            are added up first.
+        ends: Dict from ids of `ResidualBlock`s to the layer in the stead of their last
+            activation.
+        shared: Set of ids of `ResidualBlock`s whose shortcut reads its input through
+            what is put in front of the branch.
+        taken: Set of the names of layers that stay.
+    """
+
+    layers: dict = dataclasses.field(default_factory=dict)
+    before: dict = dataclasses.field(default_factory=dict)
+    after: dict = dataclasses.field(default_factory=dict)
+    calls: dict = dataclasses.field(default_factory=dict)
+    merges: dict = dataclasses.field(default_factory=dict)
+    ends: dict = dataclasses.field(default_factory=dict)
+    shared: set = dataclasses.field(default_factory=set)
+    taken: set = dataclasses.field(default_factory=set)
+
+    def answers(self):
+        """The new layers, by where they stand."""
+        merges = [merge for merge, *_ in self.merges.values()]
+        places = (self.layers, self.before, self.after, self.calls, self.ends)
+        return [merges, *(list(place.values()) for place in places)]
+
+
+def place_of(call: Any) -> Any:
+    """What tells a call from others: Keras's record of it, or its only layer."""
+    return call.operation if call.node is None else call.node

@@ -1,0 +1,85 @@
+"""Recognizes normalization of one's own by what it computes."""
+
+import weakref
+from typing import Any
+
+import keras
+import numpy as np
+
+from fixinit import _keras
+from fixinit.layers.facts import inherited_facts
+
+# A multiple of the input that normalization takes back, and what may be left of it:
+# epsilons are small beside variances of 1.
+_FACTOR, _TOLERANCE = 8.0, 0.02
+_known: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
+
+
+def normalizes(layer: keras.layers.Layer) -> bool:
+    """Whether a layer that declares nothing normalizes what it reads.
+
+    It does if it gives the same for a multiple of its input, in the shape of its
+    input, and if every output depends on more than one input. The layer is run on
+    standard normal numbers, and stays as it is.
+
+    Args:
+        layer: Layer of one input, which holds no other layers. Others are not
+            recognized.
+    """
+    if layer not in _known:
+        _known[layer] = _is_scale_invariant(layer)
+    return _known[layer]
+
+
+def centers(layer: keras.layers.Layer) -> bool:
+    """Whether a layer that normalizes takes the mean out too."""
+    x = _inputs(layer)
+    return x is not None and _are_equal(_run(layer, x), _run(layer, x + 1))
+
+
+def _is_scale_invariant(layer: Any) -> bool:
+    x = _inputs(layer)
+    if x is None or _keras.flatten_layers(layer, include_self=False):
+        return False
+    if inherited_facts(layer).normalizes:
+        return False  # it normalizes, and does more than that
+    y = _run(layer, x)
+    if y is None or y.shape != x.shape or np.ptp(y) == 0:
+        return False
+    if not _are_equal(y, _run(layer, _FACTOR * x)):
+        return False
+    changed = x.copy()
+    changed[..., 0] += 2
+    other = _run(layer, changed)
+    return other is not None and not _are_equal(y[..., 1:], other[..., 1:], 1e-4)
+
+
+def _inputs(layer: Any) -> np.ndarray | None:
+    """Standard normal numbers as a built layer of one input reads them."""
+    if not getattr(layer, "built", False):
+        return None
+    shape = (layer.get_build_config() or {}).get("input_shape")
+    if not isinstance(shape, (tuple, list)) or len(shape) < 2:
+        return None
+    if not all(n is None or isinstance(n, int) for n in shape) or (shape[-1] or 0) < 2:
+        return None
+    known = (2, *(n or 8 for n in shape[1:]))
+    return np.random.default_rng(0).normal(size=known).astype("float32")
+
+
+def _run(layer: Any, x: np.ndarray) -> np.ndarray | None:
+    """What a layer gives in test mode; `None` if it does not take `x`."""
+    try:
+        with keras.StatelessScope():
+            y = keras.ops.convert_to_numpy(layer(x))
+    except Exception:
+        # Whatever it is, it asks for more than numbers of the shape it was built for.
+        return None
+    return y.astype("float64") if np.issubdtype(y.dtype, np.floating) else None
+
+
+def _are_equal(y: Any, other: Any, tolerance: float = _TOLERANCE) -> bool:
+    if y is None or other is None:
+        return False
+    size = np.sqrt(np.mean(np.square(y)))
+    return bool(np.max(np.abs(y - other)) <= tolerance * size)

@@ -1,0 +1,342 @@
+"""Makes a functional model again with layers replaced by the graph of their call."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from fixinit import _keras
+from fixinit._functional import deep_graphs
+from fixinit.graph.functional import functional_of
+from fixinit.layers import Parameter
+from fixinit.layers.facts import Facts, facts_of, inherited_facts
+
+# Subclasses of these are one weight layer each, as these are.
+_ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
+
+
+class CannotOpenError(ValueError):
+    """A layer whose `call` gives no graph, or a graph that computes something else."""
+
+
+def opens(layer: Any) -> bool:
+    """Whether a layer is one to open: of one's own, and around layers that matter."""
+    if not isinstance(layer, keras.layers.Layer) or functional_of(layer) is not None:
+        return False
+    if isinstance(layer, keras.layers.TimeDistributed):
+        return functional_of(layer.layer) is not None and _matters(layer.layer)
+    declared = facts_of(layer) != Facts() or inherited_facts(layer) != Facts()
+    if isinstance(layer, _ATTENTION) and not _holds_normalization(layer):
+        return False
+    return is_own(layer) and not declared and _matters(layer)
+
+
+def is_own(layer: Any) -> bool:
+    """Whether a layer is of a class that is neither Keras's nor the library's."""
+    return type(layer).__module__.partition(".")[0] not in ("keras", "fixinit")
+
+
+def _holds_normalization(layer: Any) -> bool:
+    inside = _keras.flatten_layers(layer, include_self=False)
+    return any(facts_of(x).normalizes for x in inside)
+
+
+def _matters(layer: Any) -> bool:
+    """Whether a layer holds one that normalizes or multiplies by a kernel."""
+    inside = _keras.flatten_layers(layer, include_self=False)
+    return any(facts_of(x).normalizes or facts_of(x).kernels for x in inside)
+
+
+def closed(functional: Any, stays: Callable[[Any], bool]) -> Iterator[Any]:
+    """Yields the layers to open of a functional model, and of models inside it."""
+    for node in _keras.calls(functional):
+        inner = functional_of(node.operation)
+        if inner is not None:
+            yield from closed(inner, stays)
+        elif opens(node.operation) and not stays(node.operation):
+            yield node.operation
+
+
+class Opener:
+    """Makes functional models again with layers replaced by the graph of their call.
+
+    While the `call` of a layer runs, the layers in it are watched: those to open run
+    their own `call` instead of being recorded as one, and so do those of one's own that
+    Keras cannot record, as they return `None` or take caches.
+
+    Args:
+        stays: Function from a layer to whether it stays closed.
+        restore: `contextlib.ExitStack` that undoes changes of the original layers.
+        strict: bool. Whether a layer that does not open is an error.
+
+    Attributes:
+        made: Dict from ids of models to those made of them.
+        shut: Dict from the names of layers that did not open to the reasons.
+    """
+
+    def __init__(
+        self,
+        stays: Callable[[Any], bool],
+        restore: contextlib.ExitStack,
+        strict: bool,
+    ) -> None:
+        self.restore, self.strict = restore, strict
+        self.shut: dict[str, str] = {}
+        self._shut: set[int] = set()
+        self.stays = lambda layer: stays(layer) or id(layer) in self._shut
+        self.made: dict[int, keras.Model] = {}
+        self._kept: set[int] = set()
+        self._names: dict[int, str] = {}  # of the layers that are renamed
+        self._parameters: dict[int, Parameter] = {}
+        self._anchor: Any = None  # what gives such layers a place in the graph
+
+    def model(self, model: Any, shapes: list[Any] | None = None) -> keras.Model:
+        """A functional model like the given one, with its layers opened.
+
+        Args:
+            model: Functional `keras.Model`.
+            shapes: List of tuples, the shapes of its inputs; by default its own.
+        """
+        functional = functional_of(model)
+        if id(model) in self.made:
+            return self.made[id(model)]
+        tensors: dict[int, Any] = {}
+        shapes = shapes or [tensor.shape for tensor in functional.inputs]
+        for old, shape in zip(functional.inputs, shapes, strict=True):
+            layer, _, _ = _keras.origin(old)
+            config = layer.get_config() | {"batch_shape": tuple(shape)}
+            tensors[id(old)] = type(layer).from_config(config).output
+        for node in _keras.calls(functional):
+            if node.is_input:
+                continue
+            args, kwargs = node.arguments.fill_in(tensors)
+            outputs = [
+                x
+                for x in tree.flatten(self._call(node.operation, args, kwargs))
+                if isinstance(x, keras.KerasTensor)
+            ]
+            tensors.update(zip(map(id, node.outputs), outputs, strict=True))
+        inputs, outputs = (
+            tree.map_structure(lambda tensor: tensors[id(tensor)], structure)
+            for structure in (
+                _keras.input_structure(functional),
+                _keras.output_structure(functional),
+            )
+        )
+        self._make_unique(tree.flatten(outputs))
+        with deep_graphs():
+            new = keras.Model(inputs, outputs, name=model.name)
+        self.made[id(model)] = new
+        return new
+
+    def _call(self, operation: Any, args: Any, kwargs: Any) -> Any:
+        """What an operation gives, opened if it is to be."""
+        inner = functional_of(operation)
+        if inner is not None:
+            if any(True for _ in closed(inner, self.stays)):
+                operation = self.model(operation)
+        elif opens(operation) and not self.stays(operation):
+            try:
+                return self._open(operation, args, kwargs)
+            except CannotOpenError as error:
+                if self.strict:
+                    raise
+                self._shut.add(id(operation))
+                self.shut[operation.name] = str(error)
+                for inner in _keras.flatten_layers(operation, include_self=False):
+                    inner.name = self._names.get(id(inner), inner.name)
+        self._keep(operation)
+        return operation(*args, **kwargs)
+
+    def _open(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        """What the `call` of a layer gives for symbolic tensors."""
+        for inner in _keras.flatten_layers(layer, include_self=False):
+            self._keep(inner)
+        for inner in _keras.sublayers(layer):
+            if id(inner) not in self._names:
+                self._rename(inner, f"{layer.name}_{inner.name}")
+        args, kwargs = tree.map_structure(lambda x: _cast(x, layer), (args, kwargs))
+        try:
+            if isinstance(layer, keras.layers.TimeDistributed):
+                return _for_every_step(layer, self._call, *args)
+            with contextlib.ExitStack() as watch:
+                watch.enter_context(self._weights_as_values(layer, args, kwargs))
+                for inner in _keras.sublayers(layer):
+                    watch.enter_context(_watched(inner, self._call_inside))
+                return layer.call(*args, **_with_mask(layer, args, kwargs))
+        except Exception as error:
+            raise CannotOpenError(
+                f"Layer `{layer.name}` of type {type(layer).__name__} holds layers "
+                "that its graph would show, and its `call` fails on symbolic tensors: "
+                f"{type(error).__name__}: {told(error)}"
+            ) from error
+
+    def _call_inside(self, layer: Any, record: Callable, args: Any, kwargs: Any) -> Any:
+        """What a call gives of a layer inside of one that is being opened.
+
+        Args:
+            layer: The layer.
+            record: Function that calls it as Keras does, and has it recorded.
+            args, kwargs: What it is called with.
+        """
+        read = tree.flatten((args, kwargs))
+        if not any(isinstance(x, keras.KerasTensor) for x in read):
+            if not layer.weights:
+                return record(*args, **kwargs)
+            # Its weights would become constants of the graph.
+            args, kwargs = tree.map_structure(self._as_value, (args, kwargs))
+        if functional_of(layer) is not None or opens(layer) and not self.stays(layer):
+            with _unwatched(layer):
+                return self._call(layer, args, kwargs)
+        try:
+            return record(*args, **kwargs)
+        except Exception:
+            if not is_own(layer):
+                raise
+            with _unwatched(layer):
+                return self._open(layer, args, kwargs)
+
+    @contextlib.contextmanager
+    def _weights_as_values(self, layer: Any, args: Any, kwargs: Any) -> Iterator[None]:
+        """Lets `call` read a layer's own weights as outputs of `Parameter` layers."""
+        self._anchor = next(
+            x for x in tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)
+        )
+        attributes = vars(layer)
+        own = {
+            name: value
+            for name, value in attributes.items()
+            if isinstance(value, keras.Variable)
+        }
+        for name, variable in own.items():
+            attributes[name] = self._parameter(
+                variable, f"{layer.name}_{variable.name}"
+            )
+        try:
+            yield
+        finally:
+            attributes.update(own)
+
+    def _parameter(self, variable: keras.Variable, name: str) -> keras.KerasTensor:
+        """The value of a variable as the output of the one layer that holds it."""
+        if id(variable) not in self._parameters:
+            self._parameters[id(variable)] = Parameter.of(variable, name=name)
+        return self._parameters[id(variable)](self._anchor)
+
+    def _as_value(self, x: Any) -> Any:
+        """A constant tensor as a value of the graph."""
+        if not (keras.ops.is_tensor(x) or isinstance(x, np.ndarray)):
+            return x
+        dtype = keras.backend.standardize_dtype(x.dtype)
+        constant = keras.Variable(x, trainable=False, dtype=dtype)
+        return self._parameter(constant, "constant")
+
+    def _keep(self, operation: Any) -> None:
+        """Has Keras's records of calls taken off an operation again in the end."""
+        if id(operation) in self._kept:
+            return
+        self._kept.add(id(operation))
+        self.restore.callback(_keras.restored_calls(operation))
+
+    def _rename(self, layer: Any, name: str) -> None:
+        """Gives a layer another name until the end."""
+        self._names.setdefault(id(layer), layer.name)
+        self.restore.callback(setattr, layer, "name", layer.name)
+        layer.name = name
+
+    def _make_unique(self, outputs: list[Any]) -> None:
+        """Gives operations with the same name different ones."""
+        taken: dict[str, int] = {}
+        for operation in _operations(outputs):
+            name = operation.name
+            count = taken[name] = taken.get(name, 0) + 1
+            if count > 1:
+                while f"{name}_{count}" in taken:
+                    count += 1
+                self._rename(operation, f"{name}_{count}")
+                taken[operation.name] = 1
+
+
+@contextlib.contextmanager
+def _watched(layer: Any, call: Callable) -> Iterator[None]:
+    """Has `call(layer, record, args, kwargs)` done in the stead of a layer's call."""
+    kind = type(layer)
+
+    def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return call(self, functools.partial(kind.__call__, self), args, kwargs)
+
+    attributes = {"__call__": watched, "__module__": kind.__module__}
+    layer.__class__ = type(kind.__name__, (kind,), attributes)
+    try:
+        yield
+    finally:
+        layer.__class__ = kind
+
+
+@contextlib.contextmanager
+def _unwatched(layer: Any) -> Iterator[None]:
+    """Calls a layer that is watched without anything in between."""
+    watched = type(layer)
+    layer.__class__ = watched.__mro__[1]
+    try:
+        yield
+    finally:
+        layer.__class__ = watched
+
+
+def _with_mask(layer: Any, args: Any, kwargs: Any) -> Any:
+    """The keyword arguments of a call with the mask that Keras would add."""
+    if "mask" not in layer.call_signature_parameters or len(args) != 1:
+        return kwargs
+    if kwargs.get("mask") is not None or not isinstance(args[0], keras.KerasTensor):
+        return kwargs
+    mask = _keras.get_mask(args[0])
+    return kwargs if mask is None else {**kwargs, "mask": mask}
+
+
+def _operations(outputs: list[Any]) -> list[Any]:
+    """The operations in front of some symbolic tensors, each once."""
+    found: dict[int, Any] = {}
+    pending, seen = list(outputs), set()
+    while pending:
+        tensor = pending.pop()
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        operation, call, _ = _keras.origin(tensor)
+        found.setdefault(id(operation), operation)
+        pending += _keras.calls_of(operation)[call].input_tensors
+    return list(found.values())[::-1]
+
+
+def _cast(x: Any, layer: Any) -> Any:
+    """A floating-point tensor in the dtype that a layer computes in."""
+    if not isinstance(x, keras.KerasTensor) or not layer.autocast:
+        return x
+    is_float = keras.backend.is_float_dtype(x.dtype)
+    return (
+        ops.cast(x, layer.compute_dtype)
+        if is_float and (x.dtype != layer.compute_dtype)
+        else x
+    )
+
+
+def _for_every_step(layer: Any, call: Callable, x: Any, *rest: Any) -> Any:
+    """What `TimeDistributed` makes of a sequence, as one larger batch."""
+    _, steps, *shape = x.shape
+    if steps is None or rest:
+        raise ValueError("The number of time steps must be known.")
+    y = call(layer.layer, (ops.reshape(x, (-1, *shape)),), {})
+    return ops.reshape(y, (-1, steps, *y.shape[1:]))
+
+
+def told(error: Exception) -> str:
+    """What an error says, in one line."""
+    lines = str(error).strip().splitlines() or [""]
+    # Keras says on top where an error was, and below what it was.
+    told = [line.strip() for line in lines if line.strip()]
+    return next((x for x in told if not x.startswith("Exception enc")), "")[:300]
