@@ -99,7 +99,9 @@ def _hidden(call: Call) -> list[str]:
 def _is_out_of_reach(layer: Any) -> bool:
     """Whether a layer inside of another is one that the converter would take out."""
     wraps = isinstance(layer, keras.layers.SpectralNormalization)
-    return wraps or kinds.descends_from_normalization(layer)
+    if wraps or kinds.descends_from_normalization(layer):
+        return True
+    return kinds.is_normalization(layer)
 
 
 def named(keep: Any) -> Callable[[Any], bool]:

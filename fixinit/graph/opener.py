@@ -1,7 +1,6 @@
 """Makes a functional model again with layers replaced by the graph of their call."""
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from keras import ops, tree
 from fixinit import _keras
 from fixinit._functional import deep_graphs
 from fixinit.graph.functional import functional_of
+from fixinit.graph.watching import told, unwatched, watched
 from fixinit.layers import Parameter
 from fixinit.layers.facts import Facts, facts_of, inherited_facts
 
@@ -113,13 +113,16 @@ class Opener:
         for node in _keras.calls(functional):
             if node.is_input:
                 continue
+            _check_given(node.operation, node.input_tensors, tensors)
             args, kwargs = node.arguments.fill_in(tensors)
-            outputs = [
-                x
-                for x in tree.flatten(self._call(node.operation, args, kwargs))
-                if isinstance(x, keras.KerasTensor)
-            ]
-            tensors.update(zip(map(id, node.outputs), outputs, strict=True))
+            given = tree.flatten(self._call(node.operation, args, kwargs))
+            if len(given) != len(node.outputs):
+                given = [x for x in given if isinstance(x, keras.KerasTensor)]
+            # What nothing reads may be missing, as the scores of attention.
+            for old, new in zip(node.outputs, given, strict=False):
+                if isinstance(new, keras.KerasTensor):
+                    tensors[id(old)] = new
+        _check_given(functional, functional.outputs, tensors)
         inputs, outputs = (
             tree.map_structure(lambda tensor: tensors[id(tensor)], structure)
             for structure in (
@@ -166,7 +169,7 @@ class Opener:
             with contextlib.ExitStack() as watch:
                 watch.enter_context(self._weights_as_values(layer, args, kwargs))
                 for inner in _keras.sublayers(layer):
-                    watch.enter_context(_watched(inner, self._call_inside))
+                    watch.enter_context(watched(inner, self._call_inside))
                 return layer.call(*args, **_with_mask(layer, args, kwargs))
         except Exception as error:
             raise CannotOpenError(
@@ -190,14 +193,14 @@ class Opener:
             # Its weights would become constants of the graph.
             args, kwargs = tree.map_structure(self._as_value, (args, kwargs))
         if functional_of(layer) is not None or opens(layer) and not self.stays(layer):
-            with _unwatched(layer):
+            with unwatched(layer):
                 return self._call(layer, args, kwargs)
         try:
             return record(*args, **kwargs)
         except Exception:
             if not is_own(layer):
                 raise
-            with _unwatched(layer):
+            with unwatched(layer):
                 return self._open(layer, args, kwargs)
 
     @contextlib.contextmanager
@@ -261,33 +264,6 @@ class Opener:
                 taken[operation.name] = 1
 
 
-@contextlib.contextmanager
-def _watched(layer: Any, call: Callable) -> Iterator[None]:
-    """Has `call(layer, record, args, kwargs)` done in the stead of a layer's call."""
-    kind = type(layer)
-
-    def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return call(self, functools.partial(kind.__call__, self), args, kwargs)
-
-    attributes = {"__call__": watched, "__module__": kind.__module__}
-    layer.__class__ = type(kind.__name__, (kind,), attributes)
-    try:
-        yield
-    finally:
-        layer.__class__ = kind
-
-
-@contextlib.contextmanager
-def _unwatched(layer: Any) -> Iterator[None]:
-    """Calls a layer that is watched without anything in between."""
-    watched = type(layer)
-    layer.__class__ = watched.__mro__[1]
-    try:
-        yield
-    finally:
-        layer.__class__ = watched
-
-
 def _with_mask(layer: Any, args: Any, kwargs: Any) -> Any:
     """The keyword arguments of a call with the mask that Keras would add."""
     if "mask" not in layer.call_signature_parameters or len(args) != 1:
@@ -296,6 +272,15 @@ def _with_mask(layer: Any, args: Any, kwargs: Any) -> Any:
         return kwargs
     mask = _keras.get_mask(args[0])
     return kwargs if mask is None else {**kwargs, "mask": mask}
+
+
+def _check_given(reader: Any, read: Any, given: Any) -> None:
+    """Refuses a graph in which a tensor that is read does not exist."""
+    if not all(id(tensor) in given for tensor in read):
+        raise CannotOpenError(
+            f"`{reader.name}` reads what a layer gives as a tensor, and what the graph "
+            "of the layers inside of it has not."
+        )
 
 
 def _operations(outputs: list[Any]) -> list[Any]:
@@ -332,11 +317,3 @@ def _for_every_step(layer: Any, call: Callable, x: Any, *rest: Any) -> Any:
         raise ValueError("The number of time steps must be known.")
     y = call(layer.layer, (ops.reshape(x, (-1, *shape)),), {})
     return ops.reshape(y, (-1, steps, *y.shape[1:]))
-
-
-def told(error: Exception) -> str:
-    """What an error says, in one line."""
-    lines = str(error).strip().splitlines() or [""]
-    # Keras says on top where an error was, and below what it was.
-    told = [line.strip() for line in lines if line.strip()]
-    return next((x for x in told if not x.startswith("Exception enc")), "")[:300]

@@ -11,7 +11,8 @@ from keras import ops, tree
 
 from fixinit import _keras
 from fixinit.graph.functional import functional_of
-from fixinit.graph.opener import CannotOpenError, Opener, closed, told
+from fixinit.graph.opener import CannotOpenError, Opener, closed
+from fixinit.graph.watching import told
 
 # What open axes are tried with: sequences of this length, images of seven times that,
 # which patches of 14 and 16 pixels divide.
