@@ -6,6 +6,7 @@ first when Keras moves what it reads; setup.py allows the versions that pass.
 """
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -48,6 +49,30 @@ def operation(name: str) -> type:
         f"Keras {keras.__version__} has no operation class `{name}` where fixinit "
         "looks for it. Install a version of Keras that setup.py of fixinit allows."
     )
+
+
+def copied_operation(operation: keras.Operation) -> keras.Operation:
+    """A copy of an operation without weights, not called yet.
+
+    Its config does not describe one that was given NumPy integers, such as sizes.
+    """
+    new = object.__new__(type(operation))
+    vars(new).update(vars(operation), _inbound_nodes=[], _outbound_nodes=[])
+    return new
+
+
+def deep_copied(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """A copy of a layer with its weights, not called yet.
+
+    Python's own goes by the config, which may lack something, and would copy the models
+    that call the layer too, by the records of its calls.
+    """
+    parts = layer._flatten_layers()
+    memo: dict[int, Any] = {id(part): object.__new__(type(part)) for part in parts}
+    for part in parts:
+        state = {**vars(part), "_inbound_nodes": [], "_outbound_nodes": []}
+        vars(memo[id(part)]).update(copy.deepcopy(state, memo))
+    return memo[id(layer)]
 
 
 # Masks

@@ -49,6 +49,27 @@ def test_operation_that_keras_does_not_have():
         _keras.operation("Addition")
 
 
+def test_copied_operation():
+    """Also of one that its config does not describe."""
+    x = keras.KerasTensor((4, 6))
+    y = keras.ops.reshape(x, (4, np.int64(2), 3))
+    recorded, _, _ = _keras.origin(y)
+    new = _keras.copied_operation(recorded)
+    assert tuple(new(x).shape) == (4, 2, 3) and new.name == recorded.name
+    assert len(_keras.calls_of(recorded)) == len(_keras.calls_of(new)) == 1
+
+
+def test_deep_copied(sequential):
+    """Without the models that call the layer."""
+    (dense,) = sequential.layers
+    new = _keras.deep_copied(dense)
+    x = np.ones((1, 3), "float32")
+    np.testing.assert_array_equal(
+        *(keras.ops.convert_to_numpy(layer(x)) for layer in (dense, new))
+    )
+    assert new.kernel is not dense.kernel and not _keras.calls_of(new)
+
+
 def test_layer_scale_of_keras_applications():
     layer = _keras.LayerScale(0.5, 3)
     scaled = keras.ops.convert_to_numpy(layer(np.ones((1, 3))))

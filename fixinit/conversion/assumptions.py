@@ -3,13 +3,18 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from fixinit.conversion import findings, kinds
+from fixinit.conversion import findings, given, kinds
+from fixinit.conversion.copies import is_described
 from fixinit.layers import facts_of
 
 
 def assumptions(plan: Any) -> Iterator[str]:
     """Yields a text for everything that the user of a plan should know."""
-    for check in (_branches, _unknown, _activations, _starts, _frozen, _normalization):
+    checks = (
+        *(_branches, _unknown, _activations, _starts, _heads),
+        *(_given, _equal_draws, _frozen, _normalization),
+    )
+    for check in checks:
         yield from check(plan)
 
 
@@ -50,6 +55,20 @@ def _unknown(plan: Any) -> Iterator[str]:
             "they are, with their own initializers or, if they are frozen, their "
             f"weights: {some(left)}. Their facts make them known: see "
             "`help(fixinit.layers.Facts)`."
+        )
+    if plan.sized:
+        names = some([call.name for call in plan.sized])
+        yield (
+            "The sizes of signals behind layers that the converter does not know are "
+            f"measured on random inputs, and a factor makes them 1: {names}. What "
+            "training data makes of them may be another size."
+        )
+    copied = [call.name for call in plan.left if not is_described(call.operation)]
+    if copied:
+        yield (
+            "Layers that their configs do not describe are copied with the weights "
+            f"that they have: {some(copied)}. A `get_config` with all arguments of "
+            "their constructors makes new ones."
         )
     if tables:
         yield f"Frozen embeddings keep their weights: {some(tables)}."
@@ -104,6 +123,65 @@ def _starts(plan: Any) -> Iterator[str]:
 
     if scales := _names(plan, is_scale):
         yield f"Scales of branches, which the scheme takes over: {some(scales)}."
+
+
+def _heads(plan: Any) -> Iterator[str]:
+    """Heads at zero where nothing says that the loss takes single outputs."""
+    if plan.zeroes_heads and (names := findings.bare_heads(plan)):
+        yield (
+            f"The scheme starts the head at zero: {some(names)}. Losses that compare "
+            "outputs with each other (contrastive, triplet) or differentiate them "
+            "(gradient penalty) have no gradient there, or none that is finite. For "
+            f"these, pass keep={names}, or a scheme that draws the head, which may be "
+            "an option of this one. Other losses train."
+        )
+
+
+def _given(plan: Any) -> Iterator[str]:
+    """What weight layers were given on purpose."""
+    drawn = {
+        kernel.weight.call.name: kernel.weight.call.operation
+        for kernel in plan.kernels
+        if not kernel.weight.is_output
+    }
+    biased = [name for name, layer in drawn.items() if given.keeps_bias(layer)]
+    if biased and not plan.scheme.use_bias:
+        yield (
+            "Bias vectors that start elsewhere than at zero stay, though the scheme "
+            f"has none: {some(biased)}."
+        )
+    lost = [name for name, layer in drawn.items() if given.loses_regularizer(layer)]
+    lost = [name for name in lost if name not in biased]
+    if lost and not plan.scheme.use_bias:
+        yield (
+            "Bias vectors are taken out, and with them their regularizers and "
+            f"constraints: {some(lost)}."
+        )
+    if plan.kept_zeros:
+        yield (
+            "Kernels that are zero on purpose, and not at the end of a branch, stay at "
+            f"zero: {some([call.name for call in plan.kept_zeros])}."
+        )
+    bound = [
+        kernel.weight.call.name
+        for kernel in plan.kernels
+        if given.kernel_constraint(kernel.weight.call.operation)
+    ]
+    if bound:
+        yield (
+            "Constraints stay, and kernels start inside of them, whatever size the "
+            f"scheme has for them: {some(bound)}."
+        )
+
+
+def _equal_draws(plan: Any) -> Iterator[str]:
+    weights = [weight for survey in plan.surveys for weight in survey.weights]
+    for names in given.equal_draws(weights):
+        yield (
+            "Layers that were given one initializer, or equal seeds, start with equal "
+            f"kernels in the model: {some(names)}. In the converted one, each has a "
+            "draw of its own."
+        )
 
 
 def _frozen(plan: Any) -> Iterator[str]:

@@ -14,6 +14,7 @@ from fixinit.conversion.sensitivity import sensitivity
 from fixinit.conversion.sites import smallest_start
 from fixinit.graph import Hook, is_activation
 from fixinit.theory import Moments, NoRuleError, calculus, propagate
+from fixinit.theory.propagation import Assumption
 
 _PASSES = 8
 # Of a variance. At 100 blocks it makes a factor e.
@@ -25,6 +26,8 @@ _LOOK = "Look at the converted model with fixinit.diagnostics.diagnose."
 
 def balance(model: keras.Model, plan: Any, rewriter: Any) -> list[str]:
     """Rescales kernels of a converted model, and the initializers that draw them.
+
+    Sizes are those of the training mode, in which dropout makes signals larger.
 
     Outside of branches, so that mean squares are 1 behind activations and pooling, and
     behind projections, as normalization has it in these places. Unless the scheme
@@ -41,12 +44,13 @@ def balance(model: keras.Model, plan: Any, rewriter: Any) -> list[str]:
         List of strings, what was assumed or could not be done.
     """
     said = []
+    assume = _assumption(plan, rewriter)
     try:
         # Gates and most activations do more or less to larger signals, so that what is
         # in front of them is right when what they give is.
         for index in range(_PASSES):
             sizes = _Sizes(plan, rewriter, is_first=index == 0)
-            assumed = propagate(model, sizes, assume=kernels.assumed_square)
+            assumed = propagate(model, sizes, assume=assume, training=True)
             if not sizes.apply():
                 break
         else:
@@ -58,7 +62,7 @@ def balance(model: keras.Model, plan: Any, rewriter: Any) -> list[str]:
         return [_unpredictable(error)]
     said += _assumed(assumed)
     stems = [k.layer for k in plan.kernels if k.weight.role == "stem"]
-    growth, name = sensitivity(model, stems)
+    growth, name = sensitivity(model, stems, assume)
     if growth > _MOST_GROWTH:
         said.append(
             "Signals may vanish or explode: twice as much at the input, in mean "
@@ -67,6 +71,14 @@ def balance(model: keras.Model, plan: Any, rewriter: Any) -> list[str]:
             f"{_LOOK} Branches that start at zero do not add to this."
         )
     return said
+
+
+def _assumption(plan: Any, rewriter: Any) -> Assumption:
+    """What calls without a rule give: what was measured, or what kernels sum up."""
+    squares = {id(rewriter.made[old]): square for old, square in plan.measured.items()}
+    return lambda operation, square: squares.get(
+        id(operation), kernels.assumed_square(operation, square)
+    )
 
 
 def foreseen(model: keras.Model) -> list[str]:
@@ -239,7 +251,8 @@ class _Sizes(Hook):
         `exact` is whether what is between them and the place is homogeneous.
         """
         now = mean_square * self._gains[place]
-        if not 0 < now < math.inf:
+        scaled = [kernel for kernel in scaled if not kernel.is_fixed]
+        if not (scaled and 0 < now < math.inf):
             return
         factor = target / now
         if not exact and abs(math.log(factor)) > _TOLERANCE:

@@ -1,13 +1,20 @@
 """Applies a scheme to the residual blocks of a graph."""
 
 import functools
+import math
 from typing import Any
+
+import keras
 
 from fixinit import layers
 from fixinit.conversion.edits import place_of
 from fixinit.conversion.placing import surroundings_of
+from fixinit.graph.mixing import Trial
 from fixinit.schemes.apply import Layers, Surroundings
 from fixinit.schemes.start import constant
+
+# Of a mean square, by a branch without weights: less is the noise of few numbers.
+_MOST_GROWTH = 1.1
 
 
 class BlockPlan:
@@ -82,6 +89,7 @@ class BlockPlan:
         plan, around = self.plan, self.around(branch.block.merge)
         site = self.sites.of_branch(branch)
         end = self.applicator.at("branch_end", site, name, around)
+        end = self._size(branch, name, around) + end
         by_kernels = plan.closed[branch] or plan.starts_by_kernels(branch)
         if not plan.zeroes(branch) or by_kernels:
             return end
@@ -89,6 +97,26 @@ class BlockPlan:
         start = constant(site.smallest_start)
         multiplier = [layers.ScalarMultiplier(start)]
         return self.applicator.named(multiplier, f"{name}_start", around) + end
+
+    def _size(self, branch: Any, name: str, around: Surroundings) -> Layers:
+        """A constant factor for a branch without weights, which has no kernel to do it.
+
+        It makes up for what the branch makes larger: a Fourier transform of n values
+        multiplies the mean square by n. What makes random numbers smaller, such as
+        pooling, may not do so with smooth ones. Where the branch starts elsewhere than
+        at zero, it adds to the signal by amplitudes, as it gives what it has read:
+        see `fixinit.conversion.sites.smallest_start`.
+        """
+        if self.plan.replaces or any(call.has_weights for call in branch.path):
+            return []
+        start = branch.block.input
+        trial = Trial(branch.path, start, branch.value, self.survey.graph.specs[start])
+        square = trial.mean_square(self.plan.removed) or 1.0
+        factor = square**-0.5 if _MOST_GROWTH < square < math.inf else 1.0
+        if not self.plan.start(branch).is_zero:
+            factor *= self.plan.num_branches**-0.5
+        made = [keras.layers.Rescaling(factor)] if factor < 1 else []
+        return self.applicator.named(made, f"{name}_size", around)
 
     def _shift(self, block: Any) -> None:
         """Lets the shortcut read what the scheme puts in front of the branch."""

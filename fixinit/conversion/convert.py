@@ -9,7 +9,7 @@ import keras
 
 from fixinit import _keras, schemes
 from fixinit._validation import check_choice
-from fixinit.conversion import checks
+from fixinit.conversion import checks, given
 from fixinit.conversion.balance import balance, foreseen
 from fixinit.conversion.fold import check_foldable, fold
 from fixinit.conversion.plan import Plan
@@ -176,6 +176,7 @@ def _convert(
     copy_state(rewriter, plan.graph)
     copy_kept(rewriter, plan)
     found.assumptions.extend(balance(new, plan, rewriter))
+    given.constrain(kernel.layer for kernel in plan.kernels)
     new.conversion = found.to_dict()
     return new, found
 

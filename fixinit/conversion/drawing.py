@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from fixinit import theory
-from fixinit.conversion import kernels, kinds
+from fixinit.conversion import given, kernels, kinds
 from fixinit.schemes import Site
 from fixinit.schemes.apply import Applicator, remade
 
@@ -36,8 +36,8 @@ def drawn(
         site,
         old,
         arguments,
-        fit=None if is_head else _fit(old, arguments[-1], _gain(weight, site)),
-        has_bias=weight.is_output,
+        fit=_fit(old, arguments[-1], None if is_head else _gain(weight, site)),
+        has_bias=weight.is_output or given.keeps_bias(old),
         changes=changes,
     )
     initializer = applicator.scheme.kernel_initializer(site)
@@ -59,12 +59,24 @@ def unwrapped(layer: keras.layers.Layer, changes: dict) -> keras.layers.Layer:
     return remade(kinds.unwrapped(layer), {**changes, "name": layer.name})
 
 
-def _fit(old: keras.layers.Layer, main: str, gain: float) -> Callable[[Any, str], Any]:
-    """A function that fits an initializer to the kernel of an argument."""
-    # No activation follows the other part of a separable convolution.
-    return lambda initializer, argument: kernels.fitted(
-        initializer, old, argument, gain if argument == main else 1.0
-    )
+def _fit(
+    old: keras.layers.Layer, main: str, gain: float | None
+) -> Callable[[Any, str], Any]:
+    """A function that fits an initializer to the kernel of an argument.
+
+    Without a gain, the initializer stays but for what a constraint asks for.
+    """
+
+    def fit(initializer: Any, argument: str) -> Any:
+        if gain is not None:
+            # No activation follows the other part of a separable convolution.
+            behind = gain if argument == main else 1.0
+            initializer = kernels.fitted(initializer, old, argument, behind)
+        if argument == main:
+            initializer = given.inside_constraint(initializer, old)
+        return initializer
+
+    return fit
 
 
 def _gain(weight: Any, site: Site) -> float:

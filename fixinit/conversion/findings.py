@@ -7,7 +7,7 @@ import keras
 
 from fixinit import _keras
 from fixinit.conversion import kinds
-from fixinit.graph import Call, is_addition
+from fixinit.graph import Call, is_activation, is_addition
 from fixinit.layers import facts_of
 
 
@@ -60,6 +60,27 @@ def factors(survey: Any) -> list[str]:
             if {survey.producers[call.inputs[0]], *readers} & merges:
                 names.append(call.name)
     return names
+
+
+def bare_heads(plan: Any) -> list[str]:
+    """Names of heads whose outputs pass no activation, as for probabilities."""
+    return [
+        weight.call.name
+        for weight in plan.survey.weights
+        if weight.role == "head"
+        and plan.knows(weight.call)
+        and weight.call.operation.trainable
+        and not kinds.is_fused(weight.call)
+        and not any(map(is_activation, _behind(plan.survey, weight.call)))
+    ]
+
+
+def _behind(survey: Any, call: Call) -> Iterator[Call]:
+    """The calls that depend on a call, some of them several times."""
+    for value in call.outputs:
+        for reader in survey.consumers.get(value, []):
+            yield reader
+            yield from _behind(survey, reader)
 
 
 def called_inside(plan: Any) -> Iterator[str]:

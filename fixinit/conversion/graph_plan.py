@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from fixinit import layers
-from fixinit.conversion import kinds
+from fixinit.conversion import given, kinds, measured
 from fixinit.conversion.block_plan import BlockPlan
 from fixinit.conversion.drawing import drawn, redrawn, unwrapped
 from fixinit.conversion.placing import Placing, surroundings_of
@@ -30,11 +30,14 @@ class Kernel:
         layer: The new layer.
         intended: float, the variance that the scheme wants here over that of He
             initialization.
+        is_fixed: bool. Whether its size is no matter of the converter: its constraint
+            or its bias vector says how large its outputs are.
     """
 
     weight: Any
     layer: keras.layers.Layer
     intended: float
+    is_fixed: bool = False
 
 
 class GraphPlan:
@@ -107,12 +110,39 @@ class GraphPlan:
             plan.left.append(call)
             if kinds.unwrapped(layer) is not layer and not plan.keep(layer):
                 self.edits.layers[id(layer)] = unwrapped(layer, {})
-        elif weight.role == "gate" or frozen_head:
+            else:
+                self._measure(call)
+        elif weight.role == "gate" or frozen_head or self._keeps_zeros(weight):
             if id(layer) not in self.edits.layers:
                 self.edits.layers[id(layer)] = redrawn(self.applicator, layer)
                 plan.redrawn.append(layer)
         else:
             self._draw(weight, self._weight_site(weight))
+
+    def _measure(self, call: Any) -> None:
+        """Puts a factor behind a layer of unknown size that makes the stream."""
+        layer = call.operation
+        outside = not self.survey.inside and measured.makes_stream(self.survey, call)
+        if self.plan.keep(layer) or not outside:
+            return
+        square = measured.stream_square(self.graph, call)
+        if square is None or not measured.is_off(square):
+            return
+        self.plan.measured[id(layer)] = square
+        self.plan.sized.append(call)
+        factor = [keras.layers.Rescaling(square**-0.5)]
+        around = self._around(call)
+        made = self.applicator.named(factor, f"{layer.name}_size", around)
+        self.placing.after(call, made)
+
+    def _keeps_zeros(self, weight: Any) -> bool:
+        """Whether a kernel starts at zero on purpose, and not to close a branch."""
+        if not given.is_zero(weight.call.operation):
+            return False
+        closes = weight.branch is not None and weight.call in weight.branch.last
+        if not closes:
+            self.plan.kept_zeros.append(weight.call)
+        return not closes
 
     def _weight_site(self, weight: Any) -> Site:
         role = weight.role
@@ -144,7 +174,8 @@ class GraphPlan:
             self.edits.layers[id(layer)] = new
             # A layer in its place may scale its kernels itself.
             if kinds.kernel_arguments(new):
-                self.kernels.append(Kernel(weight, new, intended))
+                is_fixed = given.has_size(layer)
+                self.kernels.append(Kernel(weight, new, intended, is_fixed))
         if weight.role == "projection":
             behind += self.applicator.at("after_projection", site, name, around)
         self.placing.after(call, behind)

@@ -11,9 +11,10 @@ from fixinit.layers import facts_of
 def find_outputs(survey: Any) -> tuple[dict[Call, bool], set[Call]]:
     """The weight layers that make the model's outputs, and the calls behind them.
 
-    Such a layer stands outside of residual blocks, and nothing but an output of the
-    model reads it, through activations for probabilities or estimates, changes of the
-    shape, global pooling, factors or normalization.
+    Such a layer stands outside of residual blocks, and nothing but outputs of the
+    model read it, through activations for probabilities or estimates, changes of the
+    shape, global pooling, factors, normalization, and what joins several heads, as
+    those of a detector's levels.
 
     Args:
         survey: `Survey` with the places of calls.
@@ -22,27 +23,53 @@ def find_outputs(survey: Any) -> tuple[dict[Call, bool], set[Call]]:
         `(layers, behind)`: a dict from the calls of such layers to whether they are
         heads, as no normalization follows, and a set of calls.
     """
-    found: dict[Call, bool] = {}
-    behind: dict[Call, list[Call]] = {}
-    for value in [] if survey.inside else survey.graph.outputs:
-        passed, call = [], survey.producers[value]
-        while _may_be_behind(survey, call):
-            passed.append(call)
-            call = survey.producers[call.inputs[0]]
-        alone = all(_is_read_once(survey, c, value) for c in [call, *passed])
-        if alone and call not in survey.places and _may_be_last(call):
-            normalized = any(kinds.is_normalization(c.operation) for c in passed)
-            found[call] = not normalized
-            behind[call] = passed
+    last, behind = _lead_out(survey)
     # A layer that the model also calls elsewhere is nothing that ends it.
     calls = collections.Counter(id(call.operation) for call in survey.graph.calls)
-    ends = collections.Counter(id(call.operation) for call in found)
+    ends = collections.Counter(id(call.operation) for call in last)
     found = {
         call: is_head
-        for call, is_head in found.items()
+        for call, is_head in last.items()
         if ends[id(call.operation)] == calls[id(call.operation)]
     }
-    return found, {passed for call in found for passed in behind[call]}
+    made = {value for call in found for value in call.outputs}
+    passed = set()
+    for call in behind:
+        if made & set(call.inputs):
+            passed.add(call)
+            made.update(call.outputs)
+    return found, passed
+
+
+def _lead_out(survey: Any) -> tuple[dict[Call, bool], list[Call]]:
+    """The weight layers whose readers all lead to outputs, and these, in order."""
+    outputs = set() if survey.inside else set(survey.graph.outputs)
+    last: dict[Call, bool] = {}
+    behind: dict[Call, bool] = {}  # to whether normalization follows
+    for call in reversed(survey.graph.calls):
+        readers = _readers(survey, call, outputs, behind)
+        if readers is None:
+            continue
+        normalized = any(behind[reader] for reader in readers)
+        if _may_be_behind(survey, call):
+            behind[call] = normalized or kinds.is_normalization(call.operation)
+        elif call not in survey.places and _may_be_last(call):
+            last[call] = not normalized
+    return last, list(behind)[::-1]
+
+
+def _readers(
+    survey: Any, call: Call, outputs: set[int], behind: dict[Call, bool]
+) -> list[Call] | None:
+    """What reads a call; `None` if that leads to anything but outputs of the model."""
+    found: list[Call] = []
+    for value in call.outputs:
+        readers = survey.consumers.get(value, [])
+        if readers and value in outputs:
+            return None
+        found += readers
+    leads_out = bool(found) or bool(outputs & set(call.outputs))
+    return found if leads_out and all(r in behind for r in found) else None
 
 
 def _may_be_behind(survey: Any, call: Call) -> bool:
@@ -60,12 +87,3 @@ def _may_be_last(call: Call) -> bool:
         return False
     held = getattr(kinds.unwrapped(call.operation), "activation", None)
     return held is None or facts_of(held).follows_head
-
-
-def _is_read_once(survey: Any, call: Call, output: int) -> bool:
-    """Whether nothing but what leads to one output of the model reads a call."""
-    value = call.outputs[0]
-    readers = len(survey.consumers.get(value, []))
-    if value == output:
-        return readers == 0
-    return readers == 1 and value not in survey.graph.outputs

@@ -6,7 +6,9 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fixinit.conversion import kinds
+from fixinit import theory
+from fixinit.conversion import given, kinds
+from fixinit.conversion.copies import is_described
 from fixinit.conversion.edits import Edits
 from fixinit.conversion.graph_plan import GraphPlan
 from fixinit.conversion.plain import plain_normalization
@@ -34,7 +36,13 @@ class Plan:
         left: List of the calls of weight layers that stay as they are.
         plain_activations: List of the calls of activations that stay though the scheme
             has a layer for them, as no Keras activation computes the same.
-        redrawn: List of weight layers that keep their initializers: gates.
+        redrawn: List of weight layers that keep their initializers: gates, and those
+            of `kept_zeros`.
+        kept_zeros: List of the calls of weight layers whose kernels are zero on
+            purpose.
+        sized: List of the calls of layers that the converter does not know, behind
+            which it puts a factor.
+        measured: Dict from their ids to the mean squares that they give.
         closed: Dict from branches to whether their last kernels can make them zero.
         surveys: List of the `Survey`s of the model and of the first blocks of stacks.
         replaces: bool. Whether the scheme puts something in the place of a
@@ -62,9 +70,13 @@ class Plan:
         }
         self.left: list[Any] = []
         self.redrawn: list[Any] = []
+        self.kept_zeros: list[Any] = []
+        self.sized: list[Any] = []
+        self.measured: dict[int, float] = {}
         self.plain_activations: list[Any] = []
         self.closed: dict[Any, bool] = {}
         self.surveys: list[Survey] = []
+        self._described: dict[int, bool] = {}
         self.replaces = any(self._replaced(call) for call, _ in graph.walk())
         with self.applicator.building():
             self.root = GraphPlan(self, graph, Counter())
@@ -120,14 +132,23 @@ class Plan:
         known = kinds.kernel_arguments(call.operation)
         # The table of a frozen embedding is what it was frozen for.
         kept = kinds.is_frozen_embedding(call.operation) or self.keep(call.operation)
-        return bool(known) and not kept
+        return bool(known) and not kept and self._describes(call.operation)
+
+    def _describes(self, layer: Any) -> bool:
+        """Whether a layer's config is enough to make it again, kernels aside."""
+        if id(layer) not in self._described:
+            inner = kinds.unwrapped(layer)
+            arguments = kinds.kernel_arguments(inner)
+            self._described[id(layer)] = is_described(inner, arguments)
+        return self._described[id(layer)]
 
     def may_be_zero(self, call: Any) -> bool:
         """Whether a weight layer can start at zero, here and wherever it is called."""
         operation = call.operation
         once = self.times_called[id(operation)] == 1 and not kinds.is_fused(call)
         free = self.knows(call) and not kinds.constraints(operation)
-        return once and free and operation.trainable
+        # A bias vector that stays would be what the branch gives.
+        return once and free and operation.trainable and not given.keeps_bias(operation)
 
     def start(self, branch: Any) -> Start:
         """How the scheme starts a branch, were it not for what the branch holds."""
@@ -137,6 +158,13 @@ class Plan:
         """Whether the scheme starts a branch's last kernels at zero."""
         start = self.start(branch)
         return start.by == "kernel" and start.is_zero
+
+    @property
+    def zeroes_heads(self) -> bool:
+        """Whether the scheme draws zeros for heads."""
+        site = Site(0, self.num_branches, role="head")
+        initializer = self.scheme.kernel_initializer(site)
+        return theory.weight_moments(initializer, (1, 1)) == (0.0, 0.0)
 
     def starts_by_kernels(self, branch: Any) -> bool:
         """Whether a branch that holds others starts small by its own kernels.

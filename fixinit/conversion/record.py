@@ -7,11 +7,10 @@ from typing import Any
 
 import keras
 
-from fixinit import schemes, theory
+from fixinit import schemes
 from fixinit.conversion import kinds
 from fixinit.conversion.assumptions import assumptions, some
 from fixinit.graph import Opened
-from fixinit.schemes import Site
 
 # In characters: a terminal, and what the last column of a table gets at least.
 _WIDTH, _LEAST_WIDTH = 80, 20
@@ -159,14 +158,9 @@ def _other(plan: Any, weight: Any, folds: bool) -> dict[str, Any]:
     if weight.is_output and role != "head":
         role = "features"
     drawn = weight.call.operation.trainable and not folds
-    zero = role == "head" and drawn and _is_zero_at(plan, "head")
+    is_zero = plan.zeroes_heads or weight.call in plan.kept_zeros
+    zero = role == "head" and drawn and is_zero
     return {"name": weight.call.name, "role": role, "zero": zero}
-
-
-def _is_zero_at(plan: Any, role: str) -> bool:
-    """Whether the scheme draws zeros at a role outside of the branches."""
-    initializer = plan.scheme.kernel_initializer(Site(0, plan.num_branches, role=role))
-    return theory.weight_moments(initializer, (1, 1)) == (0.0, 0.0)
 
 
 def _block(plan: Any, survey: Any, block: Any, folds: bool) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from keras import tree
 from fixinit import _keras
 from fixinit._functional import deep_graphs
 from fixinit.conversion.converted import ConvertedModel
+from fixinit.conversion.copies import copied
 from fixinit.conversion.edits import place_of
 from fixinit.graph.functional import functional_of
 from fixinit.layers import ResidualBlock, Stack
-from fixinit.schemes.apply import remade
 
 
 class Rewriter:
@@ -165,7 +165,7 @@ class Rewriter:
             return self.model(layer)
         if isinstance(layer, ResidualBlock):
             return self.residual_block(layer)
-        return cloned(layer)
+        return copied(layer)
 
     def residual_block(self, block):
         """A `ResidualBlock` like the given one, after the edits."""
@@ -225,11 +225,6 @@ def _node_of(outputs):
     """Keras's record of the call that has given some tensors."""
     operation, call, _ = _keras.origin(tree.flatten(outputs)[0])
     return _keras.calls_of(operation)[call]
-
-
-def cloned(layer):
-    """A new layer or operation of the same configuration."""
-    return remade(layer, {})
 
 
 def cloned_stack(stack, block, depth, seed_step):

@@ -8,12 +8,15 @@ from fixinit.conversion.kernels import assumed_square
 from fixinit.conversion.kinds import reads_signals
 from fixinit.graph import Call, Hook
 from fixinit.theory import Moments, calculus, propagate
+from fixinit.theory.propagation import Assumption
 
 # The factor of the input's variance.
 _MORE = 2.0
 
 
-def sensitivity(model: Any, stems: Iterable[Any] = ()) -> tuple[float, str | None]:
+def sensitivity(
+    model: Any, stems: Iterable[Any] = (), assume: Assumption = assumed_square
+) -> tuple[float, str | None]:
     """The largest growth of a mean square where the input's variance is doubled.
 
     It is 2 in a network of weights and ReLUs, at any depth. SiLU, gates and products of
@@ -23,6 +26,7 @@ def sensitivity(model: Any, stems: Iterable[Any] = ()) -> tuple[float, str | Non
     Args:
         model: The converted model, whose signals have the size that they are to have.
         stems: Layers that read data of variance 1, whatever is in front of them.
+        assume: As in `fixinit.theory.propagate`.
 
     Returns:
         `(growth, name)`: the largest, and the name of its call, `None` in a network
@@ -31,7 +35,7 @@ def sensitivity(model: Any, stems: Iterable[Any] = ()) -> tuple[float, str | Non
     ids = {id(layer) for layer in stems}
     few, more = _Squares(ids, 1.0), _Squares(ids, _MORE)
     for squares in (few, more):
-        propagate(model, squares, 0.0, squares.variance, assume=assumed_square)
+        propagate(model, squares, 0.0, squares.variance, assume=assume)
     growths = {
         name: _finite(more.found[name]) / square
         for name, square in few.found.items()

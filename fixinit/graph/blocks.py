@@ -7,6 +7,7 @@ from typing import Any
 from fixinit._typing import Tensor
 from fixinit.graph.calls import Call, Graph
 from fixinit.graph.kinds import is_activation, is_addition
+from fixinit.graph.mixing import mix
 from fixinit.graph.paths import Path, Paths
 from fixinit.layers import facts_of
 
@@ -83,8 +84,10 @@ def find_blocks(graph: Graph) -> list[Block]:
     that it adds) of values that share an ancestor. The shortcut is the one that can be
     reached from there through the fewest weight layers, and of several such the one
     with the fewest on its longest path. Where two share that place, it is the one that
-    is the ancestor itself; where there is none, as in Inception-like modules, and where
-    no path has weights, the addition is no residual block. Nor is it where shapes are
+    is the ancestor itself; where there is none, as in Inception-like modules, the
+    addition is no residual block. Where no path has weights, it is one if something
+    else than the ancestor itself mixes positions or channels, as pooling and Fourier
+    transforms do: those paths are run on random numbers. Nor is it where shapes are
     broadcast, or where no input is the ancestor itself and something that does not
     depend on it enters on one of the paths: which of them is the stream is unknown.
 
@@ -134,6 +137,8 @@ def _block(paths: Paths, merge: Call) -> Block | None:
     shortcut = _shortcut(merge.inputs, depths, start)
     shapes = [specs[value].shape for value in merge.inputs]
     if shortcut is None or not _may_be_equal(shapes):
+        return None
+    if not any(most for _, most in depths) and not mix(paths, start, merge):
         return None
     value = merge.inputs[shortcut]
     if start != paths.fork(merge) and not _is_stream(paths, value, start):
@@ -207,8 +212,7 @@ def _shortcut(
     fewest = [i for i, depth in enumerate(depths) if depth == min(depths)]
     if len(fewest) > 1:
         fewest = [i for i in fewest if values[i] == start]
-    has_weights = max(most for _, most in depths) > 0
-    return fewest[0] if len(fewest) == 1 and has_weights else None
+    return fewest[0] if len(fewest) == 1 else None
 
 
 def _weight_layers(

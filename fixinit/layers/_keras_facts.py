@@ -16,30 +16,31 @@ def _register(facts, *targets):
 
 
 def _register_arithmetic():
-    _register(Facts(adds=True, linear=True), layers.Add, "Add")
-    _register(Facts(joins=True, linear=True), layers.Subtract, "Subtract")
-    _register(Facts(joins=True, linear=True), layers.Average)
+    linear = Facts(linear=True, follows_head=True)
+    _register(dataclasses.replace(linear, adds=True), layers.Add, "Add")
+    joins = dataclasses.replace(linear, joins=True)
+    _register(joins, layers.Subtract, "Subtract", layers.Average)
     _register(Facts(joins=True), layers.Maximum, layers.Minimum, "Maximum", "Minimum")
     _register(Facts(multiplies=True), layers.Multiply, "Multiply")
     _register(Facts(multiplies=True, follows_head=True), layers.Rescaling)
     _register(Facts(divides=True), "TrueDivide", "Divide")
-    _register(Facts(linear=True), layers.Concatenate, "Concatenate", "Average", "Pad")
+    _register(linear, layers.Concatenate, "Concatenate", "Stack", "Mean", "Sum")
+    _register(Facts(linear=True), "Average", "Pad")
     _register(Facts(measures=True), "Var", "Std", "Sqrt", "Rsqrt", "Norm")
-    _register(Facts(follows_head=True), "Clip")
-    _register(Facts(linear=True, follows_head=True), layers.Identity)
+    _register(Facts(follows_head=True), "Clip", "Exp")
+    _register(linear, layers.Identity)
     _register(Facts(elementwise=True), layers.Normalization)
 
 
 def _register_shapes():
-    moves = Facts(rearranges=True)
+    moves = Facts(rearranges=True, follows_head=True)
     _register(moves, "GetItem", "BroadcastTo", "Repeat", "Resize", "Split")
     _register(moves, layers.Resizing)
     linear = dataclasses.replace(moves, linear=True)
     _register(linear, layers.Permute, layers.RepeatVector, "Transpose", "ExpandDims")
     _register(linear, layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D)
-    ends = dataclasses.replace(linear, follows_head=True)
-    _register(ends, layers.Reshape, layers.Flatten, "Reshape", "Squeeze", "Cast")
-    crops = Facts(linear=True)
+    _register(linear, layers.Reshape, layers.Flatten, "Reshape", "Squeeze", "Cast")
+    crops = Facts(linear=True, follows_head=True)
     _register(crops, layers.Cropping1D, layers.Cropping2D, layers.Cropping3D)
 
 
@@ -52,9 +53,8 @@ def _register_pooling():
         _register(pads, getattr(layers, f"ZeroPadding{rank}"))
         for name in ("MaxPooling", "AveragePooling", "SpatialDropout"):
             _register(passes, getattr(layers, name + rank))
-    _register(
-        dataclasses.replace(passes, rearranges=True, follows_head=True), layers.Dropout
-    )
+    drops = dataclasses.replace(passes, rearranges=True, follows_head=True)
+    _register(drops, layers.Dropout, layers.GaussianDropout)
 
 
 def _register_normalizations():

@@ -56,8 +56,8 @@ class Facts:
         compares_channels: bool. Is an activation that compares channels, such as a
             softmax.
         follows_head: bool. May stand between the last weight layer of a network and its
-            output: activations for probabilities and positive estimates, changes of
-            the shape, global pooling.
+            output, or join several heads: activations for probabilities and positive
+            estimates, sums and concatenations, changes of the shape, global pooling.
         scales_branch: bool. Scales or shifts a residual branch and nothing else. With
             `adds`, scales the branch that it adds. A scheme takes its place.
         elementwise: bool. Its weights act element by element, whatever their shape. A

@@ -38,9 +38,14 @@ class Fixup(Scheme):
     Args:
         mode: Fan mode of the initializer, `"fan_out"` by default.
         distribution: `"untruncated_normal"` by default.
+        zero_head: bool. Whether the classification layer starts at 0, `True` by
+            default. Losses that compare outputs (contrastive, triplet) or
+            differentiate them (gradient penalty) need `False`: at zero they have no
+            gradient, or none that is finite. It is drawn by LeCun initialization
+            then.
 
     Raises:
-        ValueError: If `mode` or `distribution` is unknown.
+        ValueError: If `mode` or `distribution` is unknown, or `zero_head` is no bool.
 
     Reference:
 
@@ -49,6 +54,7 @@ class Fixup(Scheme):
 
     mode: str = "fan_out"
     distribution: str = "untruncated_normal"
+    zero_head: bool = True
 
     name = "fixup"
     remedies = ("exploding", "exploding_gradients", "collapsed")
@@ -59,13 +65,18 @@ class Fixup(Scheme):
 
     def __post_init__(self) -> None:
         initializers.Fixup(1, 2, self.mode, self.distribution)
+        if not isinstance(self.zero_head, bool):
+            raise ValueError(
+                "Argument `zero_head` must be True or False. Received: "
+                f"zero_head={self.zero_head!r}"
+            )
 
     def start(self, site: Site) -> Start:
         return Start(0.0, by="kernel")
 
     def draw(self, site: Site) -> keras.initializers.Initializer:
         if site.role == "head":
-            return keras.initializers.Zeros()
+            return keras.initializers.Zeros() if self.zero_head else super().draw(site)
         if not site.is_in_branch:
             return keras.initializers.VarianceScaling(2.0, self.mode, self.distribution)
         return initializers.Fixup(

@@ -27,6 +27,7 @@ def propagate(
     input_mean: float = 0.0,
     input_variance: float = 1.0,
     assume: Assumption | None = None,
+    training: bool = False,
 ) -> list[str]:
     """Propagates moments through a model, and lets a hook read and change them.
 
@@ -55,6 +56,8 @@ def propagate(
             covariance is not known are taken to be independent, and axes of unknown
             size have the size of `fixinit.graph.with_sizes`. `None` (default) refuses
             all of this.
+        training: bool. Whether layers run in training mode, as dropout acts in it;
+            `False` by default.
 
     Returns:
         List of the names of the calls that `assume` was asked for.
@@ -71,7 +74,7 @@ def propagate(
     if assume is not None:
         shapes = [graph.with_sizes(shape) for shape in shapes]
     inputs = [input_moments(shape, statistics) for shape in shapes]
-    propagation = Propagation(hook=hook, assume=assume)
+    propagation = Propagation(training, hook=hook, assume=assume)
     propagation.run(traced, inputs)
     return propagation.assumed
 

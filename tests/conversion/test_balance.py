@@ -184,3 +184,35 @@ def test_behind_what_saturates_pooling_takes_what_it_takes():
     kernel = convert(model, "rezero").get_layer("first").kernel
     # Data of variance 1 in, variance 1 in front of tanh.
     assert float(ops.var(kernel)) * 27 == pytest.approx(1, rel=0.3)
+
+
+DROPOUTS = {
+    "elements": lambda: layers.Dropout(0.5),
+    "channels": lambda: layers.SpatialDropout1D(0.5),
+    "gaussian": lambda: layers.GaussianDropout(0.5),
+}
+
+
+@pytest.mark.parametrize("kind", DROPOUTS)
+@pytest.mark.parametrize("scheme", ["scaled_residual", "skip_init"])
+def test_sizes_hold_in_training_with_dropout(kind, scheme):
+    drop = DROPOUTS[kind]
+    x = inputs = keras.Input((8, 32))
+    x = layers.Dense(64)(x)
+    for _ in range(6):
+        y = layers.Dense(64, "gelu")(drop()(layers.BatchNormalization()(x)))
+        y = layers.Dense(64, "gelu")(drop()(layers.BatchNormalization()(y)))
+        x = x + y
+    free = convert(keras.Model(inputs, x), scheme)
+    y = free(normal(64, 8, 32), training=True)
+    assert 0.2 < size(y) < 6
+
+
+def test_dropout_between_layers_without_blocks():
+    x = inputs = keras.Input((64,))
+    for _ in range(10):
+        x = layers.Dense(64, "relu")(layers.Dropout(0.5)(x))
+        x = layers.BatchNormalization()(x)
+    model = keras.Model(inputs, [x, layers.Dense(2)(x)])
+    y, _ = convert(model, "skip_init")(normal(512, 64), training=True)
+    assert 0.1 < size(y) < 10

@@ -1,0 +1,100 @@
+"""Layers of unknown size that make the stream."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from tests.conversion.helpers import convert, normal, said
+
+
+class Table(layers.Layer):
+    """An embedding of one's own, as small as they are drawn."""
+
+    def __init__(self, rows=50, units=16, **kwargs):
+        super().__init__(**kwargs)
+        self.rows, self.units = rows, units
+
+    def build(self, shape):
+        self.table = self.add_weight(
+            shape=(self.rows, self.units), initializer="uniform", name="table"
+        )
+
+    def call(self, x):
+        return ops.take(self.table, x, axis=0)
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor((*x.shape, self.units), "float32")
+
+    def get_config(self):
+        return {**super().get_config(), "rows": self.rows, "units": self.units}
+
+
+class Large(layers.Layer):
+    """A linear layer of one's own whose outputs are far too large."""
+
+    def build(self, shape):
+        self.matrix = self.add_weight(
+            shape=(shape[-1], 16), initializer="random_normal"
+        )
+
+    def call(self, x):
+        return 1000 * (x @ self.matrix)
+
+
+def blocks(x):
+    for number in range(3):
+        y = layers.Dense(32, "relu")(layers.LayerNormalization()(x))
+        x = layers.add([x, layers.Dense(16)(y)], name=f"block{number}")
+    return x
+
+
+def size(model, x):
+    last = keras.Model(model.inputs, model.get_layer("block2").output)
+    return float(ops.mean(ops.square(last(x))))
+
+
+def network(layer, inputs):
+    return keras.Model(inputs, layers.Dense(2)(layers.Flatten()(blocks(layer(inputs)))))
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("scheme", ["fixup", "scaled_residual"])
+def test_embeddings_of_ones_own(scheme):
+    model = network(Table(name="tokens"), keras.Input((8,), dtype="int32"))
+    tokens = np.random.default_rng(0).integers(0, 50, (16, 8))
+    assert 0.3 < size(convert(model, scheme), tokens) < 3
+    assert "measured on random inputs" in (text := said(model)) and "tokens" in text
+
+
+@pytest.mark.parametrize("scheme", ["fixup", "scaled_residual"])
+def test_stems_of_ones_own(scheme):
+    model = network(Large(name="stem"), keras.Input((8,)))
+    assert 0.3 < size(convert(model, scheme), normal(64, 8)) < 3
+
+
+@pytest.mark.parametrize("scheme", ["fixup", "scaled_residual"])
+def test_recurrent_stems(scheme):
+    model = network(layers.LSTM(16, return_sequences=True), keras.Input((8, 8)))
+    assert 0.3 < size(convert(model, scheme), normal(64, 8, 8)) < 3
+
+
+def test_frozen_tables_are_measured_as_they_are():
+    table = Table(name="tokens", trainable=False)
+    model = network(table, keras.Input((8,), dtype="int32"))
+    table.set_weights([100 * normal(50, 16)])
+    tokens = np.random.default_rng(0).integers(0, 50, (16, 8))
+    free = convert(model)
+    assert 0.3 < size(free, tokens) < 3
+    (kept,) = free.get_layer("tokens").get_weights()
+    np.testing.assert_array_equal(kept, 100 * normal(50, 16))
+
+
+def test_kept_layers_and_ends_have_no_factor():
+    model = network(Table(name="tokens"), keras.Input((8,), dtype="int32"))
+    free = convert(model, keep=["tokens"])
+    assert not [x for x in free.layers if isinstance(x, layers.Rescaling)]
+    x = inputs = keras.Input((8, 8))
+    x = layers.LSTM(4)(layers.Dense(8)(x))
+    free = convert(keras.Model(inputs, layers.Dense(2)(x)))
+    assert not [x for x in free.layers if isinstance(x, layers.Rescaling)]
