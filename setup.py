@@ -22,7 +22,15 @@ EXTRAS = {
     "diagnostics": ["jinja2", "matplotlib"],
     "jax": ["jax"],
     "torch": ["torch"],
-    "test": ["build", "hypothesis", "mypy", "pytest>=9", "pytest-xdist", "ruff"],
+    "test": [
+        "build",
+        "hypothesis",
+        "keras-hub",
+        "mypy",
+        "pytest>=9",
+        "pytest-xdist",
+        "ruff",
+    ],
 }
 
 setup(
