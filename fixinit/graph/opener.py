@@ -10,6 +10,7 @@ from keras import ops, tree
 
 from fixinit import _keras
 from fixinit._functional import deep_graphs
+from fixinit.graph.freeing import freed
 from fixinit.graph.functional import functional_of
 from fixinit.graph.watching import told, unwatched, watched
 from fixinit.layers import Parameter
@@ -135,6 +136,18 @@ class Opener:
             new = keras.Model(inputs, outputs, name=model.name)
         self.made[id(model)] = new
         return new
+
+    def freed(self, model: keras.Model) -> keras.Model:
+        """A model of batches of `MARK` inputs for batches of any size."""
+        for operation in _operations(tree.flatten(model.outputs)):
+            self._keep(operation)
+        try:
+            return freed(model)
+        except Exception as error:
+            raise CannotOpenError(
+                f"The graph of the layers inside of `{model.name}` holds the size of a "
+                f"batch: {told(error)}"
+            ) from error
 
     def _call(self, operation: Any, args: Any, kwargs: Any) -> Any:
         """What an operation gives, opened if it is to be."""

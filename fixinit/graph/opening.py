@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops, tree
 
 from fixinit import _keras
+from fixinit.graph.freeing import MARK
 from fixinit.graph.functional import functional_of
 from fixinit.graph.opener import CannotOpenError, Opener, closed
 from fixinit.graph.watching import told
@@ -114,10 +115,13 @@ def _open(
             opener = Opener(stays, attempt, strict)
             try:
                 new = opener.model(model, shapes)
+                if any(shape[:1] == (MARK,) for shape in shapes):
+                    new = opener.freed(new)
                 check_equal(model, new, data)
             except CannotOpenError as error:
                 failure = failure or error
                 continue
+            shapes = [tuple(tensor.shape) for tensor in new.inputs]
             restore.push(attempt.pop_all())
             return Opened(new, opener.shut, None if shapes == own else shapes)
     names = [layer.name for layer in closed(functional_of(model), stays)]
@@ -125,16 +129,22 @@ def _open(
 
 
 def _shapes_to_try(shapes: list[Any], data: Any) -> Iterator[list[Any]]:
-    """Shapes of the inputs: as they are, then with sizes, then with a batch."""
+    """Shapes of the inputs: as they are, then with sizes, then with a batch.
+
+    The first batch is one that the model is freed from again.
+    """
     yield shapes
     if data is not None:
         known = [tuple(keras.ops.shape(x)) for x in tree.flatten(data)]
-        choices = [[(None, *shape[1:]) for shape in known], known]
+        choices = [
+            [(batch, *shape[1:]) for shape in known]
+            for batch in (None, MARK, known[0][0])
+        ]
     else:
         choices = [
             [(batch, *_filled(shape[1:], size)) for shape in shapes]
             for size in _SIZES
-            for batch in (None, _BATCH)
+            for batch in (None, MARK, _BATCH)
         ]
     yield from (choice for choice in choices if choice != shapes)
 

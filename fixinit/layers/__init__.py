@@ -1,6 +1,7 @@
 """Keras layers for residual networks that need no normalization."""
 
 from fixinit.layers._keras_facts import register_keras
+from fixinit.layers.broadcast_batch import BroadcastBatch
 from fixinit.layers.channel_affine import ChannelAffine
 from fixinit.layers.crelu import CReLU
 from fixinit.layers.facts import Facts, facts_of, register_facts
@@ -15,6 +16,7 @@ from fixinit.layers.stack import Stack
 from fixinit.layers.stochastic_depth import StochasticDepth, survival_probability
 
 __all__ = [
+    "BroadcastBatch",
     "CReLU",
     "ChannelAffine",
     "Facts",

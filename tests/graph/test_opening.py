@@ -55,6 +55,21 @@ class Lengths(layers.Layer):
         return self.norm(x + ops.broadcast_to(places, (batch, length, 8)))
 
 
+class Shares(Feed):
+    """Divides by the size of the batch."""
+
+    def __init__(self, **kwargs):
+        super().__init__(8, **kwargs)
+
+    def call(self, x):
+        if x.shape[0] is None:
+            raise TypeError("The batch must have a size.")
+        return super().call(x) / x.shape[0]
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor(x.shape, x.dtype)
+
+
 class Caches(layers.Layer):
     """Returns what Keras cannot record: `None` beside a tensor."""
 
@@ -167,12 +182,24 @@ def test_what_should_stay_stays():
 def test_open_sizes_are_assumed_or_those_of_the_data():
     model = model_of(Lengths(name="lengths"), shape=(None, 8))
     with opened(model) as found:
-        ((batch, length, width),) = found.shapes
-        # Positions beyond the table of 16 are not tried.
-        assert (batch, length, width) == (2, 8, 8)
+        # There are 16 positions.
+        assert found.shapes == [(None, 8, 8)]
         assert len(found.model.trainable_variables) == 3
+        for batch in (1, 7):
+            x = normal(batch, 8, 8)
+            np.testing.assert_allclose(
+                outputs(found.model, x), outputs(model, x), atol=1e-6
+            )
     with opened(model, data=normal(3, 5, 8)) as found:
-        assert found.shapes == [(3, 5, 8)]
+        assert found.shapes == [(None, 5, 8)]
+
+
+def test_a_batch_size_that_is_computed_with_stays():
+    model = model_of(Shares(name="shares"))
+    with opened(model) as found:
+        assert found.shapes == [(2, 8)]
+    with opened(model, data=normal(3, 8)) as found:
+        assert found.shapes == [(3, 8)]
 
 
 def test_layers_that_keras_cannot_record():
