@@ -49,7 +49,12 @@ def _holds_normalization(layer: Any) -> bool:
 def _matters(layer: Any) -> bool:
     """Whether a layer holds one that normalizes or multiplies by a kernel."""
     inside = _keras.flatten_layers(layer, include_self=False)
-    return any(facts_of(x).normalizes or facts_of(x).kernels for x in inside)
+    return any(
+        facts_of(x).normalizes
+        or facts_of(x).kernels
+        or isinstance(x, keras.layers.Embedding)
+        for x in inside
+    )
 
 
 def closed(functional: Any, stays: Callable[[Any], bool]) -> Iterator[Any]:
