@@ -9,7 +9,7 @@ from fixinit.backend.compilation import unknown
 
 
 def value_and_gradients(
-    function: Callable[..., Any], has_aux: bool = False
+    function: Callable[..., Any], has_aux: bool = False, compiles: bool = True
 ) -> Callable[..., Any]:
     """Compiles `function` together with its gradients.
 
@@ -19,6 +19,7 @@ def value_and_gradients(
             keeps it so.
         has_aux: bool. `function` returns `(value, aux)` instead, where `aux` is a
             structure of tensors that no gradient is taken of.
+        compiles: bool. `False` runs eagerly, which is faster for a few calls.
 
     Returns:
         Callable `(variables, *args) -> (value, gradients)`, or `((value, aux),
@@ -27,20 +28,20 @@ def value_and_gradients(
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
-        return _tensorflow(function, has_aux)
+        return _tensorflow(function, has_aux, compiles)
     if backend == "jax":
         import jax
 
-        return jax.jit(jax.value_and_grad(function, has_aux=has_aux))
+        differentiated = jax.value_and_grad(function, has_aux=has_aux)
+        return jax.jit(differentiated) if compiles else differentiated
     if backend == "torch":
         return _torch(function, has_aux)
     raise unknown(backend)
 
 
-def _tensorflow(function, has_aux):
+def _tensorflow(function, has_aux, compiles):
     import tensorflow as tf
 
-    @tf.function(autograph=False)
     def evaluate(variables, *args):
         with tf.GradientTape() as tape:
             tape.watch(variables)
@@ -49,7 +50,7 @@ def _tensorflow(function, has_aux):
         zero = tf.UnconnectedGradients.ZERO
         return result, tape.gradient(value, variables, unconnected_gradients=zero)
 
-    return evaluate
+    return tf.function(evaluate, autograph=False) if compiles else evaluate
 
 
 def _torch(function, has_aux):

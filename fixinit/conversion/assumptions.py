@@ -119,6 +119,7 @@ def _starts(plan: Any) -> Iterator[str]:
 
     def is_scale(call: Any) -> bool:
         scales = facts_of(call.operation).scales_branch
+        scales = scales or plan.is_own_scale(call.operation)
         return scales and not plan.keep(call.operation)
 
     if scales := _names(plan, is_scale):

@@ -11,6 +11,7 @@ from fixinit.conversion import given, kinds
 from fixinit.conversion.copies import is_described
 from fixinit.conversion.edits import Edits
 from fixinit.conversion.graph_plan import GraphPlan
+from fixinit.conversion.own_scales import own_scales
 from fixinit.conversion.plain import plain_normalization
 from fixinit.conversion.sites import Counter, count
 from fixinit.conversion.survey import Survey
@@ -58,6 +59,7 @@ class Plan:
     ) -> None:
         self.graph, self.scheme, self.keep = graph, scheme, keep
         self.applicator = Applicator(scheme, seed)
+        self._own_scales = own_scales(graph)
         self.num_branches = count(graph, "branches")
         self.num_blocks = count(graph, "blocks")
         self.times_called = collections.Counter(
@@ -114,7 +116,12 @@ class Plan:
         """Whether a layer is taken out."""
         if self.keep(operation):
             return False
-        return kinds.is_normalization(operation) or kinds.is_branch_scale(operation)
+        scales = kinds.is_branch_scale(operation) or self.is_own_scale(operation)
+        return kinds.is_normalization(operation) or scales
+
+    def is_own_scale(self, operation: Any) -> bool:
+        """Whether an undeclared layer scales a branch, to start it near zero."""
+        return id(operation) in self._own_scales
 
     def normalizes(self, call: Any) -> bool:
         """Whether a call is that of a normalization which is taken out."""

@@ -103,6 +103,11 @@ def _register_weights():
 # By the names of the functions in `keras.activations`.
 _BOUNDED = {"sigmoid", "hard_sigmoid", "softmax", "tanh", "hard_tanh"}
 _COMPARES_CHANNELS = {"softmax", "log_softmax", "glu", "sparsemax", "sparse_plus"}
+# 0, without a slope, for inputs below a point, or around 0.
+_FLAT = {
+    *("relu", "relu6", "hard_sigmoid", "sparse_sigmoid", "hard_silu", "sparse_plus"),
+    *("hard_shrink", "soft_shrink", "threshold"),
+}
 # Link functions: what stands behind class scores and estimates.
 _LINKS = {
     *("linear", "softmax", "log_softmax", "sigmoid", "hard_sigmoid", "log_sigmoid"),
@@ -134,12 +139,17 @@ def _register_activations():
         facts = Facts(
             activates=True,
             bounded=name in _BOUNDED,
+            flat=name in _FLAT,
             compares_channels=name in _COMPARES_CHANNELS,
             follows_head=name in _LINKS,
         )
         _register(facts, getattr(keras.activations, name), *classes)
         if hasattr(keras.ops, name):
             register_facts(getattr(keras.ops, name), facts)
+    leaks = (layers.ReLU, "ReLU", layers.LeakyReLU, "LeakyRelu")
+    _register(
+        lambda layer: Facts(activates=True, flat=not layer.negative_slope), *leaks
+    )
     _register(
         lambda layer: dataclasses.replace(facts_of(layer.activation), activates=True),
         layers.Activation,

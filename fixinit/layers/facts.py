@@ -53,6 +53,8 @@ class Facts:
         measures: bool. Measures how far values spread, as `keras.ops.std` does.
         activates: bool. Is an activation and nothing else.
         bounded: bool. Is an activation with bounded outputs, as gates have.
+        flat: bool. Is an activation that is 0, without a slope, over a range of inputs,
+            as a ReLU: units that read nothing else are dead.
         compares_channels: bool. Is an activation that compares channels, such as a
             softmax.
         follows_head: bool. May stand between the last weight layer of a network and its
@@ -83,6 +85,7 @@ class Facts:
     measures: bool = False
     activates: bool = False
     bounded: bool = False
+    flat: bool = False
     compares_channels: bool = False
     follows_head: bool = False
     scales_branch: bool = False

@@ -8,11 +8,12 @@ from keras import tree
 
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.errors import NoRuleError
+from fixinit.theory.evaluation import apply_elementwise
 from fixinit.theory.registry import Rule, Setting, find, find_by_key, how_to_register
 
 
 def apply(operation: Any, setting: Setting, args: tuple, kwargs: dict) -> list[Moments]:
-    """Applies the rule for a layer or an operation.
+    """Applies the rule for a layer or an operation, or integrates what it computes.
 
     Args:
         operation: Keras layer or recorded operation of `keras.ops`.
@@ -33,6 +34,9 @@ def apply(operation: Any, setting: Setting, args: tuple, kwargs: dict) -> list[M
     is_layer = isinstance(operation, keras.layers.Layer)
     rule = find(operation) if is_layer else find_by_key(type(operation).__name__)
     if rule is None:
+        y = apply_elementwise(operation, setting, args, kwargs)
+        if y is not None:
+            return [y]
         raise NoRuleError(
             f"No variance rule for {type(operation).__name__} `{setting.name}`. "
             + how_to_register(operation)

@@ -7,6 +7,8 @@ from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.registry import Setting
 from fixinit.theory.rules.activation_layers import activate
 
+_ROUNDING = 1e-9
+
 
 def activation_gain(operation: Any, variance: float = 1.0) -> float:
     """The factor that keeps the mean square through an activation: 2 for ReLU.
@@ -31,9 +33,11 @@ def activation_gain(operation: Any, variance: float = 1.0) -> float:
     Raises:
         NoRuleError: If the activation is not known.
     """
-    if activation_square(operation, 0.0) > 0:
+    square = activation_square(operation, variance)
+    # What rounding leaves at 0, as of softplus(x) - log(2), is 0.
+    if activation_square(operation, 0.0) > _ROUNDING * square:
         return 1.0
-    return variance / activation_square(operation, variance)
+    return variance / square
 
 
 def activation_square(operation: Any, variance: float = 1.0) -> float:

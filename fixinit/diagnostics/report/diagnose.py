@@ -13,7 +13,9 @@ from fixinit.diagnostics._shared.finite import weights_not_finite
 from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
 from fixinit.diagnostics.report.diagnosis import Diagnosis
-from fixinit.diagnostics.report.measure import Measure
+from fixinit.diagnostics.report.infinities import with_overflow
+from fixinit.diagnostics.report.measure import Measure, Measured
+from fixinit.diagnostics.report.openings import closed_blocks
 from fixinit.diagnostics.report.rows import block_rows, layer_rows, weight_path
 from fixinit.diagnostics.report.weights import weight_statistics
 
@@ -35,7 +37,8 @@ def diagnose(
     mean(h^2); the variance is that over batch and space, averaged over channels; a
     channel is never (always) active if h <= 0 (h > 0) for all samples and positions;
     the correlation is the mean over pairs of samples of the cosine between them. Of
-    gradients, dh is that of the loss with respect to h.
+    gradients, dh is that of the loss with respect to h. Infinities that nothing reads
+    on, as the -inf of padding in front of max pooling, count as 0.
 
     Example:
 
@@ -119,8 +122,9 @@ def diagnosis_of(
     statistics: dict = {}
     if weights:
         statistics = weight_statistics(traced, model, found.gradients, trial)
-    layers = layer_rows(traced, found.forward, found.backward, statistics)
-    first, blocks = block_rows(traced, found.forward, found.backward, layers)
+    forward = with_overflow(traced, found.forward)
+    layers = layer_rows(traced, forward, found.backward, statistics)
+    first, blocks = block_rows(traced, forward, found.backward, layers)
     return Diagnosis(
         name=model.name,
         layers=layers,
@@ -131,4 +135,16 @@ def diagnosis_of(
         batch_size=len(x[0]),
         training=measure.training,
         bad_weights=list(weights_not_finite(model)) if weights else [],
+        closed=_closed(measure, found, x, y) if weights else [],
     )
+
+
+def _closed(measure: Measure, found: Measured, x: Any, y: Any) -> list[str]:
+    """Names of the blocks whose branches cannot open."""
+    model, traced, size = measure.model, measure.graph, len(x[0])
+    closed = closed_blocks(model, traced, found, size)
+    if closed and measure.training:
+        # Stochastic depth may have dropped a branch from this batch.
+        again = closed_blocks(model, traced, measure.in_test_mode()(x, y), size)
+        closed = [name for name in closed if name in again]
+    return closed

@@ -41,6 +41,8 @@ class Diagnosis:
             the other, the head left out, on the path that has the most of them.
         training: bool. Whether layers ran in training mode.
         bad_weights: List of the paths of weights that are not finite.
+        closed: List of the names of blocks whose branches start at zero and get no
+            gradient that could open them.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Diagnosis:
     weight_path: list[LayerRow] = dataclasses.field(default_factory=list)
     training: bool = True
     bad_weights: list[str] = dataclasses.field(default_factory=list)
+    closed: list[str] = dataclasses.field(default_factory=list)
 
     @functools.cached_property
     def growth(self) -> Growth:
@@ -121,6 +124,7 @@ class Diagnosis:
             "verdict": dataclasses.asdict(self.verdict),
             "growth": dataclasses.asdict(self.growth),
             "gradient_growth": dataclasses.asdict(self.gradient_growth),
+            "closed": self.closed,
             "input": self.input and dataclasses.asdict(self.input),
             "blocks": [dataclasses.asdict(row) for row in self.blocks],
             "layers": [dataclasses.asdict(row) for row in self.layers],

@@ -13,16 +13,20 @@ from fixinit import backend, graph
 from fixinit._typing import Identifier, Tensor
 from fixinit.diagnostics._shared.stateless import stateless
 from fixinit.diagnostics._shared.targets import loss_function
+from fixinit.graph.kinds import output_facts
 
 # What is observed of an activation. Moments are those of the activation divided by
-# its largest magnitude, "peak", so that squares neither overflow nor vanish.
+# its largest finite magnitude, "peak", so that squares neither overflow nor vanish;
+# "infinite" is the share of infinities, which count as 0 in them.
 FORWARD = (
     "peak",
     "mean_square",
     "variance",
     "never_active",
     "always_active",
+    "dead",
     "correlation",
+    "infinite",
     "shortcut",
     "branch",
 )
@@ -93,6 +97,10 @@ class Measure:
             )
             for has_targets in (False, True)
         }
+
+    def in_test_mode(self) -> "Measure":
+        """The same measure with layers in test mode."""
+        return Measure(self.model, self._loss, training=False)
 
     def __call__(self, x: Sequence[np.ndarray], y: Any = None) -> Measured:
         """Measures on one batch.
@@ -172,7 +180,7 @@ class _Statistics(graph.Hook):
     ) -> Tensor:
         h = ops.stop_gradient(outputs[0])
         axis = self.axes[call.name] % max(1, len(h.shape))
-        observed = _compiled_moments(axis, is_nonlinear(call))(h)
+        observed = _compiled_moments(axis, is_nonlinear(call), is_flat(call))(h)
         if call.name in self.blocks:
             terms = _terms(self.blocks[call.name], inputs, observed[0])
         else:
@@ -188,10 +196,16 @@ def is_nonlinear(call: graph.Call) -> bool:
     return activation not in (keras.activations.linear, keras.activations.softmax)
 
 
+def is_flat(call: graph.Call) -> bool:
+    """Whether the outputs of a call can be dead: 0 without a slope, as of a ReLU."""
+    return output_facts(call.operation).flat
+
+
 @functools.cache
-def _compiled_moments(channel_axis: int, rectifies: bool) -> Callable:
+def _compiled_moments(channel_axis: int, rectifies: bool, is_flat: bool) -> Callable:
     """Compiles the moments of an activation, once for all of one shape."""
-    return backend.compiled(functools.partial(_moments, channel_axis, rectifies))
+    moments = functools.partial(_moments, channel_axis, rectifies, is_flat)
+    return backend.compiled(moments)
 
 
 def _terms(block: graph.Block, inputs: Sequence[Tensor], peak: Tensor) -> Tensor:
@@ -201,21 +215,29 @@ def _terms(block: graph.Block, inputs: Sequence[Tensor], peak: Tensor) -> Tensor
     return ops.stack([ops.mean(ops.square(h)) for h in block.addends(inputs)])
 
 
-def _moments(channel_axis: int, rectifies: bool, h: Tensor) -> Tensor:
-    """Computes the entries of `FORWARD` up to the correlation."""
-    peak, h = _by_peak(ops.cast(h, "float32"))
+def _moments(channel_axis: int, rectifies: bool, is_flat: bool, h: Tensor) -> Tensor:
+    """Computes the entries of `FORWARD` up to the infinities."""
+    h = ops.cast(h, "float32")
+    infinite = ops.isinf(h)
+    peak, h = _by_peak(ops.where(infinite, ops.zeros_like(h), h))
     if len(h.shape) < 2:
         # A number for every sample, or one for all of them, is one channel.
         h, channel_axis = ops.reshape(h, (-1, 1)), 1
     axes = tuple(i for i in range(len(h.shape)) if i != channel_axis)
-    never = always = ops.full((), np.nan, "float32")
+    never = always = dead = ops.full((), np.nan, "float32")
+    if is_flat:
+        dead = ops.mean(1 - ops.max(ops.cast(h != 0, "float32"), axis=axes))
     if rectifies:
         active = ops.cast(h > 0, "float32")
         never = ops.mean(1 - ops.max(active, axis=axes))
         always = ops.mean(ops.min(active, axis=axes))
     variance = ops.mean(ops.var(h, axis=axes))
-    mean_square = ops.mean(ops.square(h))
-    return ops.stack([peak, mean_square, variance, never, always, _correlation(h)])
+    mean_square, infinite = (
+        ops.mean(ops.square(h)),
+        ops.mean(ops.cast(infinite, "float32")),
+    )
+    units = [never, always, dead]
+    return ops.stack([peak, mean_square, variance, *units, _correlation(h), infinite])
 
 
 def _correlation(h: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from fixinit import graph
 from fixinit.diagnostics.report.blocks import BlockPlace, block_places
 from fixinit.diagnostics.report.measure import FORWARD
 
+_DEAD = FORWARD.index("dead")
 _WEIGHTS = ("weight_mean_square", "weight_gradient_mean_square", "update_to_weight")
 
 
@@ -68,6 +69,8 @@ class LayerRow(Row):
         update_to_weight: Norm of one step of the optimizer over that of the weight.
         changes_shape: bool. In `Diagnosis.weight_path`, whether the shape of the output
             is another than that of the row before.
+        dead: Of activations that are flat at 0, as ReLU, the share of channels that are
+            0 at all samples and positions: no gradient reaches the weights in front.
     """
 
     name: str
@@ -83,6 +86,7 @@ class LayerRow(Row):
     weight_gradient_mean_square: float = math.nan
     update_to_weight: float = math.nan
     changes_shape: bool = False
+    dead: float = math.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +174,7 @@ def _layer_rows(
                 kind=type(call.operation).__name__,
                 **_activation(call, forward[call.name][index], backward, index),
                 **dict(_weights(held, index)),
+                dead=float(forward[call.name][index][_DEAD]),
             )
 
 

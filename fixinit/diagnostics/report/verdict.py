@@ -37,9 +37,10 @@ class Verdict:
     Attributes:
         kind: `"not_finite"`, `"constant"` (BatchNormalization of one sample),
             `"exploding"`, `"vanishing"`, `"exploding_gradients"`,
-            `"vanishing_gradients"`, `"dead"`, `"collapsed"`, `"growing"` (linearly, as
-            with BatchNorm, or like a power), `"shrinking"` (like a power),
-            `"undecided"` (nothing is wrong, but it is unknown how the network grows),
+            `"vanishing_gradients"`, `"dead"`, `"closed"` (branches start at zero, and
+            no gradient opens them), `"collapsed"`, `"growing"` (linearly, as with
+            BatchNorm, or like a power), `"shrinking"` (like a power), `"undecided"`
+            (nothing is wrong, but it is unknown how the network grows),
             `"healthy"`. Growth is that from block to block; in a network without
             residual blocks, from weight layer to weight layer.
         text: String. One to three sentences with the numbers.
@@ -63,7 +64,7 @@ class Verdict:
 
 def judge(diagnosis: "Diagnosis") -> Verdict:
     """Judges a `Diagnosis`: the first check that finds a problem decides."""
-    checks = (_not_finite, _constant, _forward, _backward, _dead, _collapsed)
+    checks = (_not_finite, _constant, _forward, _backward, _dead, _closed, _collapsed)
     for check in (*checks, _polynomial, _undecided):
         verdict = check(diagnosis)
         if verdict is not None:
@@ -148,17 +149,34 @@ def _backward(diagnosis: "Diagnosis") -> Verdict | None:
 
 
 def _dead(diagnosis: "Diagnosis") -> Verdict | None:
-    dead = [row for row in diagnosis.layers if row.never_active > DEAD]
+    dead = [row for row in diagnosis.layers if row.dead > DEAD]
     if not dead:
         return None
-    worst = max(dead, key=lambda row: row.never_active)
+    worst = max(dead, key=lambda row: row.dead)
     return Verdict(
         "dead",
-        f"{100 * worst.never_active:.0f} % of the channels of {worst.name} are "
-        f"active for none of {diagnosis.batch_size} samples; {len(dead)} layers have "
-        f"more than {100 * DEAD:.0f} %.",
-        'keras.layers.LeakyReLU() in the place of "relu", or a lower learning rate',
+        f"{100 * worst.dead:.0f} % of the channels of {worst.name} are active for none "
+        f"of {diagnosis.batch_size} samples, and get no gradient; {len(dead)} layers "
+        f"have more than {100 * DEAD:.0f} %.",
+        "keras.layers.LeakyReLU() in the place of the activation, or a lower learning "
+        "rate",
         dead[0].name,
+    )
+
+
+def _closed(diagnosis: "Diagnosis") -> Verdict | None:
+    closed = diagnosis.closed
+    if not closed:
+        return None
+    return Verdict(
+        "closed",
+        f"The branches of {len(closed)} of {len(diagnosis.blocks)} blocks never open, "
+        f"first {closed[0]}: they give zero, and no gradient reaches the weights in "
+        "them, though one reaches the block. Two zeros, or a zero and a factor near "
+        "zero, stand one behind the other.",
+        "one zero for each branch: other initializers for all of its layers but the "
+        "one that starts it at zero",
+        closed[0],
     )
 
 

@@ -29,6 +29,7 @@ from fixinit.theory.calculus.reshaping import (
     reshape,
     unflatten,
 )
+from fixinit.theory.calculus.softmax import log_softmax, softmax
 from fixinit.theory.calculus.space import global_average, permute, spatial
 from fixinit.theory.calculus.weights import depthwise, mix
 from fixinit.theory.calculus.windows import Window
@@ -42,6 +43,7 @@ __all__ = [
     "depthwise",
     "flatten",
     "global_average",
+    "log_softmax",
     "max_pool",
     "maximum",
     "merge_space",
@@ -53,6 +55,7 @@ __all__ = [
     "randomly_scale",
     "reshape",
     "scale",
+    "softmax",
     "spatial",
     "unflatten",
 ]

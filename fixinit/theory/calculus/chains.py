@@ -5,13 +5,17 @@ to u at once. For a tensor m that it passes over, the gradient has the mean squa
 `E[(dy/dm)^2]`, by the chain rule at every point u.
 """
 
+import copy
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from fixinit.theory.calculus.backward import Node, Reporter
 from fixinit.theory.calculus.moments import Moments
-from fixinit.theory.gaussian.functions import expectations
+from fixinit.theory.gaussian.functions import Function, compose, expectations
+
+_FURTHEST = 4
 
 
 class Step:
@@ -40,6 +44,73 @@ class Step:
     def goes_on(self) -> bool:
         """Is true if gradients at this tensor go on through its layer."""
         return not self.parents
+
+    def of(self, inner: Function, base: "Step") -> "Step":
+        """The same step for points u of another Gaussian, of which this one is made.
+
+        Args:
+            inner: `Function`, from those points to the ones of this step.
+            base: The step of the Gaussian of this step.
+        """
+        step, partials = copy.copy(self), self.partials
+        step.partials = lambda u: partials(inner(u))
+        step.parents = tuple(
+            base if parent is None else parent.of(inner, base)
+            for parent in self.parents
+        )
+        shift, slope = float(inner(0.0)), float(inner(1.0)) - float(inner(0.0))
+        step.kinks = tuple((k - shift) / slope for k in self.kinks) if slope else ()
+        return step
+
+
+class Linear:
+    """A Gaussian tensor as a linear function of another one.
+
+    Args:
+        base: `Moments`, the other one.
+        function: `Function` of it.
+
+    Attributes:
+        bases: List of `Moments`, the base, what that is a linear function of, and so
+            on. All of them would keep every tensor of a deep network; a few are enough.
+    """
+
+    __slots__ = ("function", "bases")
+
+    def __init__(self, base: Moments, function: Function) -> None:
+        self.function = function
+        before: list[Moments] = base.linear.bases if base.linear else []
+        self.bases: list[Moments] = [base]
+        if len(before) < _FURTHEST:
+            self.bases += before
+
+
+def seen_from(x: Moments, root: Moments) -> Moments:
+    """A tensor as a function of what its Gaussian is a linear function of.
+
+    Args:
+        x: `Moments`, a Gaussian or a function of one.
+        root: `Moments`, that Gaussian or one of its `linear.bases`.
+    """
+    base = x.latent[0] if x.latent else x
+    while base is not root:
+        assert base.linear is not None
+        outer = base.linear.function
+        (slope,) = np.ravel(outer.derivative(np.zeros(1)))
+        step = _step(x)
+        own = Step(base)
+        own.parents = (_step(base.linear.bases[0]),)
+        own.partials = functools.partial(_constant, float(slope))
+        changed = copy.copy(x)
+        changed.step = own if step is None else step.of(outer, own)
+        inner = outer if x.latent is None else compose(x.latent[1], outer)
+        changed.latent = (base.linear.bases[0], inner)
+        x, base = changed, base.linear.bases[0]
+    return x
+
+
+def _constant(slope: float, u: np.ndarray) -> list[float]:
+    return [slope]
 
 
 def _step(x: Moments) -> Step | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fixinit.theory.calculus import positions
-from fixinit.theory.calculus.chains import Step, reporter
+from fixinit.theory.calculus.chains import Linear, Step, reporter
 from fixinit.theory.calculus.concatenation import by_parts
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import first, second, set_diagonal
@@ -58,7 +58,9 @@ def function_of(
         partials: Callable from values of `base` to the derivatives with respect to xs.
     """
     y, slope = of_gaussian(base, function)
-    if not (isinstance(function, PiecewiseLinear) and function.is_linear):
+    if isinstance(function, PiecewiseLinear) and function.is_linear:
+        y.linear = Linear(base, function)
+    else:
         y.latent = (base, function)
     y.step = Step(y, xs, partials)
     report = reporter(y.step, base.mean, np.maximum(base.squares - base.mean**2, 0.0))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fixinit.theory.calculus.alignment import aligned, check_independent
-from fixinit.theory.calculus.chains import Step
+from fixinit.theory.calculus.chains import Step, seen_from
 from fixinit.theory.calculus.elementwise import function_of, of_gaussian, scale
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import first, outer, second
@@ -39,9 +39,9 @@ def add(xs: Sequence[Moments], factors: Sequence[float] | None = None) -> Moment
     factors = list(factors or [1.0] * len(xs))
     if len(xs) == 1:
         return xs[0] if factors[0] == 1 else scale(xs[0], factors[0])
-    joined = _same_latent(xs)
+    joined = same_latent(xs)
     if joined:
-        base, functions = joined
+        base, functions, xs = joined
         scaled = [
             compose(PiecewiseLinear((), [c], [0.0]), f)
             for c, f in zip(factors, functions, strict=True)
@@ -118,9 +118,9 @@ def multiply(xs: Sequence[Moments]) -> Moments:
         Dependent: If values depend on the same weights in different ways.
         NoRuleError: If the values have different numbers of axes.
     """
-    joined = _same_latent(xs)
+    joined = same_latent(xs)
     if joined:
-        base, functions = joined
+        base, functions, xs = joined
 
         def partials(u: np.ndarray) -> list[np.ndarray]:
             values = [function(u) for function in functions]
@@ -212,11 +212,21 @@ def _reduced(
     return result
 
 
-def _same_latent(xs: Sequence[Moments]) -> tuple[Moments, list[Function]] | None:
-    """`(base, functions)` if all values are functions of one Gaussian tensor."""
-    identity = PiecewiseLinear()
-    latents = [x.latent or (x, identity) for x in xs]
-    base = latents[0][0]
-    if all(b is base for b, _ in latents):
-        return base, [f for _, f in latents]
-    return None
+def same_latent(
+    xs: Sequence[Moments],
+) -> tuple[Moments, list[Function], list[Moments]] | None:
+    """`(base, functions, xs)` if all values are functions of one Gaussian tensor.
+
+    Values whose Gaussian is a linear function of it come as functions of it.
+    """
+    gaussian = [x.latent[0] if x.latent else x for x in xs]
+    roots = [[g, *(g.linear.bases if g.linear else [])] for g in gaussian]
+    base = next(
+        (r for r in roots[0] if all(any(r is s for s in other) for other in roots)),
+        None,
+    )
+    if base is None:
+        return None
+    seen = [seen_from(x, base) for x in xs]
+    functions = [x.latent[1] if x.latent else PiecewiseLinear() for x in seen]
+    return base, functions, seen

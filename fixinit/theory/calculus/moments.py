@@ -12,7 +12,7 @@ from fixinit.theory.calculus.backward import Node
 from fixinit.theory.gaussian.functions import Function
 
 if TYPE_CHECKING:
-    from fixinit.theory.calculus.chains import Step
+    from fixinit.theory.calculus.chains import Linear, Step
 
 
 class Moments:
@@ -46,6 +46,8 @@ class Moments:
     Attributes:
         latent: `(Moments, Function)`: the Gaussian tensor that the values are an
             element-wise function of, and that function; `None` where there is none.
+        linear: `Linear` of the module `chains`, for a Gaussian tensor that is a linear
+            function of another one; `None` where there is none.
         step: How it was made from that, a `Step` of the module `chains`.
         parts: List of `Moments` that it was concatenated of, where those are such
             functions, or `None`.
@@ -68,6 +70,7 @@ class Moments:
         self.mean, self.same, self.cross = mean, same, cross
         self.sources = sources
         self.latent: tuple[Moments, Function] | None = None
+        self.linear: Linear | None = None
         self.step: Step | None = None
         self.parts: list[Moments] | None = None
         self.levels: tuple[tuple[Node, list[Node]], ...] = ()

@@ -11,10 +11,9 @@ from scipy import optimize
 
 from fixinit.theory import calculus
 from fixinit.theory.calculus.moments import Moments
-from fixinit.theory.calculus.pairs import first, outer, second
 from fixinit.theory.errors import NoRuleError
+from fixinit.theory.evaluation import apply_activation
 from fixinit.theory.gaussian import activations
-from fixinit.theory.gaussian.functions import Exponential
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 from fixinit.theory.registry import Setting, find, find_by_key, register
 from fixinit.theory.rules.initializers import weight_moments
@@ -30,18 +29,29 @@ def activate(x: Moments, activation: Any, setting: Setting) -> Moments:
     rule = find_by_key(activation)
     if rule is not None:
         return calculus.apply(x, rule(activation))
-    name = getattr(activation, "__name__", None)
-    if name is not None and getattr(keras.activations, name, None) is activation:
-        if name in _VECTOR:
-            return _VECTOR[name](x)
-        # A threshold needs arguments.
-        if name in activations.names() and name != "threshold":
-            return calculus.apply(x, activations.activation(name))
+    name = _name(activation)
+    if name in _VECTOR:
+        return _VECTOR[name](x)
+    if name in activations.names():
+        return calculus.apply(x, activations.activation(name))
+    y = apply_activation(x, activation, setting)
+    if y is not None:
+        return y
     raise NoRuleError(
-        f"No variance rule for the activation {activation!r} of `{setting.name}`. "
-        "Register one: `@fixinit.theory.register(my_activation)` on a function that "
-        "returns its `fixinit.theory.Function`."
+        f"No variance rule for the activation {activation!r} of `{setting.name}`, "
+        "whose outputs depend on more than the input at their own place, or which "
+        "cannot be called on tensors of other shapes. Register one: "
+        "`@fixinit.theory.register(my_activation)` on a function that returns its "
+        "`fixinit.theory.Function`."
     )
+
+
+def _name(activation: Any) -> str:
+    """The name of an activation function of Keras, empty for others."""
+    name = getattr(activation, "__name__", "")
+    known = (getattr(module, name, None) for module in (keras.activations, keras.ops))
+    # A threshold needs arguments.
+    return name if activation in known and name != "threshold" else ""
 
 
 # Classes of `keras.ops` and `keras.activations` with the names of their functions.
@@ -108,24 +118,7 @@ def softmax_layer(layer: Layer, setting: Setting, x: Moments) -> Moments:
             f"No variance rule for Softmax `{setting.name}` over other axes than the "
             f"last. Received: axis={layer.axis}"
         )
-    return softmax(x)
-
-
-def softmax(x: Moments) -> Moments:
-    """`exp(h) / sum(exp(h))`, its denominator as the sum over very many channels."""
-    y = calculus.apply(x, Exponential())
-    denominator = y.total_channels * np.tensordot(y.shares, y.mean, (0, 0))[None]
-    return _over(y, denominator)
-
-
-def log_softmax(x: Moments) -> Moments:
-    """`h - log(sum(exp(h)))`, likewise."""
-    variance = np.maximum(x.squares - x.mean**2, 0)
-    mean = np.tensordot(x.shares, np.exp(x.mean + variance / 2), (0, 0))
-    shift = -np.log(x.total_channels * mean)
-    if np.ptp(shift) > 1e-12:
-        return _shifted(x, shift[None])
-    return calculus.scale(x, 1.0, float(shift.flat[0]))
+    return calculus.softmax(x)
 
 
 def sparsemax(x: Moments) -> Moments:
@@ -151,28 +144,11 @@ def glu(x: Moments) -> Moments:
 
 
 _VECTOR = {
-    "softmax": softmax,
-    "log_softmax": log_softmax,
+    "softmax": calculus.softmax,
+    "log_softmax": calculus.log_softmax,
     "sparsemax": sparsemax,
     "glu": glu,
 }
-
-
-def _over(x: Moments, denominator: np.ndarray) -> Moments:
-    shape = x.shape
-    scale = 1 / outer(denominator, shape)
-    y = x.like(x.mean / denominator, x.same * scale, x.cross * scale)
-    y.node.link((x,), lambda g: [g / denominator**2])
-    return y
-
-
-def _shifted(x: Moments, shift: np.ndarray) -> Moments:
-    shape = x.shape
-    a, b = first(shift, shape), second(shift, shape)
-    drift = a * b + a * second(x.mean, shape) + b * first(x.mean, shape)
-    y = x.like(x.mean + shift, x.same + drift, x.cross + drift)
-    y.node.link((x,), lambda g: [g])
-    return y
 
 
 def _channels(x: Moments, low: int, high: int) -> Moments:

@@ -11,7 +11,6 @@ from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.errors import NoRuleError
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 from fixinit.theory.registry import Setting, how_to_register, register
-from fixinit.theory.rules import activation_layers
 from fixinit.theory.rules.merging_layers import concatenate_along
 from fixinit.theory.rules.shape_layers import to_shape
 
@@ -82,12 +81,12 @@ def clip(operation: Any, setting: Setting, x: Moments) -> Moments:
 
 @register("Softmax")
 def softmax(operation: Any, setting: Setting, x: Moments) -> Moments:
-    return _over_channels(operation, setting, x, activation_layers.softmax)
+    return _over_channels(operation, setting, x, calculus.softmax)
 
 
 @register("LogSoftmax")
 def log_softmax(operation: Any, setting: Setting, x: Moments) -> Moments:
-    return _over_channels(operation, setting, x, activation_layers.log_softmax)
+    return _over_channels(operation, setting, x, calculus.log_softmax)
 
 
 def _over_channels(

@@ -421,6 +421,45 @@ def test_dead_units_and_collapsed_inputs_are_found():
     assert (verdict.kind, verdict.where) == ("collapsed", "shift")
 
 
+FLAT = {"relu", "relu6", "hard_sigmoid", "sparse_sigmoid", "hard_silu", "sparse_plus"}
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        *sorted(FLAT),
+        *("elu", "celu", "selu", "gelu", "silu", "mish", "tanh", "sigmoid", "softplus"),
+        *("log_sigmoid", "softsign", "hard_tanh", "leaky_relu", "squareplus"),
+        keras.layers.LeakyReLU(0.1),
+        keras.layers.ReLU(negative_slope=0.1),
+        keras.layers.ReLU(),
+        keras.layers.LeakyReLU(0.0),
+    ],
+    ids=str,
+)
+def test_units_are_dead_where_an_activation_is_flat(activation):
+    # Everything lies below -4, where even hard_sigmoid is flat.
+    inputs = keras.Input((8,))
+    bias = keras.initializers.Constant(-8.0)
+    h = keras.layers.Dense(16, kernel_initializer="he_normal", bias_initializer=bias)
+    h = keras.layers.Activation(activation, name="act")(h(inputs))
+    diagnosis = diagnose(keras.Model(inputs, keras.layers.Dense(2)(h)), X / 4)
+    slope = getattr(activation, "negative_slope", None)
+    if activation in FLAT or (slope is not None and not slope):
+        assert diagnosis.verdict.kind == "dead" and diagnosis.verdict.where == "act"
+    else:
+        assert diagnosis.verdict.kind != "dead"
+        assert math.isnan(layer(diagnosis, "act").dead)
+
+
+def test_negative_units_of_hard_silu_are_dead_only_where_it_is_flat():
+    inputs = keras.Input((8,))
+    bias = keras.initializers.Constant(-1.0)
+    dense = keras.layers.Dense(16, "hard_silu", bias_initializer=bias, name="dense")
+    row = layer(diagnose(keras.Model(inputs, dense(inputs)), X / 10), "dense")
+    assert row.never_active == 1 and row.dead == 0
+
+
 @pytest.mark.parametrize(
     "x, error, message",
     [

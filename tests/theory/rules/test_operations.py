@@ -19,6 +19,11 @@ layers = keras.layers
         lambda x: keras.ops.multiply(x1=2.0, x2=x),
         keras.ops.softmax,
         keras.ops.log_softmax,
+        lambda x: keras.ops.power(x, 2),
+        lambda x: keras.ops.log1p(keras.ops.abs(x)),
+        lambda x: keras.ops.where(x > 0.5, x, keras.ops.sin(x)),
+        lambda x: keras.ops.logaddexp(x, 0.0),
+        lambda x: keras.ops.sqrt(1 + keras.ops.square(x)),
     ],
 )
 def test_operations_with_numbers_and_over_channels(operation):
@@ -36,6 +41,9 @@ def test_operations_with_numbers_and_over_channels(operation):
         (lambda x: 1 / x, r"divides by activations.*\(operation, setting, \*args"),
         (keras.ops.cumsum, r"register\('Cumsum'\)`.*\(operation, setting, \*args"),
         (lambda x: keras.ops.softmax(x, axis=1), "other axes than the last"),
+        (keras.ops.sqrt, "not finite"),
+        (lambda x: keras.ops.flip(x, axis=1), r"register\('Flip'\)"),
+        (lambda x: keras.ops.arctan2(x, keras.layers.Dense(8)(x)), "Arctan2"),
     ],
 )
 def test_operations_that_are_not_known_are_refused(operation, message):

@@ -1,0 +1,85 @@
+"""Activation functions of the user's own keep signals as those of Keras do."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from tests.conversion.helpers import convert, normal, said
+
+
+def hard_swish(x):
+    return x * ops.relu6(x + 3) / 6
+
+
+def mish(x):
+    return x * ops.tanh(ops.softplus(x))
+
+
+def quick_gelu(x):
+    return x * ops.sigmoid(1.702 * x)
+
+
+def squeezed(x):
+    return x * ops.sigmoid(ops.mean(x, axis=-1, keepdims=True))
+
+
+def chain(make, depth=12):
+    x = inputs = keras.Input((64,))
+    for _ in range(depth):
+        x = make(x)
+    return keras.Model(inputs, x)
+
+
+def alone(act):
+    return lambda x: act(layers.BatchNormalization()(layers.Dense(64)(x)))
+
+
+def fused(function):
+    return lambda x: layers.BatchNormalization()(layers.Dense(64, function)(x))
+
+
+def residual(act):
+    def make(x):
+        y = act(layers.BatchNormalization()(layers.Dense(64)(x)))
+        return x + act(layers.BatchNormalization()(layers.Dense(64)(y)))
+
+    return make
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("scheme", ["fixup", "scaled_residual"])
+def test_sizes_are_those_of_the_function_of_keras(scheme):
+    x, found = normal(256, 64), []
+    act = layers.Activation
+    for way in (
+        *(alone(act("hard_silu")), alone(act(hard_swish))),
+        *(fused("mish"), fused(mish)),
+        *(alone(hard_swish), alone(mish)),
+    ):
+        free = convert(chain(way), scheme)
+        found.append(float(np.mean(free.predict(x, verbose=0) ** 2)))
+    np.testing.assert_allclose(found[1:4:2], found[0:4:2], rtol=0.05)
+    chains = found[4:]
+    # A chain of operations has size 1 in front of it instead of behind.
+    assert 0.1 < min(chains) and max(chains) < 5
+
+
+def test_kernels_in_branches_are_those_for_the_function_of_keras():
+    found = []
+    for act in ("hard_silu", hard_swish):
+        free = convert(chain(residual(layers.Activation(act)), 2), "fixup")
+        kernels = [x.kernel for x in free.layers if isinstance(x, layers.Dense)]
+        found.append([float(np.std(ops.convert_to_numpy(k))) for k in kernels])
+    np.testing.assert_allclose(*found, rtol=1e-3)
+
+
+@pytest.mark.parametrize("make", [alone, residual])
+def test_nothing_is_assumed_of_functions_of_elements(make):
+    model = chain(make(layers.Activation(quick_gelu)), 2)
+    assert "No variance rule" not in said(model, "scaled_residual")
+
+
+def test_functions_that_mix_channels_are_named():
+    text = said(chain(alone(layers.Activation(squeezed, name="squeezed")), 1))
+    assert "No variance rule for some calls" in text and "squeezed" in text
