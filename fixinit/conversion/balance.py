@@ -10,6 +10,7 @@ import numpy as np
 from fixinit.conversion import kernels, kinds
 from fixinit.conversion.assumptions import some
 from fixinit.conversion.edits import place_of
+from fixinit.conversion.noise import stream_noise
 from fixinit.conversion.sensitivity import sensitivity
 from fixinit.conversion.sites import smallest_start
 from fixinit.graph import Hook, is_activation
@@ -61,6 +62,7 @@ def balance(model: keras.Model, plan: Any, rewriter: Any) -> list[str]:
     except NoRuleError as error:
         return [_unpredictable(error)]
     said += _assumed(assumed)
+    said += stream_noise(model, plan, assume)
     stems = [k.layer for k in plan.kernels if k.weight.role == "stem"]
     growth, name = sensitivity(model, stems, assume)
     if growth > _MOST_GROWTH:

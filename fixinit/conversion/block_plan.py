@@ -11,9 +11,9 @@ from fixinit.conversion.edits import place_of
 from fixinit.conversion.placing import surroundings_of
 from fixinit.graph.mixing import Trial
 from fixinit.schemes.apply import Layers, Surroundings
-from fixinit.schemes.start import constant
+from fixinit.schemes.start import Start, constant
 
-# Of a mean square, by a branch without weights: less is the noise of few numbers.
+# Of signals, by a branch without weights: less is the noise of few numbers.
 _MOST_GROWTH = 1.1
 
 
@@ -102,20 +102,19 @@ class BlockPlan:
         """A constant factor for a branch without weights, which has no kernel to do it.
 
         It makes up for what the branch makes larger: a Fourier transform of n values
-        multiplies the mean square by n. What makes random numbers smaller, such as
-        pooling, may not do so with smooth ones. Where the branch starts elsewhere than
-        at zero, it adds to the signal by amplitudes, as it gives what it has read:
-        see `fixinit.conversion.sites.smallest_start`.
+        multiplies the mean square by n. Where the branch starts elsewhere than at zero,
+        it makes the sum as large as the scheme has it for branches with weights. What
+        these give is uncorrelated with the shortcut, and what pooling gives is not.
         """
         if self.plan.replaces or any(call.has_weights for call in branch.path):
             return []
         start = branch.block.input
         trial = Trial(branch.path, start, branch.value, self.survey.graph.specs[start])
-        square = trial.mean_square(self.plan.removed) or 1.0
-        factor = square**-0.5 if _MOST_GROWTH < square < math.inf else 1.0
-        if not self.plan.start(branch).is_zero:
-            factor *= self.plan.num_branches**-0.5
-        made = [keras.layers.Rescaling(factor)] if factor < 1 else []
+        moments = trial.moments(self.plan.removed)
+        if moments is None:
+            return []
+        factor = _factor(self.plan.start(branch), *moments)
+        made = [] if factor == 1 else [keras.layers.Rescaling(factor)]
         return self.applicator.named(made, f"{name}_size", around)
 
     def _shift(self, block: Any) -> None:
@@ -141,6 +140,25 @@ class BlockPlan:
                 else:
                     found.append(call)
         return found
+
+
+def _factor(start: Start, square: float, correlation: float) -> float:
+    """What a branch of some mean square is to be multiplied by.
+
+    With c and a the scales of shortcut and branch, F the branch with mean square q and
+    correlation r, and s the factor,
+
+        E[(c x + a s F)^2] = c^2 + 2 a c s r sqrt(q) + a^2 s^2 q = c^2 + a^2.
+
+    It is at most 1: what pooling makes smaller in one layer, it may not in the next.
+    """
+    size = square**0.5
+    if start.is_zero:
+        return 1.0 if size < _MOST_GROWTH else 1 / size
+    across = start.shortcut_scale * correlation
+    root = math.hypot(across, start.scale)
+    grown = root - math.copysign(1, start.scale) * across
+    return min(1.0, grown / abs(start.scale) / size)
 
 
 def _is_sum(operation: Any) -> bool:

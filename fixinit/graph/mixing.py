@@ -73,17 +73,29 @@ class Trial:
         change = np.max(np.abs(other - one)[~moved], initial=0.0)
         return bool(change > _TOLERANCE * max(1.0, np.abs(one).max()))
 
-    def mean_square(self, skips: Callable[[Any], bool]) -> float | None:
-        """What the path gives for standard normal numbers, without some operations.
+    def moments(self, skips: Callable[[Any], bool]) -> tuple[float, float] | None:
+        """The mean square that the path gives, and its correlation with what it reads.
+
+        It reads signals as behind some layers: of mean square 1, one half of it common
+        to all positions.
 
         Args:
             skips: Callable from an operation to whether it is left out.
 
         Returns:
-            float, `None` for what does not run on random numbers.
+            `(mean square, correlation)`; `None` for what does not run on random
+            numbers, or gives zero.
         """
-        given = self._given(self._numbers(), skips)
-        return None if given is None else float(np.mean(np.square(given)))
+        x = self._numbers()
+        if x.ndim > 2:
+            common = x.mean(axis=tuple(range(1, x.ndim - 1)), keepdims=True)
+            common /= np.sqrt(np.mean(np.square(common)))
+            x = (x + common) / np.sqrt(np.mean(np.square(x + common)))
+        y = self._given(x, skips)
+        if y is None or y.shape != x.shape or not np.any(y):
+            return None
+        square = float(np.mean(np.square(y)))
+        return square, float(np.mean(x * y)) / square**0.5
 
     def _numbers(self) -> np.ndarray:
         shape = [size or _BATCH for size in with_sizes(self.spec.shape)]

@@ -216,3 +216,22 @@ def test_dropout_between_layers_without_blocks():
     model = keras.Model(inputs, [x, layers.Dense(2)(x)])
     y, _ = convert(model, "skip_init")(normal(512, 64), training=True)
     assert 0.1 < size(y) < 10
+
+
+def test_dropout_between_blocks_is_said():
+    """Where blocks end in it, nothing can make up for it in both modes."""
+    x = inputs = keras.Input((16,))
+    for number in range(10):
+        x = x + layers.Dense(16)(layers.Dense(32, "relu")(x))
+        x = layers.Dropout(0.3, name=f"drop{number}")(x)
+        x = layers.LayerNormalization()(x)
+    text = said(keras.Model(inputs, x))
+    assert "Noise between residual blocks" in text and "drop0" in text
+
+
+def test_dropout_in_branches_needs_no_word():
+    x = inputs = keras.Input((16,))
+    for _ in range(10):
+        y = layers.Dropout(0.3)(layers.Dense(16)(layers.Dense(32, "relu")(x)))
+        x = layers.LayerNormalization()(x + y)
+    assert "Noise" not in said(keras.Model(inputs, x))
