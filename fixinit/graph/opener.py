@@ -96,6 +96,7 @@ class Opener:
         self.stays = lambda layer: stays(layer) or id(layer) in self._shut
         self.made: dict[int, keras.Model] = {}
         self._kept: set[int] = set()
+        self._ends: dict[int, keras.layers.Layer] = {}  # of layers that are opened
         self._names: dict[int, str] = {}  # of the layers that are renamed
         self._parameters: dict[int, Parameter] = {}
         self._anchor: Any = None  # what gives such layers a place in the graph
@@ -122,6 +123,8 @@ class Opener:
             _check_given(node.operation, node.input_tensors, tensors)
             args, kwargs = node.arguments.fill_in(tensors)
             given = tree.flatten(self._call(node.operation, args, kwargs))
+            if len(given) == 1:
+                given = [self._traced(node.operation, given[0])]
             if len(given) != len(node.outputs):
                 given = [x for x in given if isinstance(x, keras.KerasTensor)]
             # What nothing reads may be missing, as the scores of attention.
@@ -153,6 +156,21 @@ class Opener:
                 f"The graph of the layers inside of `{model.name}` holds the size of a "
                 f"batch: {told(error)}"
             ) from error
+
+    def _traced(self, operation: Any, given: Any) -> Any:
+        """What an opened layer gives, under the name of the layer.
+
+        Only what an operation makes: its name says nothing of where it stood.
+        """
+        if not (isinstance(given, keras.KerasTensor) and opens(operation)):
+            return given
+        made_by, _, _ = _keras.origin(given)
+        if made_by is operation or isinstance(made_by, keras.layers.Layer):
+            return given
+        if id(operation) not in self._ends:
+            end = keras.layers.Identity(name=operation.name, dtype=given.dtype)
+            self._ends[id(operation)] = end
+        return self._ends[id(operation)](given)
 
     def _call(self, operation: Any, args: Any, kwargs: Any) -> Any:
         """What an operation gives, opened if it is to be."""

@@ -145,6 +145,16 @@ def test_names_weights_and_values_are_those_of_the_model():
     np.testing.assert_array_equal(outputs(model, x), expected)
 
 
+def test_what_an_opened_layer_gives_has_its_name():
+    inputs = keras.Input((8,))
+    x = Feed(8, name="first")(inputs)
+    model = keras.Model(inputs, layers.Dense(2)(Feed(8, name="second")(x)))
+    free = fixinit.convert(model, seed=0)
+    ends = [free.get_layer(name).output for name in ("first", "second")]
+    assert len(keras.Model(free.inputs, ends)(np.ones((2, 8), "float32"))) == 2
+    assert free.conversion["num_branches"] == 2
+
+
 def test_nothing_is_left_on_the_layers():
     model = model_of(Block(8))
     block = model.layers[1]
