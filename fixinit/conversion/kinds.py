@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
-from fixinit.conversion.recognition import normalizes
 from fixinit.graph import Call
+from fixinit.graph.recognition import normalizes
 from fixinit.layers.facts import Facts, facts_of, inherited_facts
 
 

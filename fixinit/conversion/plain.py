@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fixinit.conversion.recognition import centers
+from fixinit.graph.recognition import centers
 from fixinit.layers import facts_of
 
 

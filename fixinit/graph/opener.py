@@ -12,6 +12,7 @@ from fixinit import _keras
 from fixinit._functional import deep_graphs
 from fixinit.graph.freeing import freed
 from fixinit.graph.functional import functional_of
+from fixinit.graph.recognition import normalizes
 from fixinit.graph.watching import told, unwatched, watched
 from fixinit.layers import Parameter
 from fixinit.layers.facts import Facts, facts_of, inherited_facts
@@ -43,7 +44,7 @@ def is_own(layer: Any) -> bool:
 
 def _holds_normalization(layer: Any) -> bool:
     inside = _keras.flatten_layers(layer, include_self=False)
-    return any(facts_of(x).normalizes for x in inside)
+    return any(facts_of(x).normalizes or (is_own(x) and normalizes(x)) for x in inside)
 
 
 def _matters(layer: Any) -> bool:
@@ -77,7 +78,8 @@ class Opener:
     Args:
         stays: Function from a layer to whether it stays closed.
         restore: `contextlib.ExitStack` that undoes changes of the original layers.
-        strict: bool. Whether a layer that does not open is an error.
+        strict: bool. Whether a layer with normalization that does not open is an
+            error.
 
     Attributes:
         made: Dict from ids of models to those made of them.
@@ -182,7 +184,7 @@ class Opener:
             try:
                 return self._open(operation, args, kwargs)
             except CannotOpenError as error:
-                if self.strict:
+                if self.strict and _holds_normalization(operation):
                     raise
                 self._shut.add(id(operation))
                 self.shut[operation.name] = str(error)

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 import fixinit
-from fixinit.conversion.recognition import centers, normalizes
+from fixinit.graph.recognition import centers, normalizes
 
 
 class RootMeanSquare(layers.Layer):
