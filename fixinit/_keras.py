@@ -14,6 +14,7 @@ import keras
 from keras.src import applications, ops
 from keras.src.activations import activations
 from keras.src.backend.common import global_state, masking
+from keras.src.utils import tracking
 
 # Keras records the call of an operation as an object of one of its classes, which
 # tells what the call computes. It exports the functions and none of the classes.
@@ -71,7 +72,12 @@ def deep_copied(layer: keras.layers.Layer) -> keras.layers.Layer:
     memo: dict[int, Any] = {id(part): object.__new__(type(part)) for part in parts}
     for part in parts:
         state = {**vars(part), "_inbound_nodes": [], "_outbound_nodes": []}
-        vars(memo[id(part)]).update(copy.deepcopy(state, memo))
+        # The lists of a built layer take nothing that it does not know yet.
+        with tracking.DotNotTrackScope():
+            vars(memo[id(part)]).update(copy.deepcopy(state, memo))
+        tracker = memo[id(part)]._tracker
+        for name, (_, store) in tracker.config.items():
+            tracker.stored_ids[name] = {id(item) for item in store}
     return memo[id(layer)]
 
 

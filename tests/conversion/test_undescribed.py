@@ -8,7 +8,7 @@ import pytest
 from keras import layers, ops
 
 from fixinit import _keras
-from tests.conversion.helpers import convert, normal, said
+from tests.conversion.helpers import convert, normal, said, still
 
 
 def blocks(x):
@@ -103,6 +103,7 @@ def test_layers_with_weights_are_copied_with_them_and_named():
     np.testing.assert_array_equal(
         *(ops.convert_to_numpy(layer.matrix) for layer in (old, new))
     )
+    assert not still(free)
     assert "do not describe" in (text := said(model)) and "matrix" in text
 
 
