@@ -32,7 +32,7 @@ def opens(layer: Any) -> bool:
     if isinstance(layer, keras.layers.TimeDistributed):
         return functional_of(layer.layer) is not None and _matters(layer.layer)
     declared = facts_of(layer) != Facts() or inherited_facts(layer) != Facts()
-    if isinstance(layer, _ATTENTION) and not _holds_normalization(layer):
+    if isinstance(layer, _ATTENTION) and not holds_normalization(layer):
         return False
     return is_own(layer) and not declared and _matters(layer)
 
@@ -42,7 +42,8 @@ def is_own(layer: Any) -> bool:
     return type(layer).__module__.partition(".")[0] not in ("keras", "fixinit")
 
 
-def _holds_normalization(layer: Any) -> bool:
+def holds_normalization(layer: Any) -> bool:
+    """Whether a layer holds one that normalizes, of Keras's or the author's own."""
     inside = _keras.flatten_layers(layer, include_self=False)
     return any(facts_of(x).normalizes or (is_own(x) and normalizes(x)) for x in inside)
 
@@ -78,8 +79,8 @@ class Opener:
     Args:
         stays: Function from a layer to whether it stays closed.
         restore: `contextlib.ExitStack` that undoes changes of the original layers.
-        strict: bool. Whether a layer with normalization that does not open is an
-            error.
+        must_open: Function from a layer to whether it is an error that it does not
+            open.
 
     Attributes:
         made: Dict from ids of models to those made of them.
@@ -90,9 +91,9 @@ class Opener:
         self,
         stays: Callable[[Any], bool],
         restore: contextlib.ExitStack,
-        strict: bool,
+        must_open: Callable[[Any], bool],
     ) -> None:
-        self.restore, self.strict = restore, strict
+        self.restore, self.must_open = restore, must_open
         self.shut: dict[str, str] = {}
         self._shut: set[int] = set()
         self.stays = lambda layer: stays(layer) or id(layer) in self._shut
@@ -184,7 +185,7 @@ class Opener:
             try:
                 return self._open(operation, args, kwargs)
             except CannotOpenError as error:
-                if self.strict and _holds_normalization(operation):
+                if self.must_open(operation):
                     raise
                 self._shut.add(id(operation))
                 self.shut[operation.name] = str(error)

@@ -12,7 +12,12 @@ from keras import ops, tree
 from fixinit import _keras
 from fixinit.graph.freeing import MARK
 from fixinit.graph.functional import functional_of
-from fixinit.graph.opener import CannotOpenError, Opener, closed
+from fixinit.graph.opener import (
+    CannotOpenError,
+    Opener,
+    closed,
+    holds_normalization,
+)
 from fixinit.graph.watching import told
 
 # What open axes are tried with: sequences of this length, images of seven times that,
@@ -105,14 +110,19 @@ def _open(
 ) -> Opened:
     """The opened model, by the first choice of open sizes with which it opens.
 
-    With none of them, the layers that fail stay shut.
+    First all layers must open, then those that hold normalization, and in the end none.
     """
     own = [tuple(tensor.shape) for tensor in functional_of(model).inputs]
-    choices = [(shapes, True) for shapes in _shapes_to_try(own, data)]
+    choices = list(_shapes_to_try(own, data))
+    attempts = [
+        *((shapes, lambda layer: True) for shapes in choices),
+        *((shapes, holds_normalization) for shapes in choices),
+        (own, lambda layer: False),
+    ]
     failure: CannotOpenError | None = None
-    for shapes, strict in [*choices, (own, False)]:
+    for shapes, must_open in attempts:
         with contextlib.ExitStack() as attempt:
-            opener = Opener(stays, attempt, strict)
+            opener = Opener(stays, attempt, must_open)
             try:
                 new = opener.model(model, shapes)
                 if any(shape[:1] == (MARK,) for shape in shapes):
