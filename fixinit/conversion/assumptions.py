@@ -5,6 +5,7 @@ from typing import Any
 
 from fixinit.conversion import findings, given, kinds
 from fixinit.conversion.copies import is_described
+from fixinit.graph.kinds import is_unknown
 from fixinit.layers import facts_of
 
 
@@ -30,7 +31,8 @@ def _branches(plan: Any) -> Iterator[str]:
             "In a residual block, the shortcut has fewer weight layers than the "
             "branches and their shape, and all inputs depend on the block's input; a "
             "condition that is added does not. These additions stay, and the layers in "
-            "front of them count as layers outside of branches."
+            "front of them count as layers outside of branches, which have their share "
+            "of the sum."
         )
     if joins := findings.joins(plan.survey):
         yield (
@@ -73,11 +75,11 @@ def _unknown(plan: Any) -> Iterator[str]:
     if tables:
         yield f"Frozen embeddings keep their weights: {some(tables)}."
 
-    def is_unknown(call: Any) -> bool:
-        stays = not (plan.keep(call.operation) or plan.removed(call.operation))
-        return stays and not call.has_weights and kinds.is_unknown(call.operation)
+    def stays(call: Any) -> bool:
+        kept = plan.keep(call.operation) or plan.removed(call.operation)
+        return is_unknown(call.operation) and not (kept or call.has_weights)
 
-    if unknown := _names(plan, is_unknown):
+    if unknown := _names(plan, stays):
         yield (
             "Layers that the converter does not know stay as they are, also if they "
             f"normalize: {some(unknown)}. Their facts make them known: see "

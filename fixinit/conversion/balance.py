@@ -13,6 +13,7 @@ from fixinit.conversion.edits import place_of
 from fixinit.conversion.noise import stream_noise
 from fixinit.conversion.sensitivity import sensitivity
 from fixinit.conversion.sites import smallest_start
+from fixinit.conversion.sums import find_terms
 from fixinit.graph import Hook, is_activation
 from fixinit.theory import Moments, NoRuleError, calculus, propagate
 from fixinit.theory.propagation import Assumption
@@ -138,11 +139,15 @@ class _Sizes(Hook):
         self._kernels = {
             rewriter.own_place(kernel.weight.call): kernel for kernel in plan.kernels
         }
+        self._terms = find_terms(plan.survey)
         self._segments = {}
         for kernel in plan.kernels:
             if kernel.weight.role in ("stem", "trunk"):
                 end, *wanted = self._segment_end(kernel.weight.call)
                 self._segments[end] = (kernel, *wanted)
+            elif kernel.weight.is_output and kernel.intended and is_first:
+                share = 1 / self._terms.get(kernel.weight.call.outputs[0], 1)
+                self.factors[id(kernel.layer)] = share
         self._ends = {}
         for branch in plan.survey.branches:
             if branch.holds_branches or not plan.start(branch).is_zero:
@@ -186,6 +191,7 @@ class _Sizes(Hook):
             if is_activation(call):
                 wanted = kernels.wanted_behind(call.operation)
                 exact = exact and kernels.is_homogeneous(call.operation)
+        wanted /= self._terms.get(call.outputs[0], 1)
         while self.plan.removed(call.operation):
             call = self.plan.survey.producers[call.inputs[0]]
         return self.rewriter.end_place(call), wanted, exact
@@ -283,7 +289,7 @@ class _Sizes(Hook):
         """The mean square that a branch is to give: that of what the block adds to."""
         if self._projected(branch.block):
             return 1.0
-        first = self.plan.root.blocks.first_calls(branch.block, branch.path)
+        first = self.plan.root.blocks.first_calls(branch.starts, branch.path)
         read = [self._read.get(self.rewriter.own_place(call), 0.0) for call in first]
         return self._before_activation(branch, max(read, default=0.0) or 1.0)
 

@@ -53,16 +53,27 @@ class BlockPlan:
         self._branch_starts(block, branches, prefix)
         site = self.sites.of_branch(branches[-1])
         answer = self.applicator.merge(site, end, around)
-        if merge.owner is not None or not (
-            _is_sum(answer) and _is_sum(merge.operation)
-        ):
+        stays = _has_factors(answer, {1}) and _has_factors(merge.operation, {1, -1})
+        if merge.owner is not None or not stays:
             self.edits.merges[place] = (answer, block.shortcut, block.branches)
+            self._keep_signs(merge, prefix)
         if not self.plan.replaces:
             after = self.applicator.at("after_merge", site, end, around)
             if after:
                 self.edits.after[place] = after
         if self.scheme.shifts_projection and block.changes_shape:
             self._shift(block)
+
+    def _keep_signs(self, merge: Any, prefix: str) -> None:
+        """Negates what a merge takes away, where another layer takes its place."""
+        place, around = place_of(merge), self.around(merge)
+        factors = layers.facts_of(merge.operation).factors or ()
+        for position, factor in enumerate(factors):
+            if factor < 0:
+                negative = [keras.layers.Rescaling(-1.0, name="negative")]
+                made = self.applicator.named(negative, prefix, around)
+                before = self.edits.before.get((place, position), [])
+                self.edits.before[place, position] = [*before, *made]
 
     def _branch_starts(self, block: Any, branches: list[Any], prefix: str) -> None:
         """Puts the scheme's layers where the branches of a block start."""
@@ -73,7 +84,7 @@ class BlockPlan:
             site = self.sites.of_branch(branch, next(iter(branch.weights), None))
             around = self.around(block.merge)
             made = self.applicator.at("branch_start", site, name, around)
-            for call in self.first_calls(block, branch.path):
+            for call in self.first_calls(branch.starts, branch.path):
                 self.placing.first(call, made)
 
     def _end_key(self, branch: Any) -> Any:
@@ -108,7 +119,7 @@ class BlockPlan:
         """
         if self.plan.replaces or any(call.has_weights for call in branch.path):
             return []
-        start = branch.block.input
+        start = branch.starts[0]
         trial = Trial(branch.path, start, branch.value, self.survey.graph.specs[start])
         moments = trial.moments(self.plan.removed)
         if moments is None:
@@ -122,17 +133,19 @@ class BlockPlan:
         if block.merge.owner is not None:
             self.edits.shared.add(id(block.merge.owner))
             return
-        branch = block.paths[block.branches[0]]
-        first = self.first_calls(block, branch)
+        first = self._first_of(block, block.branches[0])
         before = [self.edits.before.get((place_of(c), 0), []) for c in first]
         shift = next((found for found in before if found), None)
         if shift:
-            for call in self.first_calls(block, block.paths[block.shortcut]):
+            for call in self._first_of(block, block.shortcut):
                 self.edits.before[place_of(call), 0] = shift
 
-    def first_calls(self, block: Any, way: Any) -> list[Any]:
-        """The calls of a way that read the block's input and stay."""
-        values, found = {block.input}, []
+    def _first_of(self, block: Any, position: int) -> list[Any]:
+        return self.first_calls(block.starts[position], block.paths[position])
+
+    def first_calls(self, starts: Any, way: Any) -> list[Any]:
+        """The calls of a way that read one of the values where it starts, and stay."""
+        values, found = set(starts), []
         for call in way:
             if values & set(call.inputs):
                 if self.plan.removed(call.operation):
@@ -161,7 +174,7 @@ def _factor(start: Start, square: float, correlation: float) -> float:
     return min(1.0, grown / abs(start.scale) / size)
 
 
-def _is_sum(operation: Any) -> bool:
-    """Whether a merge adds without factors."""
+def _has_factors(operation: Any, allowed: set[int]) -> bool:
+    """Whether a merge adds, with none but the allowed factors."""
     facts = layers.facts_of(operation)
-    return facts.adds and all(factor == 1 for factor in facts.factors or ())
+    return facts.adds and {*(facts.factors or (1,))} <= allowed

@@ -18,6 +18,7 @@ class Branch:
 
     Attributes:
         block: `fixinit.graph.Block`.
+        starts: Tuple of ints, the values at which it starts.
         path: Tuple of the `fixinit.graph.Call`s on it.
         value: int, what the merge reads of it.
         index: int, counted over the whole network.
@@ -32,6 +33,7 @@ class Branch:
 
     def __init__(self, block: Block, position: int, index: int) -> None:
         self.block = block
+        self.starts = block.starts[position]
         self.path = block.paths[position]
         self.value = block.merge.inputs[position]
         self.index = index
@@ -151,7 +153,7 @@ class Branch:
         pending = [self.value]
         while pending:
             value = pending.pop()
-            if value == self.block.input:
+            if value in self.starts:
                 return None
             if value in found or producers[value] in gates:
                 continue

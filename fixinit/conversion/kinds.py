@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from fixinit.graph import Call
+from fixinit.graph.kinds import is_unknown
 from fixinit.graph.recognition import normalizes
 from fixinit.layers.facts import Facts, facts_of, inherited_facts
 
@@ -98,13 +99,6 @@ def kernel_arguments(layer: Any) -> tuple[str, ...]:
     unless it declares its facts.
     """
     return facts_of(unwrapped(layer)).kernels
-
-
-def is_unknown(operation: Any) -> bool:
-    """Whether nothing is declared about a layer of a class of the user's own."""
-    known = type(operation).__module__.partition(".")[0] in ("keras", "fixinit")
-    is_layer = isinstance(operation, keras.layers.Layer)
-    return is_layer and not known and facts_of(operation) == Facts()
 
 
 def kernel_of(layer: Any, argument: str) -> Any:

@@ -165,8 +165,9 @@ class Survey:
             return
         # Where the shortcut reads the activated input too, both begin behind it.
         for branch in self.branches:
-            start = self.producers[branch.block.input]
-            branch.preactivation = branch.preactivation or is_activation(start)
+            starts = [self.producers[value] for value in branch.starts]
+            activated = all(is_activation(start) for start in starts)
+            branch.preactivation = branch.preactivation or activated
 
     def _find_weights(self) -> list[Weight]:
         found = []

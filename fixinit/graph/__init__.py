@@ -1,6 +1,7 @@
 """A Keras model as a graph of calls, and the residual blocks and gates in it."""
 
-from fixinit.graph.blocks import Block, find_blocks
+from fixinit.graph.block import Block
+from fixinit.graph.blocks import find_blocks
 from fixinit.graph.calls import Call, Graph
 from fixinit.graph.gates import find_gates
 from fixinit.graph.kinds import is_activation, is_addition

@@ -4,76 +4,14 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fixinit._typing import Tensor
+from fixinit.graph.block import Block
 from fixinit.graph.calls import Call, Graph
+from fixinit.graph.conditions import are_conditions
 from fixinit.graph.kinds import is_activation, is_addition
 from fixinit.graph.mixing import mix
 from fixinit.graph.paths import Path, Paths
+from fixinit.graph.streams import Streams
 from fixinit.layers import facts_of
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Block:
-    """One residual block: `output = merge(shortcut, branches)`.
-
-    Example:
-
-    >>> x = inputs = keras.Input((8,))
-    >>> x = keras.layers.add([x, keras.layers.Dense(8, name="weight1")(x)], name="sum")
-    >>> graph = fixinit.graph.trace(keras.Model(inputs, x))
-    >>> (block,) = fixinit.graph.find_blocks(graph)
-    >>> block.name, block.shortcut, block.branches, block.weights
-    ('sum', 0, (1,), ('weight1',))
-    >>> block.addends([np.ones(8), np.zeros(8)])[0].sum()
-    np.float64(8.0)
-
-    Attributes:
-        name: String. Ours: the name of the `ResidualBlock`. Otherwise that of the
-            call that merges.
-        merge: The `Call` that adds.
-        input: int. The value at which shortcut and branches part.
-        shortcut: int. Index of the shortcut among the inputs of `merge`.
-        branches: Tuple of ints, the indices of the other inputs.
-        branch_depth: int. Weight layers in the longest branch (m).
-        output: int. The block's output: the sum, or, in a network whose blocks end
-            in an activation, that.
-        changes_shape: bool. Whether the shortcut has weights or changes the shape.
-        weights: Tuple of the names of the branches' weight layers.
-        paths: For each input of `merge`, the tuple of the `Call`s between `input` and
-            it.
-    """
-
-    name: str
-    merge: Call
-    input: int
-    shortcut: int
-    branches: tuple[int, ...]
-    branch_depth: int
-    output: int
-    changes_shape: bool
-    weights: tuple[str, ...]
-    paths: tuple[Path, ...]
-
-    @property
-    def calls(self) -> tuple[Call, ...]:
-        """Tuple of the `Call`s between `input` and the sum, which is the last."""
-        inside = dict.fromkeys(call for path in self.paths for call in path)
-        return (*inside, self.merge)
-
-    def addends(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """What the merge adds up, from the tensors that it reads.
-
-        Args:
-            inputs: Tensors, one for each input of the merge.
-
-        Returns:
-            `(shortcut, branches)`: two tensors, each times its factor where the merge
-            has factors, as a `fixinit.layers.ScaledAdd` has.
-        """
-        factors = facts_of(self.merge.operation).factors
-        if factors is not None:
-            inputs = [factor * h for factor, h in zip(factors, inputs, strict=True)]
-        return inputs[self.shortcut], sum(inputs[i] for i in self.branches)
 
 
 def find_blocks(graph: Graph) -> list[Block]:
@@ -81,15 +19,21 @@ def find_blocks(graph: Graph) -> list[Block]:
 
     A residual block ends in an addition (`keras.layers.Add`, `+`, `keras.ops.add`,
     `fixinit.layers.ScaledAdd` or any layer that declares in its `fixinit.layers.Facts`
-    that it adds) of values that share an ancestor. The shortcut is the one that can be
-    reached from there through the fewest weight layers, and of several such the one
-    with the fewest on its longest path. Where two share that place, it is the one that
-    is the ancestor itself; where there is none, as in Inception-like modules, the
-    addition is no residual block. Where no path has weights, it is one if something
-    else than the ancestor itself mixes positions or channels, as pooling and Fourier
-    transforms do: those paths are run on random numbers. Nor is it where shapes are
-    broadcast, or where no input is the ancestor itself and something that does not
-    depend on it enters on one of the paths: which of them is the stream is unknown.
+    that it adds, as differences do) of values that share an ancestor. The shortcut is
+    the one that can be reached from there through the fewest weight layers, and of
+    several such the one with the fewest on its longest path. Where two share that
+    place, it is the one that is the ancestor itself; where there is none, as in
+    Inception-like modules, the addition is no residual block. Where no path has
+    weights, it is one if something else than the ancestor itself mixes positions or
+    channels, as pooling and Fourier transforms do, and nothing is taken away: those
+    paths are run on random numbers. Nor is it where shapes are broadcast, or where no
+    input is the ancestor itself and something that does not depend on it enters on one
+    of the paths, unless that is a condition: it is broadcast, or serves other places
+    too, as the embedding of a time step does.
+
+    Where several streams exchange what they hold, as in reversible networks and
+    between resolutions, each has blocks of its own: their branches begin at the other
+    stream.
 
     A weight layer is any layer that holds a matrix: attention, a recurrent layer or a
     layer around others are one each. An addition inside of such a layer is not seen.
@@ -111,9 +55,14 @@ def find_blocks(graph: Graph) -> list[Block]:
         List of `Block`s.
     """
     paths = Paths(graph)
-    merges = [_block(paths, call) for call in graph.calls if is_addition(call)]
-    found = [block for block in merges if block is not None]
-    ends = [_end_activation(paths, block) for block in found]
+    streams = Streams(paths)
+    ends = []
+    for call in graph.calls:
+        block = _block(paths, call, streams) if is_addition(call) else None
+        if block is not None:
+            ends.append(_end_activation(paths, block))
+            streams.add(block)
+    found = list(streams.blocks.values())
     # Behind the last sum of a pre-activation network, the head has an activation too.
     if not all(ends[:-1]):
         return found
@@ -123,26 +72,51 @@ def find_blocks(graph: Graph) -> list[Block]:
     ]
 
 
-def _block(paths: Paths, merge: Call) -> Block | None:
+def _block(paths: Paths, merge: Call, streams: Streams) -> Block | None:
     """The residual block that ends in `merge`, `None` if none does."""
-    start = _start(paths, merge)
-    if start is None:
+    shapes = [paths.graph.specs[value].shape for value in merge.inputs]
+    if not _may_be_equal(shapes):
         return None
-    to_merge, specs = paths.from_value(start, merge), paths.graph.specs
+    start = _start(paths, merge, streams)
+    block = None
+    if start is not None:
+        starts = ((start,),) * len(merge.inputs)
+        block = _parted(paths, merge, starts, paths.from_value(start, merge))
+        if block is not None and not _is_residual(paths, block, streams):
+            block = None
+    exchange = streams.exchange(merge, block)
+    exchanged = None if exchange is None else _parted(paths, merge, *exchange)
+    return exchanged if exchanged is not None and exchanged.branch_depth else block
+
+
+def _is_residual(paths: Paths, block: Block, streams: Streams) -> bool:
+    """Whether what a block adds to is its stream, and what it adds is a branch."""
+    if not _is_whole(paths, block, streams):
+        return False
+    merge = block.merge
+    takes_away = any(factor < 0 for factor in facts_of(merge.operation).factors or ())
+    return block.branch_depth > 0 or (not takes_away and mix(paths, block.input, merge))
+
+
+def _parted(
+    paths: Paths,
+    merge: Call,
+    starts: tuple[tuple[int, ...], ...],
+    ways: tuple[Path, ...],
+) -> Block | None:
+    """The block of paths that start somewhere and that a call adds up.
+
+    `None` if none of them is the shortcut.
+    """
+    specs = paths.graph.specs
     weights = [
-        _weight_layers(start, value, path)
-        for value, path in zip(merge.inputs, to_merge, strict=True)
+        _weight_layers(*path) for path in zip(starts, merge.inputs, ways, strict=True)
     ]
     depths = [(fewest, most) for fewest, most, _ in weights]
-    shortcut = _shortcut(merge.inputs, depths, start)
-    shapes = [specs[value].shape for value in merge.inputs]
-    if shortcut is None or not _may_be_equal(shapes):
+    shortcut = _shortcut(merge.inputs, depths, starts)
+    if shortcut is None:
         return None
-    if not any(most for _, most in depths) and not mix(paths, start, merge):
-        return None
-    value = merge.inputs[shortcut]
-    if start != paths.fork(merge) and not _is_stream(paths, value, start):
-        return None
+    value, (start, *_) = merge.inputs[shortcut], starts[shortcut]
     branches = tuple(i for i in range(len(depths)) if i != shortcut)
     reshapes = specs[value].shape != specs[start].shape
     return Block(
@@ -155,11 +129,12 @@ def _block(paths: Paths, merge: Call) -> Block | None:
         output=merge.outputs[0],
         changes_shape=depths[shortcut][0] > 0 or reshapes,
         weights=tuple(dict.fromkeys(name for i in branches for name in weights[i][2])),
-        paths=to_merge,
+        starts=starts,
+        paths=ways,
     )
 
 
-def _start(paths: Paths, merge: Call) -> int | None:
+def _start(paths: Paths, merge: Call, streams: Streams) -> int | None:
     """The value at which the block of a merge starts, `None` if there is none.
 
     It is the nearest ancestor that the inputs share. What they share in front of
@@ -168,8 +143,10 @@ def _start(paths: Paths, merge: Call) -> int | None:
     """
     start = paths.fork(merge)
     while start is not None:
-        to_merge = paths.from_value(start, merge)
-        if start in merge.inputs or paths.are_closed(start, to_merge):
+        ways = paths.from_value(start, merge)
+        if start in merge.inputs or paths.are_closed(start, ways):
+            return start
+        if are_conditions(paths, merge, start, ways, streams.blocks):
             return start
         before = paths.producers[start]
         if len(before.inputs) != 1 or before.has_weights:
@@ -178,13 +155,21 @@ def _start(paths: Paths, merge: Call) -> int | None:
     return None
 
 
-def _is_stream(paths: Paths, value: int, start: int) -> bool:
-    """Whether a value is `start`, or that and what parallel branches have added."""
-    if value == start:
+def _is_whole(paths: Paths, block: Block, streams: Streams) -> bool:
+    """Whether what a block adds to is its input, where it starts before the fork.
+
+    It may be that and what parallel branches have added. What a scheme has put in front
+    of a branch and of a projection beside it does not count as a fork.
+    """
+    value, fork = block.merge.inputs[block.shortcut], paths.fork(block.merge)
+    if block.input in (fork, value):
         return True
-    before = paths.producers[value]
-    block = _block(paths, before) if is_addition(before) else None
-    return block is not None and block.input == start
+    before = streams.blocks.get(paths.producers[value])
+    if before is not None and before.input == block.input:
+        return True
+    assert fork is not None
+    shared = paths.between(block.input, fork)
+    return all(facts_of(call.operation).scales_branch for call in shared)
 
 
 def _end_activation(paths: Paths, block: Block) -> Call | None:
@@ -206,20 +191,22 @@ def _may_be_equal(shapes: list[Any]) -> bool:
 
 
 def _shortcut(
-    values: Sequence[int], depths: list[tuple[int, int]], start: int
+    values: Sequence[int],
+    depths: list[tuple[int, int]],
+    starts: Sequence[tuple[int, ...]],
 ) -> int | None:
     """The index of the value that is the shortcut, `None` if none is."""
     fewest = [i for i, depth in enumerate(depths) if depth == min(depths)]
     if len(fewest) > 1:
-        fewest = [i for i in fewest if values[i] == start]
+        fewest = [i for i in fewest if values[i] in starts[i]]
     return fewest[0] if len(fewest) == 1 else None
 
 
 def _weight_layers(
-    start: int, end: int, path: Iterable[Call]
+    starts: Sequence[int], end: int, path: Iterable[Call]
 ) -> tuple[int, int, list[str]]:
     """`(fewest, most, names)`: numbers of weight layers in a row, and all of them."""
-    fewest, most, names = {start: 0}, {start: 0}, []
+    fewest, most, names = dict.fromkeys(starts, 0), dict.fromkeys(starts, 0), []
     for call in path:
         # What a call reads beside has come on another path.
         read = [value for value in call.inputs if value in most]

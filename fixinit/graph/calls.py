@@ -94,6 +94,8 @@ class Graph:
         outputs: List of ints, its outputs.
         specs: List of `keras.KerasTensor`s: shape and dtype of every value.
         channel_axes: List of ints: the axis of every value that holds its channels.
+        constants: Set of the calls that give the same whatever they read, as the
+            embeddings of positions.
     """
 
     def __init__(self) -> None:
@@ -102,6 +104,7 @@ class Graph:
         self.outputs: list[int] = []
         self.specs: list[Any] = []
         self.channel_axes: list[int] = []
+        self.constants: set[Call] = set()
         self._uses: dict[str, int] = {}
 
     def value(self, spec: Any, channel_axis: int = -1) -> int:
@@ -155,15 +158,19 @@ class Graph:
         (value,) = self.add(self.unique_name(name), layer, (), [spec])
         self.inputs.append(value)
 
-    def ancestors(self) -> dict[int, int]:
+    def ancestors(self, reads: bool = False) -> dict[int, int]:
         """Dict from a value to those that it depends on, itself among them.
 
         They are the bits of an integer: value 3 is `1 << 3`.
+
+        Args:
+            reads: bool. Whether what `constants` read counts, too.
         """
         found: dict[int, int] = {}
         for call in self.calls:
             before = 0
-            for value in call.inputs:
+            depends = reads or call not in self.constants
+            for value in call.inputs if depends else ():
                 before |= found[value]
             for value in call.outputs:
                 found[value] = before | 1 << value

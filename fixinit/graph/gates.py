@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from fixinit.graph.blocks import Block, find_blocks
+from fixinit.graph.block import Block
+from fixinit.graph.blocks import find_blocks
 from fixinit.graph.calls import Call, Graph
 from fixinit.graph.kinds import output_facts
 from fixinit.graph.paths import Path, Paths

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import keras
+
 from fixinit.graph.calls import Call
 from fixinit.layers import Facts, facts_of
 
@@ -49,6 +51,13 @@ def is_activation(call: Call) -> bool:
         bool. `True` for what declares that it activates: see `fixinit.layers.Facts`.
     """
     return len(call.inputs) == 1 and facts_of(call.operation).activates
+
+
+def is_unknown(operation: Any) -> bool:
+    """Whether nothing is declared about a layer of a class of the user's own."""
+    known = type(operation).__module__.partition(".")[0] in ("keras", "fixinit")
+    is_layer = isinstance(operation, keras.layers.Layer)
+    return is_layer and not known and facts_of(operation) == Facts()
 
 
 def output_facts(operation: Any) -> Facts:

@@ -10,6 +10,7 @@ from keras import tree
 from fixinit import _keras
 from fixinit._typing import Tensor
 from fixinit.graph.calls import Graph
+from fixinit.graph.constants import find_constants
 from fixinit.graph.functional import functional_of, no_graph
 from fixinit.layers import ResidualBlock, Stack
 from fixinit.layers.residual_block import output_shape, takes
@@ -49,6 +50,7 @@ def trace(model: Any) -> Graph:
     for tensor in functional.inputs:
         graph.add_input(tensor, tensor.name)
     graph.outputs = _add_functional(graph, functional, graph.inputs, "")
+    graph.constants = find_constants(graph)
     return graph
 
 

@@ -17,9 +17,11 @@ def _register(facts, *targets):
 
 def _register_arithmetic():
     linear = Facts(linear=True, follows_head=True)
-    _register(dataclasses.replace(linear, adds=True), layers.Add, "Add")
-    joins = dataclasses.replace(linear, joins=True)
-    _register(joins, layers.Subtract, "Subtract", layers.Average)
+    adds = dataclasses.replace(linear, adds=True)
+    _register(adds, layers.Add, "Add")
+    difference = dataclasses.replace(adds, factors=(1.0, -1.0))
+    _register(difference, layers.Subtract, "Subtract")
+    _register(dataclasses.replace(linear, joins=True), layers.Average)
     _register(Facts(joins=True), layers.Maximum, layers.Minimum, "Maximum", "Minimum")
     _register(Facts(multiplies=True), layers.Multiply, "Multiply")
     _register(Facts(multiplies=True, follows_head=True), layers.Rescaling)
@@ -30,6 +32,7 @@ def _register_arithmetic():
     _register(Facts(follows_head=True), "Clip", "Exp")
     _register(linear, layers.Identity)
     _register(Facts(elementwise=True), layers.Normalization)
+    _register(Facts(constant=True), "ZerosLike", "OnesLike")
 
 
 def _register_shapes():

@@ -36,7 +36,7 @@ class Facts:
         adds: bool. Adds its inputs, as `keras.layers.Add` does. An addition whose
             inputs share an ancestor ends a residual block.
         factors: Tuple of floats, what an addition multiplies its inputs by, one for
-            each; `None` where all are 1.
+            each; `None` where all are 1. Those of a difference are 1 and -1.
         joins: bool. Combines its inputs element by element, and is no addition:
             `keras.layers.Average`, `keras.layers.Maximum`.
         multiplies: bool. Multiplies its inputs element by element, or one input by

@@ -148,3 +148,38 @@ def test_finds_the_blocks_of_keras_applications(name, count, depth):
     model = getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3))
     found = find_blocks(trace(model))
     assert len(found) == count and {b.branch_depth for b in found} == {depth}
+
+
+@pytest.mark.parametrize(
+    ("takes_away", "shortcut", "addends"),
+    [
+        (lambda x, y: keras.layers.Subtract()([x, y]), 0, (2.0, -3.0)),
+        (keras.ops.subtract, 0, (2.0, -3.0)),
+        (lambda x, y: x - y, 0, (2.0, -3.0)),
+        (lambda x, y: y - x, 1, (-3.0, 2.0)),
+    ],
+)
+def test_differences_are_residual_blocks(takes_away, shortcut, addends):
+    x = inputs = keras.Input((8,))
+    x = takes_away(x, dense(dense(x)))
+    (block,) = blocks(inputs, x)
+    assert (block.shortcut, block.branch_depth) == (shortcut, 2)
+    assert block.addends([2.0, 3.0]) == addends
+
+
+def test_differences_to_a_mean_or_a_number_are_none():
+    inputs = keras.Input((8,))
+    x = dense(inputs)
+    x = x - keras.ops.mean(x, axis=-1, keepdims=True)
+    assert not blocks(inputs, 1 - (x - 0.5))
+
+
+def test_a_bias_that_branch_and_projection_share_is_no_fork():
+    """As Fixup leaves it, where one of parallel ways begins without weights."""
+    inputs = keras.Input((16, 4))
+    x = fixinit.layers.ScalarBias()(inputs)
+    pooled = keras.layers.MaxPooling1D(3, 1, padding="same")(inputs)
+    ways = [keras.layers.Conv1D(4, 1)(way) for way in (x, pooled)]
+    y = keras.layers.Conv1D(8, 1)(keras.layers.Concatenate()(ways))
+    (block,) = blocks(inputs, keras.layers.Conv1D(8, 1)(x) + y)
+    assert block.branch_depth == 2 and block.changes_shape
