@@ -88,7 +88,9 @@ def _gain(weight: Any, site: Site) -> float:
     activation = weight.activation
     if weight.call in weight.branch.last:
         activation = activation or weight.branch.end_activation
-    return 1.0 if activation is None else kernels.gain_behind(activation.operation)
+    if activation is None:
+        return weight.gain
+    return kernels.gain_behind(activation.operation)
 
 
 def _intended(initializer: Any, layer: keras.layers.Layer, argument: str) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fixinit.conversion import kinds
 from fixinit.conversion.branch import Branch
+from fixinit.conversion.chains import chain_behind, chain_gain
 from fixinit.conversion.origins import find_origins
 from fixinit.conversion.outputs import find_outputs
 from fixinit.graph import Block, Call, Graph, find_blocks, find_gates, is_activation
@@ -28,6 +29,8 @@ class Weight:
         is_output: bool, whether it makes an output of the model. The head does; so
             does a layer behind which normalization makes that an embedding, to be
             compared with others, which no scheme may start at zero.
+        gain: float, that of the operations behind it which together are an activation:
+            see `fixinit.conversion.chains`; 1 without such ones.
     """
 
     call: Call
@@ -35,6 +38,7 @@ class Weight:
     branch: Branch | None
     activation: Call | None
     is_output: bool = False
+    gain: float = 1.0
 
 
 class Survey:
@@ -193,7 +197,19 @@ class Survey:
             role = "stem" if is_first else "trunk"
             role = "head" if self._outputs.get(call) else role
         is_output = call in self._outputs
-        return Weight(call, role, branch, self._activation_behind(call), is_output)
+        activation = self._activation_behind(call)
+        gain = self._chain_gain(call) if activation is None else 1.0
+        return Weight(call, role, branch, activation, is_output, gain)
+
+    def _chain_gain(self, call: Call) -> float:
+        """The gain of the operations that make an activation behind a weight layer."""
+        value = call.outputs[0]
+        readers = self.consumers.get(value, [])
+        while len(readers) == 1 and self.removed(readers[0].operation):
+            value = readers[0].outputs[0]
+            readers = self.consumers.get(value, [])
+        chain = chain_behind(self.graph, value) if len(readers) else ()
+        return chain_gain(value, chain) if chain else 1.0
 
     def _activation_behind(self, call: Call) -> Call | None:
         """The activation that alone reads a weight layer, across what is taken out."""

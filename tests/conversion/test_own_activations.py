@@ -67,10 +67,30 @@ def test_sizes_are_those_of_the_function_of_keras(scheme):
 
 def test_kernels_in_branches_are_those_for_the_function_of_keras():
     found = []
-    for act in ("hard_silu", hard_swish):
-        free = convert(chain(residual(layers.Activation(act)), 2), "fixup")
+    for act in (
+        *(layers.Activation("hard_silu"), layers.Activation(hard_swish)),
+        hard_swish,  # as a chain of operations
+    ):
+        free = convert(chain(residual(act), 2), "fixup")
         kernels = [x.kernel for x in free.layers if isinstance(x, layers.Dense)]
         found.append([float(np.std(ops.convert_to_numpy(k))) for k in kernels])
+    np.testing.assert_allclose(found[1:], found[:1] * 2, rtol=1e-3)
+
+
+def test_factors_are_no_activations():
+    found = []
+    for factor in (1.0, 0.1):
+        free = convert(
+            chain(residual(lambda x, c=factor: c * layers.ReLU()(x))), "fixup"
+        )
+        linear = convert(chain(residual(lambda x, c=factor: c * x), 2), "fixup")
+        kernels = [
+            np.std(ops.convert_to_numpy(x.kernel))
+            for model in (free, linear)
+            for x in model.layers
+            if isinstance(x, layers.Dense)
+        ]
+        found.append(kernels)
     np.testing.assert_allclose(*found, rtol=1e-3)
 
 
