@@ -105,12 +105,20 @@ def _starts(plan: Any) -> Iterator[str]:
     stuck = [
         branch.block.name
         for branch, closed in plan.closed.items()
-        if plan.zeroes(branch) and not closed and not branch.holds_branches
+        if plan.zeroes(branch) and not closed
+        if not (branch.holds_branches or branch.is_shut)
     ]
     if stuck:
         yield (
             "Branches that a zero last weight layer would not close, or that training "
             f"could not open again, start at zero by a multiplier: {some(stuck)}."
+        )
+    shut = [branch.block.name for branch in plan.closed if branch.is_shut]
+    if shut:
+        yield (
+            "Branches that a factor of the model's own starts at zero, which stays: "
+            f"{some(shut)}. The scheme does not close them, for training may never "
+            "leave zeros times zeros."
         )
     outer = [branch.block.name for branch in plan.closed if branch.holds_branches]
     if outer and any(plan.start(branch).is_zero for branch in plan.closed):

@@ -27,6 +27,7 @@ class Branch:
             of blocks inside of it nor those of gates.
         last: Set of those that no other one follows.
         holds_branches: bool, whether residual branches lie inside of it.
+        is_shut: bool, whether the model's author has it start at zero by a factor.
         end_activation: The call of the activation that reads the sum alone, in
             networks whose blocks end so; or `None`.
     """
@@ -38,7 +39,7 @@ class Branch:
         self.value = block.merge.inputs[position]
         self.index = index
         self.preactivation = False
-        self.holds_branches = False
+        self.holds_branches = self.is_shut = False
         self.end_activation: Call | None = None
         self.weights: list[Call] = []
         self.last: set[Call] = set()
@@ -129,7 +130,7 @@ class Branch:
             may_be_zero: Callable from the call of a weight layer to whether its kernel
                 can be made zero, and trained.
         """
-        if self.holds_branches or not self.last:
+        if self.holds_branches or self.is_shut or not self.last:
             return False
         if not all(may_be_zero(call) for call in self.last):
             return False

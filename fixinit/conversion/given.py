@@ -9,6 +9,7 @@ import numpy as np
 
 from fixinit import theory
 from fixinit.conversion import kernels, kinds
+from fixinit.layers import facts_of
 
 # Of the mean square of an output that is to be 1: above, it is the bias that says how
 # large the output is.
@@ -49,6 +50,33 @@ def is_zero(layer: Any) -> bool:
     argument = kinds.kernel_arguments(layer)[-1]
     shape = tuple(kinds.kernel_of(layer, argument).shape)
     return _moments(getattr(layer, argument), shape)[1] == 0
+
+
+def shuts(path: Iterable[Any], producers: dict[int, Any]) -> bool:
+    """Whether a path is multiplied by zeros that a weight layer makes on purpose.
+
+    So are the branches of diffusion transformers, by what they make of the condition.
+
+    Args:
+        path: `fixinit.graph.Call`s.
+        producers: Those of the graph.
+    """
+    return any(
+        _makes_zeros(producers, value)
+        for call in path
+        if facts_of(call.operation).multiplies and len(call.inputs) == 2
+        for value in call.inputs
+    )
+
+
+def _makes_zeros(producers: dict[int, Any], value: int) -> bool:
+    """Whether a value is what a kernel of zeros gives, in any shape."""
+    call = producers[value]
+    while facts_of(call.operation).rearranges:
+        call = producers[call.inputs[0]]
+    layer = kinds.unwrapped(call.operation)
+    known = kinds.kernel_arguments(layer)
+    return bool(known) and is_zero(layer) and not keeps_bias(layer)
 
 
 def _moments(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:

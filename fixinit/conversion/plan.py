@@ -179,6 +179,7 @@ class Plan:
         Where the scheme would have zeros in them, and it has some that are drawn.
         """
         drawn = branch.weights and all(map(self.knows, branch.weights))
-        if not (drawn and branch.holds_branches and self.zeroes(branch)):
+        has_own_start = branch.holds_branches or branch.is_shut
+        if not (drawn and has_own_start and self.zeroes(branch)):
             return False
         return not any(kinds.constraints(call.operation) for call in branch.last)

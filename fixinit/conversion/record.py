@@ -176,7 +176,7 @@ def _block(plan: Any, survey: Any, block: Any, folds: bool) -> dict[str, Any]:
 
 def _branch(plan: Any, branch: Any, folds: bool) -> dict[str, Any]:
     zero = None
-    holds = branch.holds_branches
+    holds = branch.holds_branches or branch.is_shut
     if plan.start(branch).is_zero and not (folds or holds):
         by_kernel = plan.zeroes(branch) and plan.closed[branch]
         zero = "kernel" if by_kernel else "multiplier"

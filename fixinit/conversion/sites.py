@@ -102,7 +102,7 @@ class Sites:
 
     def _placed(self, branch: Any, site: Site) -> Site:
         smallest = 0.0
-        if branch.holds_branches:
+        if branch.holds_branches or branch.is_shut:
             smallest = smallest_start(branch, self.survey.num_branches)
         return dataclasses.replace(
             site,
@@ -131,10 +131,13 @@ def smallest_start(branch: Any, num_branches: int) -> float:
     that SkipInit allows ([De and Smith, 2020](https://arxiv.org/abs/2002.10444),
     section 4): L branches make the variance `(1 + 1 / L)^L < e` times as large. A
     branch without weights of its own gives what it has read, which adds up by
-    amplitudes, so that it is `1 / L`.
+    amplitudes, so that it is `1 / L`. A branch that zeros of its own shut already is
+    not made smaller.
 
     Args:
         branch: `fixinit.conversion.branch.Branch`.
         num_branches: int, L.
     """
+    if branch.is_shut:
+        return 1.0
     return num_branches**-0.5 if branch.weights else 1 / num_branches

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from fixinit.conversion import kinds
+from fixinit.conversion import given, kinds
 from fixinit.conversion.branch import Branch
 from fixinit.conversion.chains import chain_behind, chain_gain
 from fixinit.conversion.origins import find_origins
@@ -134,6 +134,7 @@ class Survey:
             branch.holds_branches = any(
                 call in merges or _has_blocks(call) for call in branch.path
             )
+            branch.is_shut = given.shuts(branch.path, self.producers)
             if branch.block.output != branch.block.merge.outputs[0]:
                 branch.end_activation = self.producers[branch.block.output]
         return branches

@@ -173,3 +173,28 @@ def test_priors_of_ones_own_class():
     free = convert(keras.Model(inputs, layers.Dense(2)(stack(x))))
     assert float(ops.mean(free.get_layer("gate").bias)) == -4.0
     assert np.all(np.isfinite(ops.convert_to_numpy(free(normal(2, 16)))))
+
+
+@pytest.mark.parametrize("scheme", ["fixup", "rezero", "scaled_residual"])
+def test_branches_that_are_shut_by_zeros_of_their_own(scheme):
+    """Diffusion transformers: the condition makes shift, scale and gate of zeros."""
+    inputs = x, condition = keras.Input((4, 16)), keras.Input((8,))
+    for number in range(3):
+        options = {"kernel_initializer": "zeros", "name": f"modulation{number}"}
+        made = layers.Dense(48, **options)(ops.silu(condition))
+        shift, scale, gate = ops.split(layers.Reshape((1, 48))(made), 3, axis=-1)
+        y = layers.LayerNormalization(center=False, scale=False)(x)
+        y = layers.Dense(32, "gelu")(y * (1 + scale) + shift)
+        x = x + gate * layers.Dense(16)(y)
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    free = convert(model, scheme)
+    assert free.conversion["num_branches"] == 3 and zeros(free) == [None] * 3
+    kernel = free.get_layer("modulation0").kernel
+    assert not np.any(ops.convert_to_numpy(kernel))
+    data = [normal(16, 4, 16), normal(16, 8)]
+    assert not [
+        path
+        for path in still(free, data, normal(16, 4, 2))
+        if "scalar" not in path and "modulation" not in path and "bias" not in path
+    ]
+    assert "factor of the model's own" in said(model, scheme)
