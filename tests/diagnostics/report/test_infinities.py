@@ -14,6 +14,7 @@ VECTORS = RNG.normal(size=(16, 6)).astype("float32")
 
 def padded(value, pool, blocks=4):
     """A residual network whose stem pads in front of its pooling."""
+    keras.utils.set_random_seed(0)
     x = inputs = keras.Input((8, 8, 3))
     x = layers.Conv2D(8, 3, padding="same", kernel_initializer="he_normal")(x)
     x = ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=value)
@@ -27,12 +28,12 @@ def padded(value, pool, blocks=4):
 @pytest.mark.every_backend
 def test_padding_that_pooling_takes_away():
     found = diagnose(padded(-np.inf, layers.MaxPooling2D(3, 2)), IMAGES)
-    assert found.verdict.kind in ("healthy", "growing", "undecided")
+    assert found.verdict.kind != "not_finite"
     pad = next(row for row in found.layers if row.kind == "Pad")
     plain = diagnose(padded(0.0, layers.MaxPooling2D(3, 2)), IMAGES)
     zeros = next(row for row in plain.layers if row.kind == "Pad")
-    assert 0 < pad.mean_square < np.inf and 0 < pad.variance < np.inf
-    assert zeros.mean_square < np.inf
+    assert pad.mean_square == pytest.approx(zeros.mean_square, rel=1e-5)
+    assert pad.variance == pytest.approx(zeros.variance, rel=1e-5)
 
 
 @pytest.mark.parametrize(
