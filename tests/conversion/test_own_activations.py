@@ -63,10 +63,11 @@ def test_sizes_are_those_of_the_function_of_keras(scheme):
     ):
         np.testing.assert_allclose(size(own), size(known), rtol=0.05)
     for way in (alone(hard_swish), alone(mish)):
-        # A chain of operations has size 1 in front of it instead of behind. Logarithms
-        # of single draws deviate by 0.9, so means of four by less than 0.5.
+        # A chain of operations has size 1 in front of it instead of behind, and drifts
+        # by up to 2.5 over 12 layers. Logarithms of single draws deviate by 0.9, so
+        # those of means of four by 0.45: three deviations are another factor of 4.
         logs = [np.log(size(way, seed)) for seed in range(4)]
-        assert abs(np.mean(logs)) < np.log(5)
+        assert 0.1 < np.exp(np.mean(logs)) < 10
 
 
 def test_kernels_in_branches_are_those_for_the_function_of_keras():
