@@ -277,3 +277,21 @@ def test_converts_trains_and_is_saved(tmp_path):
     np.testing.assert_array_equal(
         outputs(free, normal(2, 8)), outputs(again, normal(2, 8))
     )
+
+
+class Dead(layers.Layer):
+    """A branch that is zero in two places, and so for ever."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = layers.Dense(8, kernel_initializer="zeros", name="dense")
+        self.scale = fixinit.layers.ScalarMultiplier("zeros", name="scale")
+
+    def call(self, x):
+        return x + self.scale(self.dense(x))
+
+
+def test_diagnose_measures_what_is_opened_in_both_modes():
+    model = model_of(layers.Dense(8), Dead(name="dead"), layers.Dense(2))
+    found = fixinit.diagnostics.diagnose(model, normal(8, 8), normal(8, 2))
+    assert found.verdict.kind == "closed"

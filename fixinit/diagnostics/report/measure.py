@@ -100,7 +100,7 @@ class Measure:
 
     def in_test_mode(self) -> "Measure":
         """The same measure with layers in test mode."""
-        return Measure(self.model, self._loss, training=False)
+        return Measure(self.model, self._loss, training=False, traced=self.graph)
 
     def __call__(self, x: Sequence[np.ndarray], y: Any = None) -> Measured:
         """Measures on one batch.
