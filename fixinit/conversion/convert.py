@@ -100,7 +100,8 @@ def convert(
         UserWarning: For what was assumed, with the names of layers.
     """
     with opened(model, checks.named(keep), data) as inside:
-        new, found = _convert(model, inside, scheme, weights, keep, seed)
+        plan = _plan(model, inside, scheme, weights, keep, seed)
+        new, found = _carried_out(plan, model, inside, weights)
     for text in found.assumptions:
         warnings.warn(text, stacklevel=2)
     return new
@@ -157,16 +158,10 @@ def explain(
     return found
 
 
-def _convert(
-    model: keras.Model,
-    inside: Opened,
-    scheme: Any,
-    weights: str,
-    keep: Keep,
-    seed: int | None,
+def _carried_out(
+    plan: Plan, model: keras.Model, inside: Opened, weights: str
 ) -> tuple[keras.Model, Record]:
     """`(model, record)`: the converted model, and what was found and assumed."""
-    plan = _plan(model, inside, scheme, weights, keep, seed)
     found = record(plan, model, weights, inside)
     if weights == "fold":
         return fold(inside.model, plan.keep, found.to_dict()), found
@@ -191,7 +186,8 @@ def _plan(
 ) -> Plan:
     check_choice("weights", weights, WEIGHTS)
     graph = trace(inside.model)
-    keeps = checks.keeper(keep, graph, trace(model))
+    closed = graph if inside.model is model else trace(model)
+    keeps = checks.keeper(keep, graph, closed)
     checks.check_graph(graph, keeps, inside.shut)
     if weights == "fold":
         check_foldable(inside.model, graph, keeps)

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 
 from fixinit import _keras
+from fixinit.graph.functional import is_own
+from fixinit.graph.watching import told
 from fixinit.schemes.apply import remade
 
 _PLAIN = (bool, int, float, str)
@@ -62,7 +64,7 @@ def _same_numbers(old: Any, new: Any) -> bool:
 
     Keras's own configs are complete.
     """
-    if _keras_own(old):
+    if not is_own(type(old)):
         return True
     return all(
         value == vars(old).get(name, value)
@@ -71,21 +73,13 @@ def _same_numbers(old: Any, new: Any) -> bool:
     )
 
 
-def _keras_own(layer: Any) -> bool:
-    return type(layer).__module__.partition(".")[0] in ("keras", "fixinit")
-
-
 def _deep_copy(layer: Any, error: Exception) -> Any:
     try:
         return _keras.deep_copied(layer)
     except Exception as second:  # whatever somebody else's layer holds
         raise ValueError(
             f"Layer `{layer.name}` of type {type(layer).__name__} cannot be made again "
-            f"from its config ({_first_line(error)}), nor copied "
-            f"({_first_line(second)}). Give it a `get_config` with all arguments of "
+            f"from its config ({told(error)}), nor copied "
+            f"({told(second)}). Give it a `get_config` with all arguments of "
             "its constructor."
         ) from second
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

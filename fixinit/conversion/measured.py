@@ -7,6 +7,7 @@ from keras import ops, tree
 
 from fixinit.conversion.copies import copied
 from fixinit.graph import Call, Graph, with_sizes
+from fixinit.graph.random_inputs import random_array
 
 _BATCH = 8
 # Of a mean square that is to be 1: within, a layer may stay as it is.
@@ -57,7 +58,4 @@ def makes_stream(survey: Any, call: Call) -> bool:
 
 def _random(spec: Any, rng: np.random.Generator) -> Any:
     shape = [size or _BATCH for size in with_sizes(spec.shape)]
-    dtype = str(spec.dtype)
-    if "float" in dtype:
-        return ops.convert_to_tensor(rng.standard_normal(shape), dtype)
-    return ops.convert_to_tensor(rng.integers(2, size=shape), dtype)
+    return ops.convert_to_tensor(random_array(shape, spec.dtype, rng), spec.dtype)

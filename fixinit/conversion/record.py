@@ -11,6 +11,7 @@ from fixinit import schemes
 from fixinit.conversion import kinds
 from fixinit.conversion.assumptions import assumptions, some
 from fixinit.graph import Opened
+from fixinit.graph.functional import is_own
 
 # In characters: a terminal, and what the last column of a table gets at least.
 _WIDTH, _LEAST_WIDTH = 80, 20
@@ -146,7 +147,7 @@ def _sizes(inside: Opened) -> Iterator[str]:
 def _own_class(model: keras.Model) -> Iterator[str]:
     """What a functional model of the user's own class loses."""
     kind = type(model)
-    if kind.__module__.partition(".")[0] not in ("keras", "fixinit"):
+    if is_own(kind):
         yield (
             f"The model is a {kind.__name__}, the converted one a functional "
             "keras.Model: methods of that class, such as `train_step`, are not in it."

@@ -8,7 +8,7 @@ from fixinit._functional import deep_graphs
 from fixinit.conversion.converted import ConvertedModel
 from fixinit.conversion.copies import copied
 from fixinit.conversion.edits import place_of
-from fixinit.graph.functional import functional_of
+from fixinit.graph.functional import ends_again, functional_of, input_again
 from fixinit.layers import ResidualBlock, Stack
 
 
@@ -41,13 +41,7 @@ class Rewriter:
             if not node.is_input:
                 outputs = tree.flatten(self._node(node, tensors))
                 tensors.update(zip(map(id, node.outputs), outputs, strict=True))
-        inputs, outputs = (
-            tree.map_structure(lambda tensor: tensors[id(tensor)], structure)
-            for structure in (
-                _keras.input_structure(functional),
-                _keras.output_structure(functional),
-            )
-        )
+        inputs, outputs = ends_again(functional, tensors)
         if record is None:
             with deep_graphs():
                 new = keras.Model(inputs, outputs, name=model.name)
@@ -60,10 +54,9 @@ class Rewriter:
 
     def _input(self, tensor):
         layer, _, _ = _keras.origin(tensor)
-        # A clone keeps what `keras.Input` has no argument for.
-        clone = type(layer).from_config(layer.get_config())
-        self.made[id(layer)] = clone
-        return clone.output
+        new = input_again(tensor)
+        self.made[id(layer)], _, _ = _keras.origin(new)
+        return new
 
     def _node(self, node, tensors):
         operation = node.operation

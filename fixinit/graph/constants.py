@@ -8,6 +8,7 @@ from keras import tree
 
 from fixinit.graph.calls import Call, Graph
 from fixinit.graph.kinds import is_addition, is_unknown
+from fixinit.graph.random_inputs import random_array
 from fixinit.layers import facts_of
 
 # The size of axes that a model leaves open, the batch among them.
@@ -76,9 +77,5 @@ def _gives_the_same(graph: Graph, call: Call) -> bool:
 
 
 def _drawn(shape: Any, dtype: str, rng: np.random.Generator) -> Any:
-    """A random tensor; whole numbers are 0 or 1."""
-    sizes = [size or _SIZE for size in shape]
-    x: Any = rng.standard_normal(sizes)
-    if "float" not in dtype:
-        x = rng.integers(0, 2, sizes)
+    x = random_array([size or _SIZE for size in shape], dtype, rng)
     return keras.ops.convert_to_tensor(x, dtype)

@@ -8,6 +8,7 @@ from keras import tree
 
 from fixinit import _keras
 from fixinit._functional import deep_graphs
+from fixinit.graph.functional import ends_again, input_again
 from fixinit.layers import BroadcastBatch
 
 # A batch size that is no other size of a network.
@@ -29,18 +30,13 @@ def freed(model: keras.Model) -> keras.Model:
     """
     tensors: dict[int, Any] = {}
     for old in model.inputs:
-        layer, _, _ = _keras.origin(old)
-        config = layer.get_config() | {"batch_shape": (None, *old.shape[1:])}
-        tensors[id(old)] = type(layer).from_config(config).output
+        tensors[id(old)] = input_again(old, (None, *old.shape[1:]))
     like = tensors[id(model.inputs[0])]
     for node in _keras.calls(model):
         if not node.is_input:
             given = tree.flatten(_again(node, tensors, like))
             tensors.update(zip(map(id, node.outputs), given, strict=True))
-    inputs, outputs = (
-        tree.map_structure(lambda tensor: tensors[id(tensor)], structure)
-        for structure in (_keras.input_structure(model), _keras.output_structure(model))
-    )
+    inputs, outputs = ends_again(model, tensors)
     with deep_graphs():
         return keras.Model(inputs, outputs, name=model.name)
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras import tree
 
 from fixinit import _keras
 
@@ -21,8 +22,41 @@ def _has_own_call(model: Any) -> bool:
 
     Keras's does not, and that of `fixinit.models` only refuses integers before.
     """
-    owner = next(cls for cls in type(model).__mro__ if "call" in vars(cls))
-    return owner.__module__.partition(".")[0] not in ("keras", "fixinit")
+    return is_own(next(cls for cls in type(model).__mro__ if "call" in vars(cls)))
+
+
+def is_own(kind: type) -> bool:
+    """Whether a class is the user's own: neither of Keras nor of the library."""
+    return kind.__module__.partition(".")[0] not in ("keras", "fixinit")
+
+
+def input_again(tensor: Any, shape: Any = None) -> Any:
+    """A new input like a symbolic input of a model, of another shape if one is given.
+
+    Made from the layer's config, it keeps what `keras.Input` has no argument for.
+    """
+    layer, _, _ = _keras.origin(tensor)
+    config = layer.get_config()
+    if shape is not None:
+        config["batch_shape"] = tuple(shape)
+    return type(layer).from_config(config).output
+
+
+def ends_again(functional: Any, tensors: dict[int, Any]) -> tuple[Any, Any]:
+    """`(inputs, outputs)` of a model that is made again, in its structures.
+
+    Args:
+        functional: Functional `keras.Model`.
+        tensors: Dict from ids of its symbolic tensors to the new ones.
+    """
+    inputs, outputs = (
+        tree.map_structure(lambda tensor: tensors[id(tensor)], structure)
+        for structure in (
+            _keras.input_structure(functional),
+            _keras.output_structure(functional),
+        )
+    )
+    return inputs, outputs
 
 
 def no_graph(model: Any) -> ValueError | TypeError:

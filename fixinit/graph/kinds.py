@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from fixinit.graph.calls import Call
+from fixinit.graph.functional import is_own
 from fixinit.layers import Facts, facts_of
 
 
@@ -55,9 +56,8 @@ def is_activation(call: Call) -> bool:
 
 def is_unknown(operation: Any) -> bool:
     """Whether nothing is declared about a layer of a class of the user's own."""
-    known = type(operation).__module__.partition(".")[0] in ("keras", "fixinit")
     is_layer = isinstance(operation, keras.layers.Layer)
-    return is_layer and not known and facts_of(operation) == Facts()
+    return is_layer and is_own(type(operation)) and facts_of(operation) == Facts()
 
 
 def output_facts(operation: Any) -> Facts:

@@ -10,63 +10,15 @@ from keras import ops, tree
 
 from fixinit import _keras
 from fixinit._functional import deep_graphs
+from fixinit.graph.closed import closed, opens
 from fixinit.graph.freeing import freed
-from fixinit.graph.functional import functional_of
-from fixinit.graph.recognition import normalizes
+from fixinit.graph.functional import ends_again, functional_of, input_again, is_own
 from fixinit.graph.watching import told, unwatched, watched
 from fixinit.layers import Parameter
-from fixinit.layers.facts import Facts, facts_of, inherited_facts
-
-# Subclasses of these are one weight layer each, as these are.
-_ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
 
 
 class CannotOpenError(ValueError):
     """A layer whose `call` gives no graph, or a graph that computes something else."""
-
-
-def opens(layer: Any) -> bool:
-    """Whether a layer is one to open: of one's own, and around layers that matter."""
-    if not isinstance(layer, keras.layers.Layer) or functional_of(layer) is not None:
-        return False
-    if isinstance(layer, keras.layers.TimeDistributed):
-        return functional_of(layer.layer) is not None and _matters(layer.layer)
-    declared = facts_of(layer) != Facts() or inherited_facts(layer) != Facts()
-    if isinstance(layer, _ATTENTION) and not holds_normalization(layer):
-        return False
-    return is_own(layer) and not declared and _matters(layer)
-
-
-def is_own(layer: Any) -> bool:
-    """Whether a layer is of a class that is neither Keras's nor the library's."""
-    return type(layer).__module__.partition(".")[0] not in ("keras", "fixinit")
-
-
-def holds_normalization(layer: Any) -> bool:
-    """Whether a layer holds one that normalizes, of Keras's or the author's own."""
-    inside = _keras.flatten_layers(layer, include_self=False)
-    return any(facts_of(x).normalizes or (is_own(x) and normalizes(x)) for x in inside)
-
-
-def _matters(layer: Any) -> bool:
-    """Whether a layer holds one that normalizes or multiplies by a kernel."""
-    inside = _keras.flatten_layers(layer, include_self=False)
-    return any(
-        facts_of(x).normalizes
-        or facts_of(x).kernels
-        or isinstance(x, keras.layers.Embedding)
-        for x in inside
-    )
-
-
-def closed(functional: Any, stays: Callable[[Any], bool]) -> Iterator[Any]:
-    """Yields the layers to open of a functional model, and of models inside it."""
-    for node in _keras.calls(functional):
-        inner = functional_of(node.operation)
-        if inner is not None:
-            yield from closed(inner, stays)
-        elif opens(node.operation) and not stays(node.operation):
-            yield node.operation
 
 
 class Opener:
@@ -117,9 +69,7 @@ class Opener:
         tensors: dict[int, Any] = {}
         shapes = shapes or [tensor.shape for tensor in functional.inputs]
         for old, shape in zip(functional.inputs, shapes, strict=True):
-            layer, _, _ = _keras.origin(old)
-            config = layer.get_config() | {"batch_shape": tuple(shape)}
-            tensors[id(old)] = type(layer).from_config(config).output
+            tensors[id(old)] = input_again(old, shape)
         for node in _keras.calls(functional):
             if node.is_input:
                 continue
@@ -135,13 +85,7 @@ class Opener:
                 if isinstance(new, keras.KerasTensor):
                     tensors[id(old)] = new
         _check_given(functional, functional.outputs, tensors)
-        inputs, outputs = (
-            tree.map_structure(lambda tensor: tensors[id(tensor)], structure)
-            for structure in (
-                _keras.input_structure(functional),
-                _keras.output_structure(functional),
-            )
-        )
+        inputs, outputs = ends_again(functional, tensors)
         self._make_unique(tree.flatten(outputs))
         with deep_graphs():
             new = keras.Model(inputs, outputs, name=model.name)
@@ -237,7 +181,7 @@ class Opener:
         try:
             return record(*args, **kwargs)
         except Exception:
-            if not is_own(layer):
+            if not is_own(type(layer)):
                 raise
             with unwatched(layer):
                 return self._open(layer, args, kwargs)

@@ -10,14 +10,11 @@ import numpy as np
 from keras import ops, tree
 
 from fixinit import _keras
+from fixinit.graph.closed import closed, holds_normalization
 from fixinit.graph.freeing import MARK
 from fixinit.graph.functional import functional_of
-from fixinit.graph.opener import (
-    CannotOpenError,
-    Opener,
-    closed,
-    holds_normalization,
-)
+from fixinit.graph.opener import CannotOpenError, Opener
+from fixinit.graph.random_inputs import random_array
 from fixinit.graph.watching import told
 
 # What open axes are tried with: sequences of this length, images of seven times that,
@@ -211,8 +208,6 @@ def _random_inputs(functional: Any) -> Any:
     def draw(tensor: Any) -> np.ndarray:
         batch, *sizes = tensor.shape
         shape = (batch or 2, *(n or 8 for n in sizes))
-        if keras.backend.is_float_dtype(tensor.dtype):
-            return rng.normal(size=shape).astype(tensor.dtype)
-        return rng.integers(0, 2, shape).astype(tensor.dtype)
+        return random_array(shape, tensor.dtype, rng).astype(tensor.dtype)
 
     return tree.map_structure(draw, _keras.input_structure(functional))

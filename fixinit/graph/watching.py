@@ -43,4 +43,5 @@ def told(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [""]
     # Keras says on top where an error was, and below what it was.
     told = [line.strip() for line in lines if line.strip()]
-    return next((x for x in told if not x.startswith("Exception enc")), "")[:300]
+    what = (line for line in told if not line.startswith("Exception enc"))
+    return next(what, type(error).__name__)[:300]

@@ -62,12 +62,11 @@ def measure(settings, model):
         # Refusals name the layer and the reason; other errors are none.
         return {**measured, "refused": str(error).splitlines()[0]}
     rng = np.random.default_rng(settings.seed)
-    tensors = keras.tree.map_structure(lambda x: x, free.input)
-    x = keras.tree.map_structure(lambda tensor: sample(tensor, rng), tensors)
-    outputs = keras.tree.flatten(free(x, training=False))
-    arrays = [keras.ops.convert_to_numpy(y) for y in outputs]
+    x = keras.tree.map_structure(lambda tensor: sample(tensor, rng), free.input)
+    outputs = free(x, training=False)
+    last = keras.ops.convert_to_numpy(keras.tree.flatten(outputs)[-1])
     targets = keras.tree.map_structure(
-        lambda y: rng.normal(size=y.shape).astype("float32"), free(x, training=False)
+        lambda y: rng.normal(size=y.shape).astype("float32"), outputs
     )
     free.compile(keras.optimizers.SGD(LEARNING_RATE), "mse")
     left = [h.name for h in free._flatten_layers() if is_normalization(h)]
@@ -77,7 +76,7 @@ def measure(settings, model):
         "num_branches": free.conversion["num_branches"],
         "blocks": len(free.conversion["blocks"]),
         "left": left,
-        "mean_square": float(np.mean(arrays[-1].astype("float64") ** 2)),
+        "mean_square": float(np.mean(last.astype("float64") ** 2)),
         "losses": conversion.batch_losses(free, x, targets, STEPS),
     }
 

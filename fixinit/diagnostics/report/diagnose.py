@@ -80,11 +80,12 @@ def diagnose(
             one unit without a sigmoid.
     """
     given = x
-    graph.trace(model)  # Refuses what is no functional model, and says why.
+    traced = graph.trace(model)  # Refuses what is no functional model, and says why.
     x, y = check_batch(model, x, y, loss)
     trial = _own_trial(model) if optimizer is None else TrialOptimizer(model, optimizer)
     with graph.opened(model, data=given) as inside:
-        traced = graph.trace(inside.model)
+        if inside.model is not model:
+            traced = graph.trace(inside.model)
         return diagnosis_of(Measure(model, loss, training, traced), x, y, trial)
 
 

@@ -1,0 +1,55 @@
+"""Tells which layers of a model are to be opened."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+from fixinit import _keras
+from fixinit.graph.functional import functional_of, is_own
+from fixinit.graph.recognition import normalizes
+from fixinit.layers.facts import Facts, facts_of, inherited_facts
+
+# Subclasses of these are one weight layer each, as these are.
+_ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
+
+
+def opens(layer: Any) -> bool:
+    """Whether a layer is one to open: of one's own, and around layers that matter."""
+    if not isinstance(layer, keras.layers.Layer) or functional_of(layer) is not None:
+        return False
+    if isinstance(layer, keras.layers.TimeDistributed):
+        return functional_of(layer.layer) is not None and _matters(layer.layer)
+    declared = facts_of(layer) != Facts() or inherited_facts(layer) != Facts()
+    if isinstance(layer, _ATTENTION) and not holds_normalization(layer):
+        return False
+    return is_own(type(layer)) and not declared and _matters(layer)
+
+
+def holds_normalization(layer: Any) -> bool:
+    """Whether a layer holds one that normalizes, of Keras's or the author's own."""
+    inside = _keras.flatten_layers(layer, include_self=False)
+    return any(
+        facts_of(x).normalizes or (is_own(type(x)) and normalizes(x)) for x in inside
+    )
+
+
+def _matters(layer: Any) -> bool:
+    """Whether a layer holds one that normalizes or multiplies by a kernel."""
+    inside = _keras.flatten_layers(layer, include_self=False)
+    return any(
+        facts_of(x).normalizes
+        or facts_of(x).kernels
+        or isinstance(x, keras.layers.Embedding)
+        for x in inside
+    )
+
+
+def closed(functional: Any, stays: Callable[[Any], bool]) -> Iterator[Any]:
+    """Yields the layers to open of a functional model, and of models inside it."""
+    for node in _keras.calls(functional):
+        inner = functional_of(node.operation)
+        if inner is not None:
+            yield from closed(inner, stays)
+        elif opens(node.operation) and not stays(node.operation):
+            yield node.operation
