@@ -12,6 +12,7 @@ VERSION = re.search(
 
 EXTRAS = {
     "recipes": [
+        "filelock",
         "jinja2",
         "markdown-it-py",
         "matplotlib",

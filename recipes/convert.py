@@ -4,7 +4,6 @@ python -m recipes.convert --model=ResNet50V2 --scheme=fixup
 """
 
 import dataclasses
-import pathlib
 
 import keras
 import numpy as np
@@ -18,7 +17,7 @@ from recipes.common.experiment import Table, Verdict, by, setting
 from recipes.common.experiment.reading import numbers
 from recipes.common.plotting.curves import Curves, Line, Panel
 from recipes.common.plotting.variants import variant
-from recipes.common.training import applications, conversion
+from recipes.common.training import applications, conversion, saved_models
 
 VERSIONS = {
     "normalized": variant("as it is", "#1a1a1a", "--", "s"),
@@ -31,8 +30,7 @@ FACTOR = 3.0
 
 def _check_model(name):
     if name.endswith(".keras"):
-        if not pathlib.Path(name).is_file():
-            raise ValueError(f"There is no file {name!r}.")
+        saved_models.check_model(name)
     elif name not in applications.NAMES:
         raise ValueError(
             f"{name!r} is neither the path of a .keras file nor a function of "
@@ -79,7 +77,7 @@ def kept(settings):
 def load(settings):
     """The model that is to be converted."""
     if settings.model.endswith(".keras"):
-        return keras.models.load_model(settings.model, compile=False)
+        return saved_models.load_model(settings.model)
     keras.utils.set_random_seed(settings.seed)
     return applications.build(settings.model, settings.image_size, settings.classes)
 
@@ -178,7 +176,7 @@ class Conversion(experiment.Experiment):
         print()
         content = super().run(asked, arms, results)
         path = results.path / "converted.keras"
-        make(asked, "converted").save(path)
+        saved_models.save_model(make(asked, "converted"), path)
         print(f"Model: {path}", flush=True)
         return content
 

@@ -67,10 +67,13 @@ def define_flags(flag_values=flags.FLAGS):
 
 def main(argv):
     flag_values = flags.FLAGS
-    with command_line.one_line_errors(RECIPE):
-        settings = command_line.parse(Settings, argv, flag_values)
-        data, results = prepare(settings, flag_values.output_dir, flag_values.data_dir)
-    run(settings, data, results)
+    with command_line.one_line_ends(RECIPE, flag_values.output_dir):
+        with command_line.one_line_errors(RECIPE):
+            settings = command_line.parse(Settings, argv, flag_values)
+            data, results = prepare(
+                settings, flag_values.output_dir, flag_values.data_dir
+            )
+        run(settings, data, results)
 
 
 if __name__ == "__main__":

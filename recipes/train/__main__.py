@@ -68,6 +68,10 @@ def main(argv):
             values.data_dir,
             values.restart,
         )
+    except KeyboardInterrupt:
+        path = values.output_dir or "the output directory"
+        print(f"\n{command_line.interrupted('train', path)}", file=sys.stderr)
+        return 130
     except (ValueError, TypeError, OSError, ImportError, TrainingDiverged) as error:
         # One line, without the frames that led to it.
         message = re.sub(r"\s+", " ", str(error))

@@ -2,26 +2,33 @@
 
 import pathlib
 import re
+import sys
 
+from recipes.common.experiment import checksums
+from recipes.common.experiment.errors import OtherResultsError, UnusableFileError
 from recipes.common.experiment.files import (
-    read_json,
+    csv_text,
+    read_sealed,
     replacing,
     write_csv,
     write_json,
 )
 from recipes.common.experiment.results import Results
+from recipes.common.training.saved_models import save_model
 
 RECIPE = "train"
 HISTORY = "history.csv"
 RESULTS = "results.json"
 MODEL = "model.keras"
 TENSORBOARD = "tensorboard"
-# What --restart removes.
+# What --restart removes. With config.json, the last, a directory stops being a run.
 _FILES = (
-    *("config.json", "arms/epoch-*.json", "checkpoint-*.weights.h5"),
-    *(HISTORY, RESULTS, MODEL, f"{TENSORBOARD}/*/events.out.tfevents.*"),
+    *("arms/epoch-*.json", "checkpoint-*.weights.h5*", f"{MODEL}*"),
+    *(HISTORY, RESULTS, f"{TENSORBOARD}/*/events.out.tfevents.*", "config.json"),
 )
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)\.weights\.h5")
+_ROW = re.compile(r"epoch-(\d+)\.json")
+_RESTART = "Start over with --restart."
 
 
 class RunDirectory(Results):
@@ -36,48 +43,89 @@ class RunDirectory(Results):
         restart: bool. Whether to remove what an earlier run left there.
 
     Raises:
-        ValueError: If it holds a run with other settings, or something else.
+        OtherResultsError: If it holds a run with other settings, or something else.
+        UnusableFileError: If its config.json is damaged, or another process has it.
         OSError: If it cannot be made or written to.
     """
 
+    foreign = (*Results.foreign, HISTORY, MODEL, "checkpoint-*.weights.h5")
+    without_arm = _RESTART
+
     def __init__(self, path, settings, restart=False):
-        path = pathlib.Path(path).expanduser()
-        if restart:
-            _clear(path)
+        self._restart = restart
         try:
-            super().__init__(path, RECIPE, settings)
-        except ValueError as error:
-            raise ValueError(
+            super().__init__(pathlib.Path(path).expanduser(), RECIPE, settings)
+        except OtherResultsError as error:
+            raise OtherResultsError(
                 f"{error} --restart starts over in the directory of an earlier run."
             ) from error
+
+    def _check(self):
+        if self._restart and self._is_run():
+            return None, True  # What it holds will be gone.
+        return super()._check()
+
+    def _prepare(self):
+        if self._restart and self._is_run():
+            for pattern in _FILES:
+                for file in self.path.glob(pattern):
+                    file.unlink()
+
+    def _is_run(self):
+        """Whether the directory holds a run of this recipe, of whichever settings."""
+        config = self.path / "config.json"
+        if not config.exists():
+            return False
+        what_to_do = f"Choose another --output_dir, or remove {self.path}."
+        content, _ = read_sealed(config, what_to_do)
+        return isinstance(content, dict) and content.get("recipe") == RECIPE
 
     def write_results(self, results):
         write_json(self.path / RESULTS, results)
 
     def finished_epochs(self):
-        """Number of epochs in the newest checkpoint, 0 without one."""
-        return max((epochs for epochs, _ in self._checkpoints()), default=0)
+        """Number of epochs in the newest checkpoint, 0 without one.
+
+        Raises:
+            UnusableFileError: If there are results of more epochs.
+        """
+        finished = max((epochs for epochs, _ in self._checkpoints()), default=0)
+        found = map(_ROW.fullmatch, (path.name for path in self._arms()))
+        rows = max((int(match[1]) for match in found if match), default=0)
+        # A kill may leave one row without its checkpoint, but not in a finished run.
+        allowed = finished + (not (self.path / RESULTS).exists())
+        if rows > allowed:
+            raise UnusableFileError(
+                f"{self._checkpoint(rows)} is missing: the newest checkpoint is of "
+                f"{finished} epochs, and arms/ has results of {rows}. {_RESTART}"
+            )
+        return finished
 
     def save_checkpoint(self, model, epochs):
         """Keeps the weights and the optimizer's state, in place of older ones."""
-        older = self._checkpoints()
-        with replacing(self._checkpoint(epochs)) as temporary:
+        new = self._checkpoint(epochs)
+        with replacing(new, checksum=True) as temporary:
             model.save_weights(temporary)
-        for _, path in older:
+        for _, path in self._checkpoints():
+            if path == new:
+                continue
             path.unlink()
+            checksums.beside(path).unlink(missing_ok=True)
 
     def load_checkpoint(self, model):
         path = self._checkpoint(self.finished_epochs())
+        checksums.check_beside(path, _RESTART, must_exist=self._is_sealed)
         try:
             model.load_weights(path)
-        except (OSError, KeyError, ValueError) as error:
-            raise ValueError(
-                f"Cannot read {path}: {error}. Start over with --restart."
+        # Whatever h5py and Keras raise, which is much: without a checksum the file may
+        # hold anything, with one it is of another version.
+        except Exception as error:
+            raise UnusableFileError(
+                f"{path} cannot be read: {error or type(error).__name__}. {_RESTART}"
             ) from error
 
     def save_model(self, model):
-        with replacing(self.path / MODEL) as temporary:
-            model.save(temporary)
+        save_model(model, self.path / MODEL)
 
     def write_history(self, rows):
         """Keeps the rows of all finished epochs, of which the last is new."""
@@ -86,14 +134,47 @@ class RunDirectory(Results):
         write_csv(self.path / HISTORY, rows)
 
     def read_history(self, epochs):
-        """The rows of the first `epochs` epochs."""
-        arms = [self.arm(_arm_id(epoch)) for epoch in range(1, epochs + 1)]
-        if None in arms:
-            raise ValueError(
-                f"{self.path} lacks arms/{_arm_id(arms.index(None) + 1)}.json. Start "
-                "over with --restart."
+        """The rows of the first `epochs` epochs; history.csv is made to hold them.
+
+        Raises:
+            UnusableFileError: If one is missing or damaged.
+        """
+        rows = [self._row(epoch) for epoch in range(1, epochs + 1)]
+        if rows:
+            self._mend_history(rows)
+        return rows
+
+    def _row(self, epoch):
+        path = self._arm_path(_arm_id(epoch))
+        arm = self.arm(_arm_id(epoch))
+        if arm is None:
+            raise UnusableFileError(f"{path} is missing. {_RESTART}")
+        if arm.get("epoch") != epoch:
+            raise UnusableFileError(
+                f"{path} is damaged: it is not of epoch {epoch}. {_RESTART}"
             )
-        return [{k: value for k, value in arm.items() if k != "id"} for arm in arms]
+        return {key: value for key, value in arm.items() if key != "id"}
+
+    def _mend_history(self, rows):
+        """Writes history.csv again where it lacks rows or holds others; says so."""
+        path, right = self.path / HISTORY, csv_text(rows)
+        try:
+            found = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            found = ""
+        if found == right:
+            return
+        # A kill may leave the row of an epoch that has no checkpoint.
+        if not (found.startswith(right) and found.count("\n") == len(rows) + 2):
+            print(
+                f"{path} did not hold what arms/ has of the {len(rows)} finished "
+                "epochs. It is written again.",
+                file=sys.stderr,
+            )
+        write_csv(path, rows)
+
+    def _arms(self):
+        return (self.path / "arms").iterdir()
 
     def _checkpoint(self, epochs):
         return self.path / f"checkpoint-{epochs:05d}.weights.h5"
@@ -105,13 +186,3 @@ class RunDirectory(Results):
 
 def _arm_id(epoch):
     return f"epoch-{epoch:05d}"
-
-
-def _clear(path):
-    """Removes what a run leaves there, and nothing where another recipe has been."""
-    config = path / "config.json"
-    content = read_json(config) if config.exists() else None
-    if isinstance(content, dict) and content.get("recipe") == RECIPE:
-        for pattern in _FILES:
-            for file in path.glob(pattern):
-                file.unlink()

@@ -17,6 +17,8 @@ import tempfile
 
 import numpy as np
 
+from recipes.common.data.archives import check_expansion
+
 _SHAPES = {"x": (4000, 40), "y": (4000,), "x_test": (1000, 40), "y_test": (1000,)}
 
 
@@ -77,6 +79,7 @@ def _read(path):
     if path is None:
         return None
     try:
+        check_expansion(path)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in _SHAPES}
     except Exception:  # Absent, cut or overwritten: whatever it is, draw again.

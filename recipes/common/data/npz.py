@@ -1,24 +1,12 @@
 """Data sets in `.npz` files, checked before they are used."""
 
 import pathlib
-import zipfile
-import zlib
 
 import numpy as np
 
-_KEYS = ("x_train", "y_train", "x_test", "y_test")
+from recipes.common.data.archives import UNREADABLE, check_expansion
 
-# What NumPy and zipfile raise for a damaged member. RuntimeError (and its subclass
-# NotImplementedError) is for a damaged header that claims encryption or a compression
-# which zipfile does not know.
-_UNREADABLE = (
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def load_data(path):
@@ -79,16 +67,12 @@ def _read(path):
     if not path.is_file():
         raise ValueError(f"{path} is not a file. 'npz:PATH' needs an .npz file.")
     _check_is_zip(path)
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            missing = [key for key in _KEYS if key not in archive]
-            if not missing:
-                return {key: _read_array(path, archive, key) for key in _KEYS}
-            found = ", ".join(archive) or "nothing"
-    # A zip file ends with its table of contents: this is what a cut file lacks.
-    # NotImplementedError is for a damaged one that claims an unknown version.
-    except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise ValueError(f"{path} is truncated or corrupted: {error}.") from error
+    check_expansion(path)
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        missing = [key for key in _KEYS if key not in archive]
+        if not missing:
+            return {key: _read_array(path, archive, key) for key in _KEYS}
+        found = ", ".join(archive) or "nothing"
     raise ValueError(
         f"{path} lacks {', '.join(missing)}. It must hold {', '.join(_KEYS)}; "
         f"it holds {found}."
@@ -112,7 +96,7 @@ def _check_is_zip(path):
 def _read_array(path, archive, key):
     try:
         array = archive[key]
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path}: {key} cannot be read: {error}.") from error
     if not isinstance(array, np.ndarray):  # NumPy hands on other members as bytes.
         raise ValueError(f"{path}: {key} is not a NumPy array.")

@@ -6,6 +6,7 @@ import sys
 
 from absl import flags
 
+from recipes.common.experiment.errors import UnusableFileError
 from recipes.common.experiment.settings import kind_of
 
 # The flags are those of the recipe that defines them: --help shows them there.
@@ -72,6 +73,30 @@ def one_line_errors(recipe):
         yield
     except (ValueError, OSError, ImportError) as error:
         sys.exit(f"{recipe}: {' '.join(str(error).split())}")
+
+
+@contextlib.contextmanager
+def one_line_ends(recipe, output_dir):
+    """Ends the program with one line where a file cannot be used, or after Ctrl-C.
+
+    Errors in the program itself keep their frames.
+    """
+    try:
+        yield
+    except UnusableFileError as error:
+        sys.exit(f"{recipe}: {' '.join(str(error).split())}")
+    except KeyboardInterrupt:
+        print(f"\n{interrupted(recipe, output_dir)}", file=sys.stderr)
+        # What shells give to a program that Ctrl-C ends.
+        sys.exit(130)
+
+
+def interrupted(recipe, output_dir):
+    """The line after Ctrl-C."""
+    return (
+        f"{recipe}: interrupted. Give the same command again to go on from what is "
+        f"finished in {output_dir}."
+    )
 
 
 def _define(field, flag_values):

@@ -15,6 +15,7 @@ import keras
 from absl import app, flags
 
 from recipes.common.experiment import command_line, report, settings
+from recipes.common.experiment.names import check_file_name
 from recipes.common.experiment.progress import Progress
 from recipes.common.experiment.results import Results
 from recipes.common.experiment.tables import format_number
@@ -94,12 +95,14 @@ class Experiment:
 
     def main(self, argv, flag_values=flags.FLAGS):
         """Runs what parsed flags ask for; their mistakes end it with one line."""
-        with command_line.one_line_errors(self.name):
-            asked = command_line.parse(self.settings, argv, flag_values)
-            config = dataclasses.asdict(asked)
-            results = Results(flag_values["output_dir"].value, self.name, config)
-            arms = _with_ids(self.arms(asked))
-        self.run(asked, arms, results)
+        output_dir = flag_values["output_dir"].value
+        with command_line.one_line_ends(self.name, output_dir):
+            with command_line.one_line_errors(self.name):
+                asked = command_line.parse(self.settings, argv, flag_values)
+                arms = _with_ids(self.arms(asked))
+                config = dataclasses.asdict(asked)
+                results = Results(output_dir, self.name, config)
+            self.run(asked, arms, results)
 
     def run(self, asked, arms, results):
         """Measures what is not on disk yet. Returns the content of results.json.
@@ -167,7 +170,8 @@ def grid(**values):
 
 def _with_ids(arms):
     """The arms by an id that is made of their arguments, and names their file."""
-    by_id = {"-".join(_word(*item) for item in arm.items()): arm for arm in arms}
+    ids = ("-".join(_word(*item) for item in arm.items()) for arm in arms)
+    by_id = {check_file_name(x): arm for x, arm in zip(ids, arms, strict=True)}
     if len(by_id) < len(arms):
         raise ValueError("Two arms have the same arguments.")
     return by_id

@@ -6,6 +6,7 @@ import shlex
 
 from fixinit import _pages
 from recipes.common.experiment import reading as read
+from recipes.common.experiment.files import replacing
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
@@ -35,7 +36,8 @@ def write_report(template, results, figures, output_dir, **context):
     )
     path = pathlib.Path(output_dir) / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(html, encoding="utf-8")
+    with replacing(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
     return path
 
 

@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 from absl import flags
 
+from recipes.common.experiment.results import load
 from recipes.train import __main__ as program
 from recipes.train import run as train
 from recipes.train import run_directory
 from recipes.train.callbacks import TrainingDiverged
 from recipes.train.settings import Settings
+from tests.recipes.damage import mutations
 
 ROOT = pathlib.Path(train.__file__).parents[2]
 
@@ -71,7 +73,7 @@ def small(data, **changes):
 
 def weights(directory):
     """Weights and the optimizer's state at the end of a run, by name."""
-    (path,) = directory.glob("checkpoint-*")
+    (path,) = directory.glob("checkpoint-*.h5")
     arrays = {}
 
     def collect(name, item):
@@ -123,7 +125,7 @@ def call_main(monkeypatch, *arguments):
 def test_run_learns_and_writes_its_files(finished):
     _, directory, results = finished
     assert results["metrics"]["test_accuracy"] > 0.8
-    assert json.loads((directory / "results.json").read_text()) == results
+    assert load(directory) == results
     assert results["settings"]["seed"] == 0 and "keras" in results["environment"]
     lines = (directory / "history.csv").read_text().splitlines()
     assert lines[0].startswith("epoch,learning_rate,seconds,train_")
@@ -194,10 +196,76 @@ def test_other_settings_in_the_same_directory_are_an_error(data, copied):
 
 def test_truncated_checkpoint_is_named(copied):
     settings, directory, _ = copied
-    (checkpoint,) = directory.glob("checkpoint-*")
+    (checkpoint,) = directory.glob("checkpoint-*.h5")
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(ValueError, match=checkpoint.name):
         train.run(settings, directory)
+
+
+def test_history_that_lost_rows_is_written_again(copied, capsys):
+    settings, directory, first = copied
+    lines = (directory / "history.csv").read_text().splitlines(keepends=True)
+    (directory / "history.csv").write_text("".join(lines[:2]))
+    assert train.run(settings, directory) == first
+    assert "did not hold what arms/ has of the 8" in capsys.readouterr().err
+    assert (directory / "history.csv").read_text() == "".join(lines)
+
+
+@pytest.mark.parametrize(
+    "name, kind",
+    [
+        ("config.json", "cut"),
+        ("config.json", "gone"),
+        ("arms/epoch-00002.json", "changed"),
+        ("arms/epoch-00002.json", "gone"),
+        ("checkpoint-00008.weights.h5", "flipped"),
+        ("checkpoint-00008.weights.h5", "gone"),
+        ("checkpoint-00008.weights.h5.sha256", "empty"),
+    ],
+)
+def test_damaged_file_ends_the_program_with_one_line(
+    copied, monkeypatch, capsys, name, kind
+):
+    settings, directory, _ = copied
+    rng = np.random.default_rng(0)
+    damaged = mutations.damaged(directory / name, [], rng, kind)
+    mutations.write(directory / name, damaged)
+    arguments = [*as_flags(settings), f"--output_dir={directory}"]
+    assert call_main(monkeypatch, *arguments) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: ") and name.split("/")[-1] in line
+    assert "--restart" in line or "--output_dir" in line
+
+
+def test_ctrl_c_ends_with_one_line(data, tmp_path, monkeypatch, capsys):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_directory.RunDirectory, "save_checkpoint", interrupted)
+    arguments = [*as_flags(small(data)), f"--output_dir={tmp_path}"]
+    assert call_main(monkeypatch, *arguments) == 130
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("train: interrupted. Give the same command again")
+    assert str(tmp_path) in line
+
+
+@pytest.mark.slow
+def test_second_command_is_told_who_holds_the_directory(data, tmp_path):
+    arguments = [*as_flags(small(data, epochs=500)), f"--output_dir={tmp_path}"]
+    first = cli(*arguments)
+    while not list(tmp_path.glob("checkpoint-*.h5")):
+        assert first.poll() is None
+        time.sleep(0.01)
+    second = cli(*arguments, "--restart")
+    _, err = second.communicate()
+    assert second.returncode == 1
+    line = err.strip().splitlines()[-1]
+    assert line.startswith("error: ") and f"process {first.pid} on" in line
+    assert list(tmp_path.glob("checkpoint-*.h5"))
+    first.send_signal(signal.SIGINT)
+    _, err = first.communicate()
+    assert first.returncode == 130 and "Traceback" not in err
+    assert err.strip().splitlines()[-1].startswith("train: interrupted.")
 
 
 def test_divergence_keeps_the_epochs_that_are_finished(data, tmp_path, monkeypatch):
@@ -210,7 +278,7 @@ def test_divergence_keeps_the_epochs_that_are_finished(data, tmp_path, monkeypat
     monkeypatch.setattr(train.TrainingBatches, "epoch", spoiled)
     with pytest.raises(TrainingDiverged, match="of epoch 2.*--learning_rate"):
         train.run(small(data), tmp_path)
-    (checkpoint,) = tmp_path.glob("checkpoint-*")
+    (checkpoint,) = tmp_path.glob("checkpoint-*.h5")
     assert checkpoint.name == "checkpoint-00001.weights.h5"
     assert all(np.isfinite(array).all() for array in weights(tmp_path).values())
     (row,) = history(tmp_path)
@@ -293,7 +361,7 @@ def test_bad_input_is_one_line_before_training(
 def test_command_killed_and_given_again_ends_as_an_undisturbed_run(data, tmp_path):
     settings = small(data, epochs=20)
     process = cli(*as_flags(settings), f"--output_dir={tmp_path / 'killed'}")
-    while not list(tmp_path.glob("killed/checkpoint-*")):
+    while not list(tmp_path.glob("killed/checkpoint-*.h5")):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)

@@ -22,12 +22,12 @@ def test_restart_removes_the_run_and_nothing_else(tmp_path):
     again = RunDirectory(tmp_path, {"scheme": "rezero"}, restart=True)
     assert again.finished_epochs() == 0
     names = {path.name for path in tmp_path.rglob("*")}
-    assert names == {"config.json", "arms", "mine.txt"}
+    assert names == {"config.json", "arms", "mine.txt", ".lock", ".lock.json"}
 
 
 def test_row_that_is_missing_is_named(tmp_path):
     directory = RunDirectory(tmp_path, {})
-    with pytest.raises(ValueError, match="epoch-00001.json. Start over with --restart"):
+    with pytest.raises(ValueError, match="epoch-00001.json is missing. Start over"):
         directory.read_history(1)
 
 

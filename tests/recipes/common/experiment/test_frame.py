@@ -106,7 +106,7 @@ def test_arms_do_not_depend_on_those_before(tmp_path):
     assert values[0] == values[1]
 
 
-def test_what_a_kill_interrupts_is_measured_again(tmp_path, monkeypatch):
+def test_what_ctrl_c_interrupts_is_measured_again(tmp_path, monkeypatch, capsys):
     seen = []
 
     def interrupted(settings, **arm):
@@ -116,9 +116,13 @@ def test_what_a_kill_interrupts_is_measured_again(tmp_path, monkeypatch):
         return measure(settings, **arm)
 
     killed = dataclasses.replace(EXPERIMENT, measure=interrupted)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
         patch.setitem(globals(), "EXPERIMENT", killed)
         run(tmp_path)
+    assert end.value.code == 130
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("made_up: interrupted. Give the same command again")
+    assert str(tmp_path) in line
     (done,) = (tmp_path / "arms").iterdir()
     when = done.stat().st_mtime_ns
     assert not (tmp_path / "results.json").exists()

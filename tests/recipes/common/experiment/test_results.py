@@ -102,7 +102,7 @@ def test_results_of_another_recipe_are_refused(tmp_path):
 
 def test_broken_config_is_an_error_that_names_it(tmp_path):
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="config.json is corrupted"):
+    with pytest.raises(ValueError, match="config.json is damaged.*--output_dir"):
         _open(tmp_path, {})
 
 
@@ -127,3 +127,24 @@ def test_run_of_the_other_recipe_is_refused(tmp_path):
     RunDirectory(tmp_path, {"scheme": "fixup"})
     with pytest.raises(ValueError, match=r"recipe \(train there, compare_stability"):
         _open(tmp_path, {})
+
+
+def test_arms_without_config_are_refused(tmp_path):
+    _open(tmp_path, {}).add(ARM)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ValueError, match=f"arms/{ARM['id']}.json without config"):
+        _open(tmp_path, {})
+
+
+def test_arm_under_the_name_of_another_is_named(tmp_path):
+    directory = _open(tmp_path, {})
+    directory.add(ARM)
+    (tmp_path / "arms" / f"{ARM['id']}.json").rename(tmp_path / "arms" / "other.json")
+    with pytest.raises(ValueError, match="does not hold the arm 'other'. Remove it"):
+        directory.arm("other")
+
+
+def test_results_without_checksum_are_loaded_with_a_warning(tmp_path):
+    (tmp_path / "results.json").write_text('{"arms": []}')
+    with pytest.warns(UserWarning, match="carries no checksum"):
+        assert results.load(tmp_path) == {"arms": []}
