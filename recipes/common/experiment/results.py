@@ -10,6 +10,8 @@ process at a time writes to a directory.
 """
 
 import datetime
+import hashlib
+import json
 import pathlib
 import sys
 import warnings
@@ -133,6 +135,14 @@ class Results:
         if not path.exists():
             return None
         arm = read_json(path, self.without_arm, must_be_sealed=self._is_sealed)
+        run = _digest(_identity(self.head))
+        if (
+            isinstance(arm, dict)
+            and arm.pop("run", None if self._is_sealed else run) != run
+        ):
+            raise UnusableFileError(
+                f"{path} is of a run with other flags or data. {self.without_arm}"
+            )
         if not isinstance(arm, dict) or arm.get("id") != arm_id:
             reason = f"it does not hold the arm {arm_id!r}"
         elif not isinstance(arm.get("seconds"), int | float):
@@ -143,7 +153,8 @@ class Results:
 
     def add(self, arm):
         """Writes a finished arm."""
-        write_json(self._arm_path(arm["id"]), arm)
+        run = _digest(_identity(self.head))
+        write_json(self._arm_path(arm["id"]), {**arm, "run": run})
 
     def _finished_arm(self, arm_id):
         arm = self.arm(arm_id)
@@ -232,6 +243,12 @@ def _identity(content):
         # Backends differ in the last digits, and training amplifies them.
         "KERAS_BACKEND": content["environment"].get("backend"),
     }
+
+
+def _digest(identity):
+    """A short name of a run, by which its arms are told from those of others."""
+    text = json.dumps(identity, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _check_same(path, there, here):

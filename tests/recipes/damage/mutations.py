@@ -64,7 +64,8 @@ def said(function, *arguments):
             if isinstance(end.code, str):
                 text.write(end.code)
             result = None
-    return result, text.getvalue() + "".join(str(w.message) for w in found)
+    warned = [str(w.message) for w in found if issubclass(w.category, UserWarning)]
+    return result, text.getvalue() + "".join(warned)
 
 
 def _with_byte(content, place, value):

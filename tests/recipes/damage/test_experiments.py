@@ -14,15 +14,22 @@ from recipes.common.experiment.errors import UnusableFileError
 from tests.recipes.damage import mutations
 
 WORDS = """# Damage
+
 What is measured.
+
 ## Claims
+
 ### positive
+
 Values are positive.
+
 {{ least }}
+
 ## Tables
+
 ### values: Values
+
 All of them.
-## Figures
 """
 
 
