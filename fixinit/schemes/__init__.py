@@ -4,6 +4,7 @@ from fixinit.schemes._registry import (
     get,
     names,
     register,
+    register_own,
     remedies,
     serialize,
     unregister,
@@ -47,4 +48,4 @@ for _scheme in (
     ReZero,
     NormalizedSum,
 ):
-    register(_scheme)
+    register_own(_scheme)

@@ -10,6 +10,8 @@ from fixinit.schemes.scheme import Scheme, SchemeLike
 
 SchemeClass = TypeVar("SchemeClass", bound=type[Scheme])
 _BY_NAME: dict[str, type[Scheme]] = {}
+# The library's own classes. A subclass of one of them is a user's.
+_OWN: set[type[Scheme]] = set()
 
 
 def register(scheme: SchemeClass) -> SchemeClass:
@@ -73,6 +75,16 @@ def register(scheme: SchemeClass) -> SchemeClass:
         )
     _BY_NAME[scheme.name] = scheme
     return scheme
+
+
+def register_own(scheme: type[Scheme]) -> None:
+    """Registers one of the library's own schemes, whose facts the tests hold."""
+    _OWN.add(register(scheme))
+
+
+def is_own(scheme: Scheme) -> bool:
+    """Whether a scheme is one of the library's own, as it stands there."""
+    return type(scheme) in _OWN
 
 
 def unregister(name: str) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import re
 import warnings
 
 import keras
@@ -10,8 +11,9 @@ import pytest
 
 import fixinit
 from fixinit import layers, schemes
+from fixinit.schemes._registry import is_own
 from fixinit.schemes.apply import Applicator
-from fixinit.schemes.independence import compared
+from fixinit.schemes.independence import compare, compared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,3 +220,33 @@ def test_the_number_of_compared_blocks_is_bounded():
     assert many[:15] == [*range(1, 16)]
     assert many[-1] == 9_999
     assert len(many) == 15 + 8
+
+
+@pytest.mark.parametrize("name", schemes.names())
+def test_own_schemes_depend_on_the_branch_only_where_they_say_so(name):
+    """Stacks of the library's own schemes do not compare blocks."""
+    scheme = schemes.get(name)
+    assert is_own(scheme) and not scheme.depends_on_branch
+    deep = mlp(scheme, num_blocks=24, stacked=False)
+    blocks = [layer for layer in deep.layers if re.fullmatch(r"block\d+", layer.name)]
+    assert len(blocks) == 24
+    compare(scheme, blocks[0], blocks[1:])
+
+    images = fixinit.models.CifarResNet(
+        32, scheme=scheme, input_shape=(8, 8, 3), stacked=False
+    )
+    for stage in (1, 2, 3):
+        pattern = rf"stage{stage}_block\d+"
+        equal = [x for x in images.layers if re.fullmatch(pattern, x.name)][1:]
+        assert len(equal) == 4
+        compare(scheme, equal[0], equal[1:])
+
+
+def test_a_scheme_made_from_an_own_one_is_compared():
+    class Made(schemes.Fixup):
+        def start(self, site):
+            return schemes.Start(0.5 if site.branch == 2 else 1.0)
+
+    assert not is_own(Made())
+    with pytest.raises(ValueError, match="depends_on_branch = True"):
+        mlp(Made(), num_blocks=8, stacked=True)
