@@ -179,18 +179,22 @@ THEORY = {
     "gaussian": set(),
     "calculus": {"errors", "gaussian"},
     "registry": {"errors"},
+    "input_sizes": set(),
     "evaluation": {"calculus", "errors", "gaussian", "registry"},
     "rules": {"calculus", "errors", "evaluation", "gaussian", "registry"},
     "application": {"calculus", "errors", "evaluation", "registry"},
-    "propagation": {"application", "calculus", "errors", "registry"},
+    "propagation": {
+        *("application", "calculus", "errors"),
+        *("evaluation", "input_sizes", "registry"),
+    },
     "gain": {"application", "calculus", "registry", "rules"},
-    "prediction": {"calculus", "propagation", "registry"},
+    "prediction": {"calculus", "input_sizes", "propagation", "registry"},
     "criticality": {"prediction"},
 }
 # Where theory meets Keras. The mathematics depends on nothing but NumPy and SciPy.
 THEORY_OF_KERAS = {
     *("evaluation", "rules", "application"),
-    *("propagation", "prediction", "criticality"),
+    *("input_sizes", "propagation", "prediction", "criticality"),
 }
 
 

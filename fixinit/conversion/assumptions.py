@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from fixinit.conversion import findings, given, kinds
-from fixinit.conversion.copies import is_described
+from fixinit.graph.copies import is_described
 from fixinit.graph.kinds import is_unknown
 from fixinit.layers import facts_of
 

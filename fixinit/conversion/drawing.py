@@ -7,8 +7,9 @@ import keras
 
 from fixinit import theory
 from fixinit.conversion import given, kernels, kinds
+from fixinit.layers.configs import remade
 from fixinit.schemes import Site
-from fixinit.schemes.apply import Applicator, remade
+from fixinit.schemes.apply import Applicator
 
 
 def drawn(

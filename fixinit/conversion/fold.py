@@ -13,7 +13,7 @@ from fixinit.conversion.state import copy_state
 from fixinit.graph import trace
 from fixinit.graph.functional import functional_of
 from fixinit.layers import ChannelAffine
-from fixinit.schemes.apply import config_of
+from fixinit.layers.configs import config_of
 
 
 def fold(model, keep, record=None):

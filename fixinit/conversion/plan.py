@@ -8,13 +8,13 @@ from typing import Any
 
 from fixinit import theory
 from fixinit.conversion import given, kinds
-from fixinit.conversion.copies import is_described
 from fixinit.conversion.edits import Edits
 from fixinit.conversion.graph_plan import GraphPlan
 from fixinit.conversion.own_scales import own_scales
 from fixinit.conversion.plain import plain_normalization
 from fixinit.conversion.sites import Counter, count
 from fixinit.conversion.survey import Survey
+from fixinit.graph.copies import is_described
 from fixinit.schemes import Scheme, Site, Start
 from fixinit.schemes.apply import Applicator
 

@@ -6,8 +6,8 @@ from keras import tree
 from fixinit import _keras
 from fixinit._functional import deep_graphs
 from fixinit.conversion.converted import ConvertedModel
-from fixinit.conversion.copies import copied
 from fixinit.conversion.edits import place_of
+from fixinit.graph.copies import copied
 from fixinit.graph.functional import ends_again, functional_of, input_again
 from fixinit.layers import ResidualBlock, Stack
 

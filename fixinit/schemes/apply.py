@@ -19,6 +19,7 @@ from typing import Any, Literal
 import keras
 
 from fixinit._validation import check_positive_int
+from fixinit.layers.configs import config_of
 from fixinit.schemes.scheme import Scheme
 from fixinit.schemes.seeds import (
     first_seed,
@@ -228,19 +229,3 @@ class Applicator:
         if new is layer:
             return layer
         return self._own(new, {"name": layer.name, **surroundings.changes(new)})
-
-
-def config_of(layer: keras.layers.Layer) -> dict[str, Any]:
-    """The config of a layer, from which Keras can make it again in this process.
-
-    An activation that is not registered has only a name in Keras's config.
-    """
-    config = layer.get_config()
-    if callable(getattr(layer, "activation", None)) and "activation" in config:
-        config["activation"] = layer.activation
-    return config
-
-
-def remade(layer: keras.layers.Layer, changes: dict[str, Any]) -> keras.layers.Layer:
-    """A new layer of the same configuration, but for some arguments."""
-    return type(layer).from_config({**config_of(layer), **changes})

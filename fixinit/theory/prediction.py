@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -13,7 +13,8 @@ from fixinit._validation import check_number, check_positive_int
 from fixinit.theory.calculus import backward
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import position_average
-from fixinit.theory.propagation import Propagation, input_moments
+from fixinit.theory.input_sizes import random_data, sizes_of
+from fixinit.theory.propagation import Propagation
 from fixinit.theory.registry import find
 
 
@@ -26,14 +27,16 @@ def predict(
     input_correlation: float = 0.0,
     space_correlation: float = 0.0,
     kernel_factor: float = 1.0,
+    input_shape: Any = None,
+    unknown: Literal["refuse", "measure"] = "refuse",
 ) -> "Prediction":
     """Predicts mean, variance, correlation and gradient of every layer, in closed form.
 
     Expectations are over the draws of weights and inputs at initialization, in the
     limit of many channels. Only the initializers of the weights are read: nothing is
-    drawn or run. For every layer, the mean of the output and its second moments for all
-    pairs of positions in one input and in two are propagated, see
-    `fixinit.theory.Moments`; gradients go back by the transposed map.
+    drawn or run, unless `unknown="measure"`. For every layer, the mean of the output
+    and its second moments for all pairs of positions in one input and in two are
+    propagated, see `fixinit.theory.Moments`; gradients go back by the transposed map.
 
     Example:
 
@@ -46,7 +49,7 @@ def predict(
 
     Args:
         model: Functional or Sequential `keras.Model`, built. Channels are the last
-            axis; the sizes of spatial axes are known.
+            axis.
         input_mean: float, the mean of every element of the inputs; 0 by default.
         input_variance: float, its variance; 1 by default.
         training: bool. `True` normalizes by the batch's own statistics in
@@ -60,6 +63,13 @@ def predict(
             0 by default, for independent pixels.
         kernel_factor: float. Multiplies the variances of all kernels; 1 by default. See
             `fixinit.theory.critical_factor`.
+        input_shape: Tuple of ints, the shape of the input without the batch, such as
+            `(224, 224, 3)`, for models that leave sizes open; of several inputs, a
+            list of such tuples, or a dict by their names. By default that of the model.
+        unknown: `"refuse"` (default) raises `NoRuleError` for calls without a rule.
+            `"measure"` makes them on random tensors of the predicted moments, a layer
+            with weights of its own each time, and goes on with what comes out. Their
+            rows say so, see `LayerPrediction.measured`.
 
     Returns:
         `fixinit.theory.Prediction`, with one `LayerPrediction` per call. Further
@@ -71,7 +81,7 @@ def predict(
         NoRuleError: For layers, operations, activations and initializers without a
             rule: see `fixinit.theory.register`.
         ValueError: If an argument is outside its range, the model is not built, or the
-            size of an input is not known.
+            size of an input is neither known nor given.
         TypeError: If the model has no graph.
 
     References:
@@ -89,24 +99,33 @@ def predict(
     check_number("kernel_factor", kernel_factor, "at least 0", lambda x: x >= 0)
     if batch_size is not None:
         check_positive_int("batch_size", batch_size)
+    if unknown not in ("refuse", "measure"):
+        raise ValueError(
+            "`unknown` must be 'refuse' or 'measure', for calls without a rule. "
+            f"Received: {unknown!r}"
+        )
     statistics = (input_mean, input_variance, input_correlation, space_correlation)
     rows: list[_Row] = []
 
     def report(name: str, operation: Any, output: Moments) -> None:
         rows.append(_Row(name, operation, output, batch_size))
 
-    with graph.opened(model, lambda layer: find(layer) is not None) as inside:
+    sizes = sizes_of(model, input_shape)
+    data = None if input_shape is None else random_data(model, sizes)
+    with graph.opened(model, lambda layer: find(layer) is not None, data) as inside:
         traced = graph.trace(inside.model)
         propagation = Propagation(
-            bool(training), batch_size, kernel_factor, report=report
+            bool(training),
+            batch_size,
+            kernel_factor,
+            report=report,
+            measures=unknown == "measure",
         )
-        inputs = [
-            input_moments(traced.specs[v].shape, statistics) for v in traced.inputs
-        ]
+        inputs = [Moments.inputs(shape or (1,), *statistics) for shape in sizes]
         outputs = propagation.run(traced, inputs)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         gradients = backward.gradients(outputs)
-    return Prediction([row.with_gradient(gradients) for row in rows])
+    return Prediction([row.finished(gradients, propagation.measured) for row in rows])
 
 
 class _Row:
@@ -126,11 +145,13 @@ class _Row:
         self.shape, self.shares = output.shape, output.shares
         self.serial = output.node.serial
 
-    def with_gradient(self, gradients: dict) -> "LayerPrediction":
+    def finished(self, gradients: dict, measured: set[int]) -> "LayerPrediction":
         gradient, size = gradients.get(self.serial), 0.0
         if gradient is not None:
             size = float(self.shares @ position_average(gradient, self.shape))
-        return dataclasses.replace(self.prediction, gradient=size)
+        return dataclasses.replace(
+            self.prediction, gradient=size, measured=self.serial in measured
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +174,8 @@ class LayerPrediction:
         correlation: float. `E[h(x) h(x')] / E[h(x)^2]` for two inputs x and x'.
         gradient: float. Mean square of the gradient with respect to this output, for
             gradients of mean square 1 at the model's outputs.
+        measured: bool. Whether the call has no rule, and these numbers are those of
+            random tensors that it was made on; what stands behind it depends on them.
     """
 
     name: str
@@ -162,12 +185,14 @@ class LayerPrediction:
     variance: float
     correlation: float
     gradient: float = float("nan")
+    measured: bool = False
 
 
 class Prediction:
     """The predicted statistics of all layers of a model, in the order of its calls.
 
-    `prediction["conv1"]` is the `LayerPrediction` of a call; printed, it is a table.
+    `prediction["conv1"]` is the `LayerPrediction` of a call; printed, it is a table, in
+    which calls that were measured have a `*`.
 
     Example:
 
@@ -182,6 +207,11 @@ class Prediction:
     def __init__(self, layers: list[LayerPrediction]) -> None:
         self.layers = layers
         self._by_name = {layer.name: layer for layer in layers}
+
+    @property
+    def measured(self) -> list[str]:
+        """The names of the calls without a rule, which were measured."""
+        return [layer.name for layer in self.layers if layer.measured]
 
     def __getitem__(self, name: str) -> LayerPrediction:
         if name not in self._by_name:
@@ -204,10 +234,13 @@ class Prediction:
         return {"layers": [dataclasses.asdict(layer) for layer in self.layers]}
 
     def __str__(self) -> str:
-        width = max((len(layer.name) for layer in self.layers), default=5)
+        names = [layer.name + "*" * layer.measured for layer in self.layers]
+        width = max(map(len, names), default=5)
         columns = ("mean", "mean_square", "variance", "correlation", "gradient")
         lines = [" ".join([f"{'layer':{width}}", *(f"{c:>11}" for c in columns)])]
-        for layer in self.layers:
+        for name, layer in zip(names, self.layers, strict=True):
             numbers = (f"{getattr(layer, c):11.4g}" for c in columns)
-            lines.append(" ".join([f"{layer.name:{width}}", *numbers]))
+            lines.append(" ".join([f"{name:{width}}", *numbers]))
+        if self.measured:
+            lines.append("* has no rule: measured on random tensors")
         return "\n".join(lines)

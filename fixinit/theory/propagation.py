@@ -12,7 +12,11 @@ from fixinit.layers import Stack, block_configs
 from fixinit.theory import calculus
 from fixinit.theory.application import apply
 from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.calculus.sources import Part, root
 from fixinit.theory.errors import NoRuleError
+from fixinit.theory.evaluation.measured import measure
+from fixinit.theory.evaluation.random_outputs import RandomCalls
+from fixinit.theory.input_sizes import known
 from fixinit.theory.registry import Setting, how_to_register
 
 # From an operation and the largest mean square that it reads to the one that it gives.
@@ -73,24 +77,10 @@ def propagate(
     shapes = [traced.specs[v].shape for v in traced.inputs]
     if assume is not None:
         shapes = [graph.with_sizes(shape) for shape in shapes]
-    inputs = [input_moments(shape, statistics) for shape in shapes]
+    inputs = [Moments.inputs(known(s) or (1,), *statistics) for s in shapes]
     propagation = Propagation(training, hook=hook, assume=assume)
     propagation.run(traced, inputs)
     return propagation.assumed
-
-
-def input_moments(
-    shape: Sequence[int | None], statistics: tuple[float, float, float, float]
-) -> Moments:
-    """The moments of an input of the model, refused where a size is not known."""
-    sizes = tuple(n for n in shape[1:] if n is not None)
-    if len(sizes) < len(shape) - 1:
-        raise ValueError(
-            "The sizes of all axes of the inputs but the batch must be known. Received "
-            f"an input of shape {shape}. Build the model on a fixed size, such as "
-            "keras.Input((224, 224, 3))."
-        )
-    return Moments.inputs(sizes or (1,), *statistics)
 
 
 class Propagation:
@@ -102,8 +92,10 @@ class Propagation:
             the blocks in stacks.
         assume: As in `propagate`.
         report: Callable that gets the name, the operation and the output of every call.
+        measures: bool. Whether calls without a rule are measured on random inputs.
 
     Attributes:
+        measured: Set of the serial numbers of the nodes of what was measured.
         assumed: List of the names of the calls that `assume` was asked for.
     """
 
@@ -115,12 +107,14 @@ class Propagation:
         hook: graph.Hook | None = None,
         assume: Assumption | None = None,
         report: Report = lambda name, operation, output: None,
+        measures: bool = False,
     ) -> None:
         self.training, self.batch_size = training, batch_size
         self.kernel_factor = kernel_factor
         self.hook = hook or graph.Hook()
-        self.assume, self.report = assume, report
+        self.assume, self.report, self.measures = assume, report, measures
         self.assumed: list[str] = []
+        self.measured: set[int] = set()
         # From layers, and which of their outputs, to the sources of what they drew.
         self._drawn: dict[tuple[Any, int], frozenset] = {}
 
@@ -152,7 +146,8 @@ class Propagation:
             else:
                 operation = (replaced or {}).get(id(call.operation), call.operation)
                 read = [values[i] for i in call.inputs]
-                outputs = self._call(call, operation, read, shapes, hook)
+                specs = [traced.specs[i] for i in call.inputs]
+                outputs = self._call(call, operation, read, specs, shapes, hook)
             outputs = list(hook.leave(call, outputs, None))
             values.update(zip(call.outputs, outputs, strict=True))
             if not (suffix and call.is_input):
@@ -168,6 +163,7 @@ class Propagation:
         call: graph.Call,
         operation: Any,
         given: list[Moments],
+        specs: list[Any],
         shapes: Sequence[tuple],
         hook: graph.Hook,
     ) -> list[Moments]:
@@ -182,10 +178,19 @@ class Propagation:
         read = list(hook.enter(call, given, None))
         try:
             outputs = self._applied(call, operation, setting, read)
+        except calculus.Dependent as error:
+            raise NoRuleError(
+                f"`{call.name}` {error}. {how_to_register(operation)}"
+            ) from error
         except NoRuleError:
-            if self.assume is None:
+            if self.assume is not None:
+                return self._assumed(call, self.assume, operation, read, shapes)
+            if not self.measures:
                 raise
-            return self._assumed(call, self.assume, operation, read, shapes)
+            calls = RandomCalls(call, read, specs, self.training, operation)
+            draws = bool(getattr(operation, "variables", None))
+            outputs = measure(calls, read, setting, draws)
+            self.measured |= {output.node.serial for output in outputs}
         if len(outputs) != len(call.outputs):
             raise ValueError(
                 f"The rule for {type(operation).__name__} `{call.name}` must return "
@@ -200,11 +205,9 @@ class Propagation:
     ) -> list[Moments]:
         try:
             return apply(operation, setting, *call.fill(read))
-        except calculus.Dependent as error:
+        except calculus.Dependent:
             if self.assume is None:
-                raise NoRuleError(
-                    f"`{call.name}` {error}. {how_to_register(operation)}"
-                ) from error
+                raise
         read = [x.like(x.mean, x.same, x.cross, frozenset([object()])) for x in read]
         return apply(operation, setting, *call.fill(read))
 
@@ -231,6 +234,9 @@ class Propagation:
         for index, output in enumerate(outputs):
             for tensor in _made_of(output):
                 new = tensor.sources - known
+                if any(isinstance(source, Part) for source in new):
+                    roots = {root(source) for source in known}
+                    new = frozenset(s for s in new if root(s) not in roots)
                 if new:
                     key = call.operation, index
                     tensor.sources |= self._drawn.setdefault(key, new)

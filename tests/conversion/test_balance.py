@@ -132,20 +132,27 @@ def test_channels_may_come_first():
         assert float(ops.std(one) / ops.std(other)) == pytest.approx(1, abs=0.25)
 
 
+class Turned(layers.Layer):
+    """A layer of one's own without weights, which no rule knows."""
+
+    def call(self, x):
+        return keras.ops.transpose(x, (0, 2, 1))
+
+
 @pytest.mark.parametrize("scheme", ["scaled_residual", "normalized_sum"])
 def test_one_operation_without_a_rule_does_not_stop_the_rest(scheme):
-    """`Permute`, as in every mixer of tokens and channels."""
+    """As in every mixer of tokens and channels."""
     x = inputs = keras.Input((32, 32))
     for _ in range(10):
-        y = layers.Permute((2, 1))(layers.LayerNormalization()(x))
+        y = Turned()(layers.LayerNormalization()(x))
         y = layers.Dense(32)(layers.Dense(64, "relu")(y))
-        x = x + layers.Permute((2, 1))(y)
+        x = x + Turned()(y)
         x = x + layers.Dense(32)(
             layers.Dense(64, "relu")(layers.LayerNormalization()(x))
         )
     square, free = measured(keras.Model(inputs, x), scheme, 32, 32)
     assert 0.2 < square < 5
-    assert "permute" in "".join(free.conversion["assumptions"])
+    assert "turned" in "".join(free.conversion["assumptions"])
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

@@ -15,7 +15,9 @@ Example:
 """
 
 from fixinit.theory.calculus.alignment import Dependent
+from fixinit.theory.calculus.batches import from_batch, into_batch
 from fixinit.theory.calculus.concatenation import concatenate
+from fixinit.theory.calculus.constants import constant
 from fixinit.theory.calculus.elementwise import apply, randomly_scale, scale
 from fixinit.theory.calculus.joining import add, maximum, multiply
 from fixinit.theory.calculus.max_pooling import max_pool
@@ -23,11 +25,18 @@ from fixinit.theory.calculus.normalization import (
     normalize_by_batch,
     normalize_by_input,
 )
+from fixinit.theory.calculus.rearranging import rearrange, transpose
+from fixinit.theory.calculus.reducing import average, largest, spread, total
+from fixinit.theory.calculus.regrouping import regroup
 from fixinit.theory.calculus.reshaping import (
     flatten,
-    merge_space,
     reshape,
-    unflatten,
+)
+from fixinit.theory.calculus.selecting import (
+    concatenate_space,
+    select,
+    select_channels,
+    zero_pad,
 )
 from fixinit.theory.calculus.softmax import log_softmax, softmax
 from fixinit.theory.calculus.space import global_average, permute, spatial
@@ -39,23 +48,35 @@ __all__ = [
     "Window",
     "add",
     "apply",
+    "average",
     "concatenate",
+    "concatenate_space",
+    "constant",
     "depthwise",
     "flatten",
+    "from_batch",
     "global_average",
+    "into_batch",
+    "largest",
     "log_softmax",
     "max_pool",
     "maximum",
-    "merge_space",
     "mix",
     "multiply",
     "normalize_by_batch",
     "normalize_by_input",
     "permute",
     "randomly_scale",
+    "rearrange",
+    "regroup",
     "reshape",
     "scale",
+    "select",
+    "select_channels",
     "softmax",
     "spatial",
-    "unflatten",
+    "spread",
+    "total",
+    "transpose",
+    "zero_pad",
 ]

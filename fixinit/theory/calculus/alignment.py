@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.calculus.reshaping import reshape
+from fixinit.theory.calculus.sources import overlap
 from fixinit.theory.calculus.space import spatial
 from fixinit.theory.calculus.windows import Window
 from fixinit.theory.errors import NoRuleError
@@ -30,7 +32,7 @@ def check_independent(xs: Sequence[Moments]) -> None:
     """Refuses values that have drawn from the same weights."""
     seen: set = set()
     for x in xs:
-        if seen & x.sources and np.any(x.same):
+        if overlap(seen, x.sources) and np.any(x.same):
             raise Dependent(
                 "joins values that depend on the same weights in different ways, whose "
                 "covariance is not known"
@@ -49,11 +51,9 @@ def aligned(xs: Sequence[Moments]) -> list[Moments]:
 
 
 def _broadcast(x: Moments, xs: Sequence[Moments]) -> Moments:
-    if len({len(y.shape) for y in xs}) > 1:
-        raise NoRuleError(
-            "No variance rule joins values of different numbers of axes. Received "
-            f"spatial axes: {[y.shape for y in xs]}. Reshape them to the same number."
-        )
+    rank = max(len(y.shape) for y in xs)
+    xs = [reshape(y, (*(1,) * (rank - len(y.shape)), *y.shape)) for y in xs]
+    x = reshape(x, (*(1,) * (rank - len(x.shape)), *x.shape))
     shape = tuple(max(sizes) for sizes in zip(*(y.shape for y in xs), strict=True))
     if x.shape == shape:
         return x

@@ -34,7 +34,6 @@ def add(xs: Sequence[Moments], factors: Sequence[float] | None = None) -> Moment
 
     Raises:
         Dependent: If values depend on the same weights in different ways.
-        NoRuleError: If the values have different numbers of axes.
     """
     factors = list(factors or [1.0] * len(xs))
     if len(xs) == 1:
@@ -116,7 +115,6 @@ def multiply(xs: Sequence[Moments]) -> Moments:
 
     Raises:
         Dependent: If values depend on the same weights in different ways.
-        NoRuleError: If the values have different numbers of axes.
     """
     joined = same_latent(xs)
     if joined:
@@ -170,7 +168,6 @@ def maximum(xs: Sequence[Moments], sign: float = 1.0) -> Moments:
 
     Raises:
         Dependent: If values depend on the same weights.
-        NoRuleError: If the values have different numbers of axes.
     """
     if len(xs) > 2:
         return maximum([maximum(xs[:2], sign), *xs[2:]], sign)

@@ -13,6 +13,7 @@ from fixinit.theory.gaussian.functions import Function
 
 if TYPE_CHECKING:
     from fixinit.theory.calculus.chains import Linear, Step
+    from fixinit.theory.calculus.selecting import View
 
 
 class Moments:
@@ -53,6 +54,8 @@ class Moments:
             functions, or `None`.
         levels: Tuple of `(node, nodes)`: the concatenations that these parts were made
             from, and their parts.
+        view: `View` of the module `selecting`, for a selection of the positions of
+            another tensor; `None` elsewhere.
         node: `Node`, its place in the graph that gradients go back through.
     """
 
@@ -74,6 +77,7 @@ class Moments:
         self.step: Step | None = None
         self.parts: list[Moments] | None = None
         self.levels: tuple[tuple[Node, list[Node]], ...] = ()
+        self.view: View | None = None
         self.node = Node()
 
     @classmethod

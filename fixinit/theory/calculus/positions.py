@@ -10,6 +10,8 @@ matrix, the average over the true pairs in a class.
 """
 
 import functools
+import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -115,3 +117,47 @@ def half_of_pairs(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 def shortened(n: int) -> int:
     """A shorter axis for a very long one, alike with respect to strides."""
     return n if n <= _LONGEST else _LONGEST - 64 + n % 64
+
+
+def longest() -> int:
+    """The number of positions of the longest axis that is not shortened."""
+    return _LONGEST
+
+
+def classes(sizes: Sequence[int]) -> tuple[np.ndarray, int]:
+    """The class of every position of some axes, and how many classes there are.
+
+    Positions are in the order of a reshape, and so are classes.
+    """
+    short = [size(n) for n in sizes]
+    index = np.zeros(1, int)
+    for n, m in zip(sizes, short, strict=True):
+        own = np.diag(pair_classes(n)) // (m + 1)
+        index = np.add.outer(index * m, own).ravel()
+    return index, math.prod(short)
+
+
+def classes_of_pairs(sizes: Sequence[int]) -> tuple[np.ndarray, int]:
+    """The class of every pair of positions of some axes, likewise."""
+    index, total = np.zeros((1, 1), np.int32), 1
+    for n in sizes:
+        m, before = size(n) ** 2, len(index)
+        grid = pair_classes(n).astype(np.int32)
+        index = index[:, None, :, None] * m + grid[None, :, None, :]
+        index, total = index.reshape(before * n, before * n), total * m
+    return index.ravel(), total
+
+
+def average(values: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """Numbers of all positions, averaged over classes: array `(1, *classes)`."""
+    index, total = classes(sizes)
+    counts, sums = (np.bincount(index, w, minlength=total) for w in (None, values))
+    return (sums / np.maximum(counts, 1)).reshape(1, *(size(n) for n in sizes))
+
+
+def average_of_pairs(matrix: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """Numbers of all pairs of positions, averaged likewise."""
+    index, total = classes_of_pairs(sizes)
+    counts = np.bincount(index, minlength=total)
+    sums = np.bincount(index, matrix.ravel(), minlength=total)
+    return (sums / np.maximum(counts, 1)).reshape(1, *(size(n) ** 2 for n in sizes))

@@ -1,4 +1,4 @@
-"""Reshaping: axes come and go, positions become channels and channels positions."""
+"""Reshaping: axes of size 1 come and go, and all positions become channels."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from fixinit.theory.calculus import positions
 from fixinit.theory.calculus.moments import Moments
-from fixinit.theory.calculus.pairs import diagonal, set_diagonal
+from fixinit.theory.calculus.pairs import diagonal
 
 
 def flatten(x: Moments) -> Moments:
@@ -60,6 +60,8 @@ def reshape(x: Moments, shape: Sequence[int]) -> Moments:
     Returns:
         `Moments` of that shape.
     """
+    if tuple(shape) == x.shape:
+        return x
     sizes = [positions.size(n) for n in shape]
     groups = len(x.channels)
     y = Moments(
@@ -72,79 +74,6 @@ def reshape(x: Moments, shape: Sequence[int]) -> Moments:
     )
     into = x.mean.shape
     y.node.link((x,), lambda g: [g.reshape(into)])
-    return y
-
-
-def merge_space(x: Moments, shape: Sequence[int]) -> Moments:
-    """Merges spatial axes into fewer, as in front of attention.
-
-    All positions get the average moments of one position, and all pairs of different
-    positions the average of such pairs.
-
-    Example:
-
-    >>> x = fixinit.theory.Moments.inputs((4, 4, 16))
-    >>> y = fixinit.theory.calculus.merge_space(x, (16,))
-    >>> y.shape, y.mean_square
-    ((16,), 1.0)
-
-    Args:
-        x: `fixinit.theory.Moments`.
-        shape: Sequence of ints, the new spatial axes, of as many positions.
-
-    Returns:
-        `Moments` of that shape.
-    """
-    equal = x.average(x.squares)
-    count = np.prod(x.shape)
-
-    def pairs(values: np.ndarray) -> np.ndarray:
-        own = x.average(diagonal(values, x.shape))
-        others = (x.pair_average(values) - own / count) / (1 - 1 / count)
-        made = Moments.inputs((*shape, 1), 0.0, 0.0)
-        ones = np.ones_like(made.same)
-        lift = (len(own), *(1,) * len(shape))
-        return set_diagonal(ones * others.reshape(lift), shape, own.reshape(lift))
-
-    mean = x.average(x.mean).reshape(len(equal), *(1,) * len(shape))
-    sizes = [positions.size(n) for n in shape]
-    y = Moments(
-        shape,
-        x.channels,
-        np.broadcast_to(mean, (len(equal), *sizes)),
-        pairs(x.same),
-        pairs(x.cross),
-        x.sources,
-    )
-    into, average = x.mean.shape, y.average
-    lift = (len(equal), *(1,) * len(x.shape))
-    y.node.link((x,), lambda g: [np.broadcast_to(average(g).reshape(lift), into)])
-    return y
-
-
-def unflatten(x: Moments, shape: Sequence[int]) -> Moments:
-    """Turns channels into positions, each of which gets channels of its own.
-
-    Example:
-
-    >>> x = fixinit.theory.Moments.inputs((64,), variance=2.0)
-    >>> y = fixinit.theory.calculus.unflatten(x, (4, 4, 4))
-    >>> y.shape, y.total_channels, y.mean_square
-    ((4, 4), 4, 2.0)
-
-    Args:
-        x: `fixinit.theory.Moments` without spatial axes.
-        shape: Sequence of ints, `(*space, channels)`.
-
-    Returns:
-        `Moments` of that shape, equal at all positions.
-    """
-    *space, channels = shape
-    mean = float(x.shares @ x.mean)
-    y = Moments.inputs((*space, channels), mean, 0.0)
-    set_diagonal(y.same, space, x.mean_square)
-    set_diagonal(y.cross, space, float(x.shares @ x.cross))
-    y.sources = x.sources
-    into, average = x.mean.shape, y.average
-    y.node.link((x,), lambda g: [np.full(into, float(average(g)[0]))])
+    if x.latent:
+        y.latent = reshape(x.latent[0], shape), x.latent[1]
     return y

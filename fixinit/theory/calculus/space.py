@@ -113,6 +113,8 @@ def permute(x: Moments, order: Sequence[int]) -> Moments:
         x.sources,
     )
     y.node.link((x,), lambda g: [np.transpose(g, back_axes)])
+    if x.latent:
+        y.latent = permute(x.latent[0], order), x.latent[1]
     return y
 
 

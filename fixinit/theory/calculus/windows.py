@@ -5,6 +5,7 @@ import functools
 import numpy as np
 
 from fixinit.theory.calculus.positions import (
+    longest,
     pair_classes,
     position_weights,
     shortened,
@@ -125,6 +126,37 @@ class Window:
         short = shortened(inputs)
         return cls(short, np.arange(short)[None], sizes=(inputs, 1))
 
+    @classmethod
+    @functools.lru_cache(maxsize=1024)
+    def at(cls, inputs: int, indices: tuple[int, ...]) -> "Window":
+        """Output i reads input `indices[i]`: slices, in any order."""
+        count = len(indices)
+        if inputs > longest():
+            if indices == tuple(range(indices[0], indices[0] + count)):
+                if inputs - count < shortened(inputs) // 2:
+                    return cls.gather(inputs, indices[0], count)
+            indices = tuple(_on_shorter(inputs, i) for i in indices)
+        taps = np.asarray(indices)[:, None]
+        return cls(shortened(inputs), taps, sizes=(inputs, count))
+
+    @classmethod
+    def linear(
+        cls, matrix: np.ndarray, sizes: tuple[int, int] | None = None
+    ) -> "Window":
+        """Output i is the sum of the inputs with the coefficients `matrix[i]`.
+
+        Args:
+            matrix: Array `(outputs, inputs)`, most of it zeros.
+            sizes: `(inputs, outputs)` of the axis that a shorter one stands for.
+        """
+        reads = matrix != 0
+        most = max(int(reads.sum(axis=1).max()), 1)
+        # The inputs that are read, in front.
+        taps = np.argsort(~reads, axis=1, kind="stable")[:, :most]
+        coefficients = np.take_along_axis(matrix, taps, axis=1)
+        taps = np.where(np.take_along_axis(reads, taps, axis=1), taps, -1)
+        return cls(matrix.shape[1], taps, coefficients, sizes)
+
     def tap(self, index: int) -> "Window":
         """The window that reads through one of the taps alone."""
         taps = self._taps[:, [index]]
@@ -210,6 +242,16 @@ class Window:
     ) -> np.ndarray:
         m, k = size(self._to) ** 2, size(self._from) ** 2
         return _matrix(rows, columns, values, m, k, classes)
+
+
+def _on_shorter(n: int, index: int) -> int:
+    """The place of a position on the axis that stands for a very long one."""
+    short = shortened(n)
+    if index < short // 2:
+        return index
+    if n - index <= short // 2:
+        return short - (n - index)
+    return short // 4 + index % (short // 2)
 
 
 def _matrix(

@@ -18,7 +18,11 @@ of the operations in `fixinit.theory.calculus`, which know their gradients:
 | `normalization_layers` | normalization by the batch, by the input, by constants |
 | `operations` | `keras.ops`, by the names of the classes that Keras records |
 | `pooling_layers` | average and maximum pooling |
+| `reductions` | means, sums, maxima over axes |
+| `resizing` | interpolation and padding |
 | `shape_layers` | reshaping, padding, cropping, repetition |
+| `slicing` | slices, splits, rolls, repetition |
+| `transposing` | reshapes, transpositions, stacks, depth to space |
 | `weight_layers` | dense layers, convolutions, embeddings |
 """
 
@@ -31,7 +35,11 @@ from fixinit.theory.rules import (
     normalization_layers,
     operations,
     pooling_layers,
+    reductions,
+    resizing,
     shape_layers,
+    slicing,
+    transposing,
     weight_layers,
 )
 
@@ -44,6 +52,10 @@ __all__ = [
     "normalization_layers",
     "operations",
     "pooling_layers",
+    "reductions",
+    "resizing",
+    "slicing",
+    "transposing",
     "shape_layers",
     "weight_layers",
 ]

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from keras import ops
 from keras.layers import Layer
 
 from fixinit import layers
@@ -55,6 +57,15 @@ def zero_padding_shortcut(layer: Layer, setting: Setting, x: Moments) -> Moments
         return x
     zeros = Moments.inputs((*x.shape, missing), 0.0, 0.0)
     return calculus.concatenate([x, zeros])
+
+
+@register(layers.Parameter)
+def parameter(layer: Layer, setting: Setting, x: Moments) -> Moments:
+    """The numbers that the weight has: it is the same for all inputs."""
+    values = np.asarray(ops.convert_to_numpy(layer.parameter), "float64")
+    if values.ndim > 1 and len(values) == 1:
+        values = values[0]
+    return calculus.constant(np.atleast_1d(values))
 
 
 @register(layers.ProjectionShortcut)

@@ -7,8 +7,8 @@ from keras.layers import Layer
 
 from fixinit.theory import calculus
 from fixinit.theory.calculus.moments import Moments
-from fixinit.theory.errors import NoRuleError
 from fixinit.theory.registry import Setting, register
+from fixinit.theory.rules.axes import axis_of
 
 
 @register(keras.layers.Add)
@@ -47,10 +47,9 @@ def concatenate(layer: Layer, setting: Setting, xs: Sequence[Moments]) -> Moment
 
 
 def concatenate_along(xs: Sequence[Moments], axis: int, setting: Setting) -> Moments:
-    """Concatenates along the channels."""
-    if axis % (len(xs[0].shape) + 2) != len(xs[0].shape) + 1:
-        raise NoRuleError(
-            f"No variance rule for `{setting.name}`, which concatenates along another "
-            f"axis than the last. Received: axis={axis}"
-        )
-    return calculus.concatenate(xs)
+    """Concatenates along the channels, or along a spatial axis."""
+    rank = len(xs[0].shape) + 2
+    place = axis_of(axis, rank, setting)
+    if place == rank - 2:
+        return calculus.concatenate(xs)
+    return calculus.concatenate_space(xs, place)

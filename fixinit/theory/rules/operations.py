@@ -5,14 +5,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from fixinit.theory import calculus
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.errors import NoRuleError
+from fixinit.theory.evaluation import apply_activation, apply_elementwise
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 from fixinit.theory.registry import Setting, how_to_register, register
 from fixinit.theory.rules.merging_layers import concatenate_along
-from fixinit.theory.rules.shape_layers import to_shape
 
 
 @register("Add")
@@ -26,15 +27,17 @@ def subtract(operation: Any, setting: Setting, x1: Any, x2: Any) -> Moments:
 
 
 def _linear(setting: Setting, a: Any, b: Any, sign: float) -> Moments:
+    a, b = operand(a, setting), operand(b, setting)
     if isinstance(a, Moments) and isinstance(b, Moments):
         return calculus.add([a, b], [1.0, sign])
     if isinstance(a, Moments):
-        return calculus.scale(a, 1.0, sign * _constant(b, setting))
-    return calculus.scale(b, sign, _constant(a, setting))
+        return calculus.scale(a, 1.0, sign * b)
+    return calculus.scale(b, sign, a)
 
 
 @register("Multiply")
 def multiply(operation: Any, setting: Setting, x1: Any, x2: Any) -> Moments:
+    x1, x2 = operand(x1, setting), operand(x2, setting)
     if isinstance(x1, Moments) and isinstance(x2, Moments):
         return calculus.multiply([x1, x2])
     x, factor = _one_of(x1, x2, setting)
@@ -43,12 +46,19 @@ def multiply(operation: Any, setting: Setting, x1: Any, x2: Any) -> Moments:
 
 @register("Divide", "TrueDivide")
 def divide(operation: Any, setting: Setting, x1: Any, x2: Any) -> Moments:
-    if isinstance(x2, Moments):
+    if not isinstance(x2, Moments):
+        return multiply(operation, setting, x1, 1 / np.asarray(x2, "float64"))
+    if isinstance(x1, Moments):
+        y = apply_elementwise(operation, setting, (x1, x2), {})
+        if y is not None:
+            return y
+    inverse = apply_activation(x2, ops.reciprocal, setting)
+    if inverse is None:
         raise NoRuleError(
             f"No variance rule for `{setting.name}`, which divides by activations. "
             + how_to_register(operation)
         )
-    return calculus.scale(x1, 1 / _constant(x2, setting))
+    return multiply(operation, setting, x1, inverse)
 
 
 @register("Maximum")
@@ -103,37 +113,16 @@ def _over_channels(
     return function(x)
 
 
-@register("Cast", "Identity", "StopGradient", "Copy")
+@register("Cast", "SaturateCast", "ConvertToTensor", "Identity", "StopGradient", "Copy")
 def unchanged(
     operation: Any, setting: Setting, x: Moments, *args: Any, **kwargs: Any
 ) -> Moments:
     return x
 
 
-@register("Reshape")
-def reshape(
-    operation: Any, setting: Setting, x: Moments, *args: Any, **kwargs: Any
-) -> Moments:
-    return to_shape(x, setting)
-
-
 @register("Concatenate")
 def concatenate(operation: Any, setting: Setting, xs: Sequence[Moments]) -> Moments:
     return concatenate_along(xs, operation.axis, setting)
-
-
-@register("Mean")
-def mean(operation: Any, setting: Setting, x: Moments) -> Moments:
-    axes = operation.axis
-    axes = [axes] if isinstance(axes, int) else list(axes or [])
-    rank = len(x.shape) + 2
-    if sorted(axis % rank for axis in axes) != list(range(1, rank - 1)):
-        raise NoRuleError(
-            f"No variance rule for `{setting.name}`, a mean over other axes than all "
-            "spatial ones. "
-            f"Received: axis={operation.axis}"
-        )
-    return calculus.global_average(x, operation.keepdims)
 
 
 def _one_of(a: Any, b: Any, setting: Setting) -> tuple[Moments, float]:
@@ -143,14 +132,34 @@ def _one_of(a: Any, b: Any, setting: Setting) -> tuple[Moments, float]:
     return b, _constant(a, setting)
 
 
-def _constant(value: Any, setting: Setting) -> float:
-    """A number, given as such or as an array of equal numbers."""
+def operand(value: Any, setting: Setting) -> Moments | float:
+    """What activations are combined with: others, a number or an array of constants.
+
+    Arrays of equal numbers are a number.
+    """
+    if isinstance(value, Moments):
+        return value
     if isinstance(value, numbers.Real):
         return float(value)
-    values = np.unique(np.asarray(value, "float64"))
-    if len(values) != 1:
+    array = np.asarray(ops.convert_to_numpy(value), "float64")
+    numbers_in_it = np.unique(array)
+    if len(numbers_in_it) == 1:
+        return float(numbers_in_it[0])
+    rank = len(setting.output_shape) + 1
+    if array.ndim < rank or len(array) == 1:
+        return calculus.constant(array[0] if array.ndim == rank else array)
+    raise NoRuleError(
+        f"No variance rule for `{setting.name}`, which combines activations with an "
+        f"array that differs between the inputs of a batch, of shape {array.shape}."
+    )
+
+
+def _constant(value: Any, setting: Setting) -> float:
+    """A number, given as such or as an array of equal numbers."""
+    found = operand(value, setting)
+    if isinstance(found, Moments):
         raise NoRuleError(
             f"No variance rule for `{setting.name}`, which combines activations with "
             "an array of different numbers. Use a layer with a rule of its own."
         )
-    return float(values[0])
+    return found

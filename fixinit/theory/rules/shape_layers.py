@@ -1,5 +1,6 @@
 """Rules for layers that move values without changing them."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.windows import Window
 from fixinit.theory.errors import NoRuleError
 from fixinit.theory.registry import Setting, register
+from fixinit.theory.rules.resizing import resized
 
 
 @register(keras.layers.InputLayer, keras.layers.Identity)
@@ -30,25 +32,40 @@ def reshape(layer: Layer, setting: Setting, x: Moments) -> Moments:
 
 
 def to_shape(x: Moments, setting: Setting) -> Moments:
-    """Reshapes to the output shape of a call."""
-    *space, channels = setting.output_shape
-    if channels == x.total_channels and _without_ones(space) == _without_ones(x.shape):
-        return calculus.reshape(x, space)
-    if not space:
-        return calculus.flatten(x)
-    if all(n == 1 for n in x.shape) and len(x.channels) == 1:
-        return calculus.unflatten(calculus.flatten(x), setting.output_shape)
-    if channels == x.total_channels and len(space) < len(x.shape):
-        return calculus.merge_space(x, space)
+    """Reshapes to the output shape of a call.
+
+    Positions in front that the output has no place for become inputs of the batch, and
+    the other way round.
+    """
+    shape = setting.output_shape
+    before, after = (*x.shape, x.total_channels), shape or (1,)
+    if None not in after:
+        have, want = math.prod(before), math.prod(after)
+        if have == want:
+            return _same_batch(x, after)
+        if have % want == 0 and math.prod(x.shape) % (have // want) == 0:
+            apart = _first_axis(x, have // want)
+            return calculus.rearrange(calculus.into_batch(apart), after)
+        if want % have == 0:
+            return calculus.rearrange(calculus.from_batch(x, want // have), after)
     raise NoRuleError(
-        f"No variance rule for `{setting.name}`, which reshapes "
-        f"{(*x.shape, x.total_channels)} to {setting.output_shape} and mixes positions "
-        "and channels."
+        f"No variance rule for `{setting.name}`, which reshapes {before} to {shape} "
+        "and mixes the batch with other axes."
     )
 
 
-def _without_ones(shape: Sequence[int]) -> list[int]:
-    return [n for n in shape if n != 1]
+def _same_batch(x: Moments, shape: Sequence[int]) -> Moments:
+    if len(shape) == 1:
+        return calculus.flatten(x)
+    return calculus.rearrange(x, shape)
+
+
+def _first_axis(x: Moments, count: int) -> Moments:
+    """`x` with a first spatial axis of a given size."""
+    for end in range(1, len(x.shape) + 1):
+        if math.prod(x.shape[:end]) == count:
+            return calculus.regroup(x, (count, *x.shape[end:]))
+    return calculus.regroup(x, (count, math.prod(x.shape) // count))
 
 
 @register(keras.layers.RepeatVector)
@@ -61,24 +78,13 @@ def repeat_vector(layer: Layer, setting: Setting, x: Moments) -> Moments:
     keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.layers.ZeroPadding3D
 )
 def zero_padding(layer: Layer, setting: Setting, x: Moments) -> Moments:
-    return calculus.spatial(
-        x,
-        [
-            Window.gather(n, -low, n + low + high)
-            for n, (low, high) in zip(x.shape, _sides(layer.padding), strict=True)
-        ],
-    )
+    return calculus.zero_pad(x, dict(enumerate(_sides(layer.padding))))
 
 
 @register(keras.layers.Cropping1D, keras.layers.Cropping2D, keras.layers.Cropping3D)
 def cropping(layer: Layer, setting: Setting, x: Moments) -> Moments:
-    return calculus.spatial(
-        x,
-        [
-            Window.gather(n, low, n - low - high)
-            for n, (low, high) in zip(x.shape, _sides(layer.cropping), strict=True)
-        ],
-    )
+    sides = ((-low, -high) for low, high in _sides(layer.cropping))
+    return calculus.zero_pad(x, dict(enumerate(sides)))
 
 
 @register(
@@ -86,10 +92,7 @@ def cropping(layer: Layer, setting: Setting, x: Moments) -> Moments:
 )
 def up_sampling(layer: Layer, setting: Setting, x: Moments) -> Moments:
     if getattr(layer, "interpolation", "nearest") != "nearest":
-        raise NoRuleError(
-            f"No variance rule for UpSampling2D `{setting.name}` but with "
-            f"interpolation='nearest'. Received: interpolation={layer.interpolation!r}"
-        )
+        return resized(x, setting.output_shape, layer.interpolation, antialias=False)
     sizes = layer.size if isinstance(layer.size, (list, tuple)) else [layer.size]
     return calculus.spatial(
         x,
@@ -102,13 +105,7 @@ def up_sampling(layer: Layer, setting: Setting, x: Moments) -> Moments:
 
 @register(keras.layers.Permute)
 def permute(layer: Layer, setting: Setting, x: Moments) -> Moments:
-    dims = tuple(layer.dims)
-    if dims[-1] != len(dims):
-        raise NoRuleError(
-            f"No variance rule for Permute `{setting.name}` but with the channels "
-            f"last. Received: dims={layer.dims}"
-        )
-    return calculus.permute(x, [dim - 1 for dim in dims[:-1]])
+    return calculus.transpose(x, [dim - 1 for dim in layer.dims])
 
 
 def _sides(sides: Sequence[Any]) -> list[tuple[int, int]]:

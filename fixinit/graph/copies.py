@@ -8,7 +8,7 @@ import keras
 from fixinit import _keras
 from fixinit.graph.functional import is_own
 from fixinit.graph.watching import told
-from fixinit.schemes.apply import remade
+from fixinit.layers.configs import remade
 
 _PLAIN = (bool, int, float, str)
 # What building and calling change.

@@ -1,0 +1,81 @@
+"""Positions that become inputs of the batch, as windows and frames do, and back."""
+
+import numpy as np
+
+from fixinit.theory.calculus import positions
+from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.calculus.pairs import along
+
+
+def into_batch(x: Moments) -> Moments:
+    """Makes every position of the first spatial axis an input of its own.
+
+    Two inputs have in common what two positions of different inputs had, on average.
+
+    Example:
+
+    >>> x = fixinit.theory.Moments.inputs((4, 8, 16))
+    >>> fixinit.theory.calculus.into_batch(x).shape
+    (8,)
+
+    Args:
+        x: `fixinit.theory.Moments` with at least one spatial axis.
+
+    Returns:
+        `Moments` without that axis.
+    """
+    count, *rest = x.shape
+    m = positions.size(count)
+    own = np.zeros(m * m)
+    own[:: m + 1] = positions.position_weights(count)
+
+    def reduced(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+        return along(weights[None], values, 1)[:, 0]
+
+    y = Moments(
+        rest,
+        x.channels,
+        reduced(positions.position_weights(count), x.mean),
+        reduced(own, x.same),
+        reduced(positions.pair_weights(count), x.cross),
+        x.sources,
+    )
+    into = x.mean.shape
+    y.node.link((x,), lambda g: [np.broadcast_to(g[:, None], into)])
+    if x.latent:
+        y.latent = into_batch(x.latent[0]), x.latent[1]
+    return y
+
+
+def from_batch(x: Moments, count: int) -> Moments:
+    """Makes every `count` inputs the positions of a new first spatial axis.
+
+    Different positions of it have in common what different inputs have.
+
+    Example:
+
+    >>> x = fixinit.theory.Moments.inputs((8, 16))
+    >>> fixinit.theory.calculus.from_batch(x, 4).shape
+    (4, 8)
+
+    Args:
+        x: `fixinit.theory.Moments`.
+        count: int, the size of the new axis.
+
+    Returns:
+        `Moments` with that axis.
+    """
+    m = positions.size(count)
+
+    def repeated(values: np.ndarray, size: int) -> np.ndarray:
+        return np.repeat(values[:, None], size, axis=1)
+
+    same, cross = repeated(x.cross, m * m), repeated(x.cross, m * m)
+    same[:, :: m + 1] = x.same[:, None]
+    mean = repeated(x.mean, m)
+    y = Moments((count, *x.shape), x.channels, mean, same, cross, x.sources)
+    weights = positions.position_weights(count)[None]
+    y.node.link((x,), lambda g: [along(weights, g, 1)[:, 0]])
+    if x.latent:
+        y.latent = from_batch(x.latent[0], count), x.latent[1]
+    return y
