@@ -22,7 +22,8 @@ def fold(model, keep, record=None):
     A BatchNormalization in test mode multiplies every channel by
     `gamma / sqrt(variance + epsilon)` and adds a number. Behind a weight layer that
     nothing else reads, that layer can do it; elsewhere, such as behind an addition, it
-    becomes a `fixinit.layers.ChannelAffine`.
+    becomes a `fixinit.layers.ChannelAffine`. Layers that are called several times fold
+    where the two are called together every time.
 
     Args:
         model: `keras.Model` that has passed `check_foldable`.
@@ -78,7 +79,7 @@ class _Folding:
         if call.body is not None:
             self.edits.layers[id(layer)] = self._stack(layer)
         elif isinstance(layer, keras.layers.SpectralNormalization):
-            if not self.keep(layer):
+            if not self.keep(layer) and id(layer) not in self.edits.layers:
                 config = {**config_of(layer.layer), "name": layer.name}
                 inner = type(layer.layer).from_config(config)
                 self.edits.layers[id(layer)] = inner
@@ -90,8 +91,8 @@ class _Folding:
     def _normalization(self, call):
         layer = getattr(call.operation, "layer", call.operation)
         scale, shift = _affine(layer)
-        before = self._foldable(call, layer)
-        if before is None:
+        weight = self._foldable(call.operation, layer)
+        if weight is None:
             made = ChannelAffine(
                 _axis(call.operation, layer),
                 name=call.operation.name,
@@ -102,7 +103,6 @@ class _Folding:
             self.affine.append((call.operation, [scale, shift]))
             return
         self.edits.layers[id(call.operation)] = None
-        weight = before.operation
         inner = kinds.unwrapped(weight)
         made = self.edits.layers.get(id(weight))
         if made is None or not made.use_bias:
@@ -115,38 +115,52 @@ class _Folding:
         kernel = kernel * _spread(scale, inner, kernel.shape)
         self.values[id(weight)] = [*others, kernel, bias * scale + shift]
 
-    def _foldable(self, call, layer):
-        """The call of the weight layer in front, if only this reads it."""
-        value = call.inputs[0]
+    def _foldable(self, norm, layer):
+        """The weight layer in front of a normalization, if that alone reads it.
+
+        Both may be called several times, as in towers: then the one must stand in front
+        of the other every time.
+
+        Args:
+            norm: The layer that is called.
+            layer: The BatchNormalization that it is or, as `TimeDistributed`, holds.
+        """
+        if norm is not layer:
+            return None  # one of its own for every step of time
+        calls = self._calls[id(norm)]
+        before = [self._only_producer(call.inputs[0]) for call in calls]
+        weight = None if before[0] is None else before[0].operation
+        if set(before) != set(self._calls.get(id(weight), [])):
+            return None  # something else stands in front somewhere, or reads it
+        if any(kinds.is_fused(call) for call in before) or not self._takes(weight):
+            return None
+        if layer.trainable and not weight.trainable:
+            return None  # it would be frozen
+        shapes = [self.graph.specs[call.inputs[0]].shape for call in calls]
+        inner = kinds.unwrapped(weight)
+        return weight if all(_is_channels(layer, inner, x) for x in shapes) else None
+
+    def _only_producer(self, value):
+        """The call that gives a value that is read once, layers taken out aside."""
         while True:
-            before = self._producers[value]
+            call = self._producers[value]
             if len(self._consumers[value]) > 1 or value in self.graph.outputs:
                 return None
-            gone = id(before.operation) in self.edits.layers
-            if not gone or self.edits.layers[id(before.operation)] is not None:
-                break
-            value = before.inputs[0]
-        operation = before.operation
-        inner = kinds.unwrapped(operation)
-        calls = [self._calls[id(op)] for op in (operation, call.operation)]
-        alone = all(len(found) == 1 for found in calls)
-        known = kinds.kernel_arguments(inner)
-        if not known or kinds.is_fused(before) or not alone:
-            return None
-        if not hasattr(inner, "use_bias") or self.keep(operation):
-            return None
-        if call.operation is not layer:
-            return None  # one of its own for every step of time
-        if any(id(variable) in self._read for variable in operation.weights):
-            return None  # tied: something else would change too
-        if kinds.constraints(inner) or inner.activity_regularizer is not None:
-            return None  # training would undo it, or sees something else
-        if layer.trainable and not operation.trainable:
-            return None  # it would be frozen
-        rank = len(self.graph.specs[value].shape)
-        first = getattr(inner, "data_format", None) == "channels_first"
-        channels = 1 if first else rank - 1
-        return before if layer.axis % rank == channels else None
+            if self.edits.layers.get(id(call.operation), call) is not None:
+                return call
+            value = call.inputs[0]
+
+    def _takes(self, weight):
+        """Whether a layer has a kernel and a bias that statistics can go into."""
+        inner = kinds.unwrapped(weight)
+        if not kinds.kernel_arguments(inner) or not hasattr(inner, "use_bias"):
+            return False
+        if self.keep(weight):
+            return False
+        if any(id(variable) in self._read for variable in weight.weights):
+            return False  # tied: something else would change too
+        # Training would undo it, or sees something else.
+        return not kinds.constraints(inner) and inner.activity_regularizer is None
 
     def _stack(self, stack):
         """The stack of the folded blocks."""
@@ -157,6 +171,13 @@ class _Folding:
             folded = fold(keras.Model(inputs, block(inputs)), self.keep)
             blocks.append(_only_layer(folded))
         return cloned_stack(stack, blocks, stack.depth, stack.seed_step)
+
+
+def _is_channels(norm, weight, shape):
+    """Whether a normalization is along the channels of a weight layer's outputs."""
+    rank = len(shape)
+    first = getattr(weight, "data_format", None) == "channels_first"
+    return norm.axis % rank == (1 if first else rank - 1)
 
 
 def _axis(operation, layer):
