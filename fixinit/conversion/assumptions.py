@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from fixinit.conversion import findings, given, kinds
+from fixinit.graph import equal_draws
 from fixinit.graph.copies import is_described
 from fixinit.graph.kinds import is_unknown
 from fixinit.layers import facts_of
@@ -186,12 +187,11 @@ def _given(plan: Any) -> Iterator[str]:
 
 
 def _equal_draws(plan: Any) -> Iterator[str]:
-    weights = [weight for survey in plan.surveys for weight in survey.weights]
-    for names in given.equal_draws(weights):
+    for group in equal_draws(plan.graph):
         yield (
-            "Layers that were given one initializer, or equal seeds, start with equal "
-            f"kernels in the model: {some(names)}. In the converted one, each has a "
-            "draw of its own."
+            "Layers that were given one initializer, or equal seeds, hold equal "
+            f"kernels in the model: {some(group.names)}. In the converted one, each "
+            "that is drawn anew has a draw of its own."
         )
 
 

@@ -1,6 +1,5 @@
 """What a weight layer was given on purpose, which no scheme takes away."""
 
-import collections
 from collections.abc import Iterable
 from typing import Any
 
@@ -134,26 +133,3 @@ def loses_regularizer(layer: Any) -> bool:
     layer = kinds.unwrapped(layer)
     held = (getattr(layer, f"bias_{what}", None) for what in _ON_BIAS)
     return getattr(layer, "bias", None) is not None and any(held)
-
-
-def equal_draws(weights: Iterable[Any]) -> list[list[str]]:
-    """The names of layers that draw equal kernels, in groups.
-
-    A Keras initializer draws the same again: an instance that several layers are
-    given, or a seed, makes equal kernels of those that have one shape.
-
-    Args:
-        weights: `fixinit.conversion.survey.Weight`s.
-    """
-    groups: dict[Any, dict[int, str]] = collections.defaultdict(dict)
-    for weight in weights:
-        layer = kinds.unwrapped(weight.call.operation)
-        for argument in kinds.kernel_arguments(layer):
-            initializer = getattr(layer, argument)
-            if not isinstance(getattr(initializer, "seed", None), int):
-                continue
-            shape = tuple(kinds.kernel_of(layer, argument).shape)
-            config = {**initializer.get_config(), "seed": initializer.seed}
-            key = type(initializer), str(sorted(config.items())), shape
-            groups[key][id(layer)] = weight.call.operation.name
-    return [list(names.values()) for names in groups.values() if len(names) > 1]

@@ -3,6 +3,7 @@
 from fixinit.graph.block import Block
 from fixinit.graph.blocks import find_blocks
 from fixinit.graph.calls import Call, Graph
+from fixinit.graph.draws import EqualDraws, equal_draws
 from fixinit.graph.gates import find_gates
 from fixinit.graph.kinds import is_activation, is_addition
 from fixinit.graph.opening import Opened, opened
@@ -13,9 +14,11 @@ from fixinit.graph.tracing import trace
 __all__ = [
     "Block",
     "Call",
+    "EqualDraws",
     "Graph",
     "Hook",
     "Opened",
+    "equal_draws",
     "find_blocks",
     "find_gates",
     "is_activation",

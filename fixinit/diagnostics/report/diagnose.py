@@ -124,7 +124,8 @@ def diagnosis_of(
     if weights:
         statistics = weight_statistics(traced, model, found.gradients, trial)
     forward = with_overflow(traced, found.forward)
-    layers = layer_rows(traced, forward, found.backward, statistics)
+    draws = graph.equal_draws(traced) if weights else []
+    layers = layer_rows(traced, forward, found.backward, statistics, draws)
     first, blocks = block_rows(traced, forward, found.backward, layers)
     return Diagnosis(
         name=model.name,
@@ -137,6 +138,7 @@ def diagnosis_of(
         training=measure.training,
         bad_weights=list(weights_not_finite(model)) if weights else [],
         closed=_closed(measure, found, x, y) if weights else [],
+        equal_draws=[list(group.names) for group in draws],
     )
 
 

@@ -43,6 +43,8 @@ class Diagnosis:
         bad_weights: List of the paths of weights that are not finite.
         closed: List of the names of blocks whose branches start at zero and get no
             gradient that could open them.
+        equal_draws: List of lists of names, layers whose kernels are the same draw of
+            an initializer: see `fixinit.graph.equal_draws`.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Diagnosis:
     training: bool = True
     bad_weights: list[str] = dataclasses.field(default_factory=list)
     closed: list[str] = dataclasses.field(default_factory=list)
+    equal_draws: list[list[str]] = dataclasses.field(default_factory=list)
 
     @functools.cached_property
     def growth(self) -> Growth:
@@ -125,6 +128,7 @@ class Diagnosis:
             "growth": dataclasses.asdict(self.growth),
             "gradient_growth": dataclasses.asdict(self.gradient_growth),
             "closed": self.closed,
+            "equal_draws": self.equal_draws,
             "input": self.input and dataclasses.asdict(self.input),
             "blocks": [dataclasses.asdict(row) for row in self.blocks],
             "layers": [dataclasses.asdict(row) for row in self.layers],

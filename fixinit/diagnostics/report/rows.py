@@ -71,6 +71,8 @@ class LayerRow(Row):
             is another than that of the row before.
         dead: Of activations that are flat at 0, as ReLU, the share of channels that are
             0 at all samples and positions: no gradient reaches the weights in front.
+        same_draw: Tuple of strings, the layers that hold the same kernel, drawn by an
+            equal initializer: see `fixinit.graph.equal_draws`.
     """
 
     name: str
@@ -87,6 +89,7 @@ class LayerRow(Row):
     update_to_weight: float = math.nan
     changes_shape: bool = False
     dead: float = math.nan
+    same_draw: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +143,7 @@ def layer_rows(
     forward: Observations,
     backward: Observations,
     weights: Mapping[str, Mapping[str, np.ndarray]],
+    draws: Sequence[graph.EqualDraws] = (),
 ) -> list[LayerRow]:
     """Makes a row for every call that puts out floating-point numbers, in order.
 
@@ -148,8 +152,10 @@ def layer_rows(
         forward: Dict from names of calls to what `Measure` gives.
         backward: The same for gradients.
         weights: What `weight_statistics` gives.
+        draws: What `fixinit.graph.equal_draws` gives.
     """
-    return list(_layer_rows(model_graph, forward, backward, weights, ()))
+    same = {call: group.names for group in draws for call in group.calls}
+    return list(_layer_rows(model_graph, forward, backward, weights, same, ()))
 
 
 def _layer_rows(
@@ -157,14 +163,16 @@ def _layer_rows(
     forward: Observations,
     backward: Observations,
     weights: Mapping[str, Mapping[str, np.ndarray]],
+    same: Mapping[str, tuple[str, ...]],
     index: tuple[int, ...],
 ) -> Iterator[LayerRow]:
     for call in model_graph.calls:
         if call.body is not None:
             for i in range(call.operation.depth):
                 inner = (*index, i)
-                rows = _layer_rows(call.body, forward, backward, weights, inner)
-                for row in rows:
+                for row in _layer_rows(
+                    call.body, forward, backward, weights, same, inner
+                ):
                     name = row.name.replace(call.name, f"{call.name}[{i}]", 1)
                     yield dataclasses.replace(row, name=name)
         elif call.name in forward and not (index and call.is_input):
@@ -175,6 +183,7 @@ def _layer_rows(
                 **_activation(call, forward[call.name][index], backward, index),
                 **dict(_weights(held, index)),
                 dead=float(forward[call.name][index][_DEAD]),
+                same_draw=tuple(n for n in same.get(call.name, ()) if n != call.name),
             )
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from fixinit.diagnostics.report.verdict import also
+
 if TYPE_CHECKING:
     from fixinit.diagnostics.report.diagnosis import Diagnosis
 
@@ -47,6 +49,8 @@ def text(diagnosis: "Diagnosis") -> str:
     console.print("\n" + textwrap.fill(verdict.text, width))
     if verdict.remedy:
         console.print(_remedy(verdict.remedy, width))
+    if other := also(diagnosis):
+        console.print("\n" + textwrap.fill(f"Also: {other.text}", width))
     lines = file.getvalue().splitlines()
     return "\n".join(line.rstrip() for line in lines)
 

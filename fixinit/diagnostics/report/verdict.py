@@ -38,7 +38,8 @@ class Verdict:
         kind: `"not_finite"`, `"constant"` (BatchNormalization of one sample),
             `"exploding"`, `"vanishing"`, `"exploding_gradients"`,
             `"vanishing_gradients"`, `"dead"`, `"closed"` (branches start at zero, and
-            no gradient opens them), `"collapsed"`, `"growing"` (linearly, as with
+            no gradient opens them), `"collapsed"`, `"equal_draws"` (layers hold the
+            same kernel, drawn by equal initializers), `"growing"` (linearly, as with
             BatchNorm, or like a power), `"shrinking"` (like a power), `"undecided"`
             (nothing is wrong, but it is unknown how the network grows),
             `"healthy"`. Growth is that from block to block; in a network without
@@ -65,7 +66,7 @@ class Verdict:
 def judge(diagnosis: "Diagnosis") -> Verdict:
     """Judges a `Diagnosis`: the first check that finds a problem decides."""
     checks = (_not_finite, _constant, _forward, _backward, _dead, _closed, _collapsed)
-    for check in (*checks, _polynomial, _undecided):
+    for check in (*checks, _equal_draws, _polynomial, _undecided):
         verdict = check(diagnosis)
         if verdict is not None:
             return verdict
@@ -192,6 +193,29 @@ def _collapsed(diagnosis: "Diagnosis") -> Verdict | None:
         "the input.",
         where=collapsed[0].name,
         **_repair(diagnosis, "collapsed"),
+    )
+
+
+def also(diagnosis: "Diagnosis") -> Verdict | None:
+    """What is worth saying beside a more urgent verdict, `None` if there is nothing."""
+    other = _equal_draws(diagnosis)
+    return None if other is None or other == diagnosis.verdict else other
+
+
+def _equal_draws(diagnosis: "Diagnosis") -> Verdict | None:
+    groups = diagnosis.equal_draws
+    if not groups:
+        return None
+    shown, others = groups[0][:3], max(0, len(groups[0]) - 3)
+    more = f" and {others} more" if others else ""
+    return Verdict(
+        "equal_draws",
+        f"{sum(map(len, groups))} layers hold the kernel of another one, number by "
+        f"number: {', '.join(shown)}{more}. One initializer instance, or one integer "
+        "seed, draws the same for all that it is given to, and they start as one.",
+        'kernel_initializer="he_normal" in each, or an instance for each  # or a '
+        "keras.random.SeedGenerator as its seed",
+        groups[0][0],
     )
 
 
