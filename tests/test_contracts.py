@@ -188,7 +188,7 @@ THEORY = {
         *("evaluation", "input_sizes", "registry"),
     },
     "gain": {"application", "calculus", "registry", "rules"},
-    "prediction": {"calculus", "input_sizes", "propagation", "registry"},
+    "prediction": {"calculus", "errors", "input_sizes", "propagation", "registry"},
     "criticality": {"prediction"},
 }
 # Where theory meets Keras. The mathematics depends on nothing but NumPy and SciPy.

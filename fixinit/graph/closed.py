@@ -45,11 +45,22 @@ def _matters(layer: Any) -> bool:
     )
 
 
-def closed(functional: Any, stays: Callable[[Any], bool]) -> Iterator[Any]:
-    """Yields the layers to open of a functional model, and of models inside it."""
+def is_own_layer(layer: Any) -> bool:
+    """Whether a layer is of one's own, whatever it holds."""
+    own = isinstance(layer, keras.layers.Layer) and is_own(type(layer))
+    return own and functional_of(layer) is None
+
+
+def closed(functional: Any, opened: Callable[[Any], bool]) -> Iterator[Any]:
+    """Yields the layers to open of a functional model, and of models inside it.
+
+    Args:
+        functional: Functional `keras.Model`.
+        opened: Function from a layer to whether it is to be opened.
+    """
     for node in _keras.calls(functional):
         inner = functional_of(node.operation)
         if inner is not None:
-            yield from closed(inner, stays)
-        elif opens(node.operation) and not stays(node.operation):
+            yield from closed(inner, opened)
+        elif opened(node.operation):
             yield node.operation

@@ -10,7 +10,7 @@ from keras import ops, tree
 
 from fixinit import _keras
 from fixinit._functional import deep_graphs
-from fixinit.graph.closed import closed, opens
+from fixinit.graph.closed import closed
 from fixinit.graph.freeing import freed
 from fixinit.graph.functional import ends_again, functional_of, input_again, is_own
 from fixinit.graph.watching import told, unwatched, watched
@@ -29,7 +29,7 @@ class Opener:
     Keras cannot record, as they return `None` or take caches.
 
     Args:
-        stays: Function from a layer to whether it stays closed.
+        opens: Function from a layer to whether it is to be opened.
         restore: `contextlib.ExitStack` that undoes changes of the original layers.
         must_open: Function from a layer to whether it is an error that it does not
             open.
@@ -41,14 +41,14 @@ class Opener:
 
     def __init__(
         self,
-        stays: Callable[[Any], bool],
+        opens: Callable[[Any], bool],
         restore: contextlib.ExitStack,
         must_open: Callable[[Any], bool],
     ) -> None:
         self.restore, self.must_open = restore, must_open
         self.shut: dict[str, str] = {}
         self._shut: set[int] = set()
-        self.stays = lambda layer: stays(layer) or id(layer) in self._shut
+        self.opens = lambda layer: id(layer) not in self._shut and opens(layer)
         self.made: dict[int, keras.Model] = {}
         self._kept: set[int] = set()
         self._ends: dict[int, keras.layers.Layer] = {}  # of layers that are opened
@@ -109,7 +109,7 @@ class Opener:
 
         Only what an operation makes: its name says nothing of where it stood.
         """
-        if not (isinstance(given, keras.KerasTensor) and opens(operation)):
+        if not (isinstance(given, keras.KerasTensor) and self.opens(operation)):
             return given
         made_by, _, _ = _keras.origin(given)
         if made_by is operation or isinstance(made_by, keras.layers.Layer):
@@ -123,9 +123,9 @@ class Opener:
         """What an operation gives, opened if it is to be."""
         inner = functional_of(operation)
         if inner is not None:
-            if any(True for _ in closed(inner, self.stays)):
+            if any(True for _ in closed(inner, self.opens)):
                 operation = self.model(operation)
-        elif opens(operation) and not self.stays(operation):
+        elif self.opens(operation):
             try:
                 return self._open(operation, args, kwargs)
             except CannotOpenError as error:
@@ -175,7 +175,7 @@ class Opener:
                 return record(*args, **kwargs)
             # Its weights would become constants of the graph.
             args, kwargs = tree.map_structure(self._as_value, (args, kwargs))
-        if functional_of(layer) is not None or opens(layer) and not self.stays(layer):
+        if functional_of(layer) is not None or self.opens(layer):
             with unwatched(layer):
                 return self._call(layer, args, kwargs)
         try:

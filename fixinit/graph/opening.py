@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops, tree
 
 from fixinit import _keras
-from fixinit.graph.closed import closed, holds_normalization
+from fixinit.graph.closed import closed, holds_normalization, is_own_layer, opens
 from fixinit.graph.freeing import MARK
 from fixinit.graph.functional import functional_of
 from fixinit.graph.opener import CannotOpenError, Opener
@@ -53,6 +53,7 @@ def opened(
     model: keras.Model,
     stays: Callable[[Any], bool] = lambda layer: False,
     data: Any = None,
+    all_own: bool = False,
 ) -> Iterator[Opened]:
     """A context in which a model's layers are taken apart down to those of Keras.
 
@@ -86,22 +87,29 @@ def opened(
         stays: Function from a layer to whether it stays closed.
         data: Inputs of the model, in its structure: a batch to check it on. Random
             numbers by default.
+        all_own: bool. Whether all layers of classes of one's own are opened, whatever
+            they hold; `False` by default.
 
     Yields:
         `Opened`. A layer whose `call` fails on symbolic tensors stays shut; so do all
         if the opened model computes something else.
     """
     functional = functional_of(model)
-    if functional is None or not any(True for _ in closed(functional, stays)):
+    matters = is_own_layer if all_own else opens
+
+    def to_open(layer: Any) -> bool:
+        return matters(layer) and not stays(layer)
+
+    if functional is None or not any(True for _ in closed(functional, to_open)):
         yield Opened(model)
         return
     with contextlib.ExitStack() as restore:
-        yield _open(model, stays, data, restore)
+        yield _open(model, to_open, data, restore)
 
 
 def _open(
     model: keras.Model,
-    stays: Callable[[Any], bool],
+    to_open: Callable[[Any], bool],
     data: Any,
     restore: contextlib.ExitStack,
 ) -> Opened:
@@ -119,7 +127,7 @@ def _open(
     failure: CannotOpenError | None = None
     for shapes, must_open in attempts:
         with contextlib.ExitStack() as attempt:
-            opener = Opener(stays, attempt, must_open)
+            opener = Opener(to_open, attempt, must_open)
             try:
                 new = opener.model(model, shapes)
                 if any(shape[:1] == (MARK,) for shape in shapes):
@@ -131,7 +139,7 @@ def _open(
             shapes = [tuple(tensor.shape) for tensor in new.inputs]
             restore.push(attempt.pop_all())
             return Opened(new, opener.shut, None if shapes == own else shapes)
-    names = [layer.name for layer in closed(functional_of(model), stays)]
+    names = [layer.name for layer in closed(functional_of(model), to_open)]
     return Opened(model, dict.fromkeys(names, str(failure)))
 
 

@@ -1,5 +1,6 @@
 """Prediction of the moments and gradients of every layer, in closed form."""
 
+import contextlib
 import dataclasses
 import difflib
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from fixinit._validation import check_number, check_positive_int
 from fixinit.theory.calculus import backward
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import position_average
+from fixinit.theory.errors import NoRuleError
 from fixinit.theory.input_sizes import random_data, sizes_of
 from fixinit.theory.propagation import Propagation
 from fixinit.theory.registry import find
@@ -37,6 +39,7 @@ def predict(
     drawn or run, unless `unknown="measure"`. For every layer, the mean of the output
     and its second moments for all pairs of positions in one input and in two are
     propagated, see `fixinit.theory.Moments`; gradients go back by the transposed map.
+    Where a layer of one's own has no rule, its `call` is looked into.
 
     Example:
 
@@ -105,24 +108,44 @@ def predict(
             f"Received: {unknown!r}"
         )
     statistics = (input_mean, input_variance, input_correlation, space_correlation)
-    rows: list[_Row] = []
-
-    def report(name: str, operation: Any, output: Moments) -> None:
-        rows.append(_Row(name, operation, output, batch_size))
 
     sizes = sizes_of(model, input_shape)
     data = None if input_shape is None else random_data(model, sizes)
-    with graph.opened(model, lambda layer: find(layer) is not None, data) as inside:
-        traced = graph.trace(inside.model)
-        propagation = Propagation(
-            bool(training),
-            batch_size,
-            kernel_factor,
-            report=report,
-            measures=unknown == "measure",
-        )
+    modes = bool(training), batch_size, kernel_factor
+
+    def attempt(all_own: bool = False, measures: bool = False) -> Prediction:
         inputs = [Moments.inputs(shape or (1,), *statistics) for shape in sizes]
-        outputs = propagation.run(traced, inputs)
+        with graph.opened(model, _has_rule, data, all_own) as inside:
+            return _predicted(graph.trace(inside.model), inputs, modes, measures)
+
+    try:
+        return attempt()
+    except NoRuleError as error:
+        # What layers of one's own compute may have rules where they have none.
+        with contextlib.suppress(NoRuleError):
+            return attempt(all_own=True)
+        if unknown == "refuse":
+            raise error
+    return attempt(measures=True)
+
+
+def _has_rule(layer: Any) -> bool:
+    return find(layer) is not None
+
+
+def _predicted(
+    traced: graph.Graph,
+    inputs: list[Moments],
+    modes: tuple[bool, int | None, float],
+    measures: bool,
+) -> "Prediction":
+    rows: list[_Row] = []
+
+    def report(name: str, operation: Any, output: Moments) -> None:
+        rows.append(_Row(name, operation, output, modes[1]))
+
+    propagation = Propagation(*modes, report=report, measures=measures)
+    outputs = propagation.run(traced, inputs)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         gradients = backward.gradients(outputs)
     return Prediction([row.finished(gradients, propagation.measured) for row in rows])
@@ -145,12 +168,12 @@ class _Row:
         self.shape, self.shares = output.shape, output.shares
         self.serial = output.node.serial
 
-    def finished(self, gradients: dict, measured: set[int]) -> "LayerPrediction":
+    def finished(self, gradients: dict, measured: set[str]) -> "LayerPrediction":
         gradient, size = gradients.get(self.serial), 0.0
         if gradient is not None:
             size = float(self.shares @ position_average(gradient, self.shape))
         return dataclasses.replace(
-            self.prediction, gradient=size, measured=self.serial in measured
+            self.prediction, gradient=size, measured=self.prediction.name in measured
         )
 
 

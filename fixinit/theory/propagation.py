@@ -14,6 +14,7 @@ from fixinit.theory.application import apply
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.sources import Part, root
 from fixinit.theory.errors import NoRuleError
+from fixinit.theory.evaluation.folding import as_moments, folded
 from fixinit.theory.evaluation.measured import measure
 from fixinit.theory.evaluation.random_outputs import RandomCalls
 from fixinit.theory.input_sizes import known
@@ -95,7 +96,7 @@ class Propagation:
         measures: bool. Whether calls without a rule are measured on random inputs.
 
     Attributes:
-        measured: Set of the serial numbers of the nodes of what was measured.
+        measured: Set of the names that were reported for what was measured.
         assumed: List of the names of the calls that `assume` was asked for.
     """
 
@@ -114,7 +115,8 @@ class Propagation:
         self.hook = hook or graph.Hook()
         self.assume, self.report, self.measures = assume, report, measures
         self.assumed: list[str] = []
-        self.measured: set[int] = set()
+        self.measured: set[str] = set()
+        self._measured_calls: set[graph.Call] = set()
         # From layers, and which of their outputs, to the sources of what they drew.
         self._drawn: dict[tuple[Any, int], frozenset] = {}
 
@@ -137,6 +139,7 @@ class Propagation:
         ids of layers to layers in their place.
         """
         values = dict(zip(traced.inputs, inputs, strict=True))
+        fixed: dict[int, np.ndarray] = {}
         shapes = _shapes(traced, inputs)
         for call in traced.calls:
             if call.is_input:
@@ -146,17 +149,28 @@ class Propagation:
             else:
                 operation = (replaced or {}).get(id(call.operation), call.operation)
                 read = [values[i] for i in call.inputs]
-                specs = [traced.specs[i] for i in call.inputs]
-                outputs = self._call(call, operation, read, specs, shapes, hook)
+                arrays = folded(call, operation, [fixed.get(i) for i in call.inputs])
+                if arrays is not None:
+                    fixed.update(zip(call.outputs, arrays, strict=True))
+                    outputs = [as_moments(array) for array in arrays]
+                else:
+                    specs = [traced.specs[i] for i in call.inputs]
+                    outputs = self._call(call, operation, read, specs, shapes, hook)
             outputs = list(hook.leave(call, outputs, None))
             values.update(zip(call.outputs, outputs, strict=True))
             if not (suffix and call.is_input):
-                self._report(call.name + suffix, call.operation, outputs)
+                name, known = call.name + suffix, call not in self._measured_calls
+                self._report(name, call.operation, outputs, known)
         return [values[i] for i in traced.outputs]
 
-    def _report(self, name: str, operation: Any, outputs: Sequence[Moments]) -> None:
-        for index, output in enumerate(outputs):
-            self.report(name if not index else f"{name}.{index}", operation, output)
+    def _report(
+        self, name: str, operation: Any, outputs: Sequence[Moments], known: bool = True
+    ) -> None:
+        names = [name, *(f"{name}.{index}" for index in range(1, len(outputs)))]
+        for own, output in zip(names, outputs, strict=False):
+            self.report(own, operation, output)
+        if not known:
+            self.measured |= set(names)
 
     def _call(
         self,
@@ -190,7 +204,7 @@ class Propagation:
             calls = RandomCalls(call, read, specs, self.training, operation)
             draws = bool(getattr(operation, "variables", None))
             outputs = measure(calls, read, setting, draws)
-            self.measured |= {output.node.serial for output in outputs}
+            self._measured_calls.add(call)
         if len(outputs) != len(call.outputs):
             raise ValueError(
                 f"The rule for {type(operation).__name__} `{call.name}` must return "

@@ -61,12 +61,36 @@ def test_a_name_that_no_call_has_suggests_near_ones():
 
 class Unknown(layers.Layer):
     def call(self, x):
-        return keras.ops.flip(x, -1)
+        return keras.ops.sort(x, -1)
 
 
 class Sparser(layers.Dense):
     def call(self, x):
-        return x * 0
+        return keras.ops.sort(x) * 0
+
+
+class Shifted(layers.Layer):
+    """Adds a table of its own, of which it takes a part, and turns the image."""
+
+    def build(self, shape):
+        self.table = self.add_weight(shape=(9, shape[-1]), initializer="normal")
+
+    def call(self, x):
+        rows = keras.ops.flip(self.table[: x.shape[1], :], axis=0)
+        return keras.ops.swapaxes(x + 20 * keras.ops.expand_dims(rows, 1), 1, 2)
+
+
+@pytest.mark.every_backend
+def test_layers_of_ones_own_are_looked_into():
+    layer = Shifted(name="shifted")
+    model = keras.Sequential([keras.Input((6, 7, 32)), layer, layers.Flatten()])
+    prediction = theory.predict(model)
+    table = keras.ops.convert_to_numpy(layer.table)[:6]
+    expected = 1 + 400 * np.mean(np.square(table))
+    assert prediction["shifted"].mean_square == pytest.approx(expected, rel=1e-4)
+    spread = 1 + 400 * np.mean(np.var(table, axis=0))
+    assert prediction["shifted"].variance == pytest.approx(spread, rel=1e-4)
+    assert not prediction.measured
 
 
 def my_activation(x):

@@ -11,6 +11,7 @@ of the operations in `fixinit.theory.calculus`, which know their gradients:
 | file | what it has rules for |
 |---|---|
 | `activation_layers` | activations, as layers, functions and recorded operations |
+| `application_layers` | scales of residual branches in `keras.applications` |
 | `fixinit_layers` | the layers of `fixinit.layers` |
 | `initializers` | mean and variance of the weights that initializers draw |
 | `merging_layers` | sums, products, maxima, concatenations |
@@ -28,6 +29,7 @@ of the operations in `fixinit.theory.calculus`, which know their gradients:
 
 from fixinit.theory.rules import (
     activation_layers,
+    application_layers,
     fixinit_layers,
     initializers,
     merging_layers,
@@ -45,6 +47,7 @@ from fixinit.theory.rules import (
 
 __all__ = [
     "activation_layers",
+    "application_layers",
     "fixinit_layers",
     "initializers",
     "merging_layers",

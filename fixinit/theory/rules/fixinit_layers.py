@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-from keras import ops
 from keras.layers import Layer
 
 from fixinit import layers
@@ -15,6 +13,7 @@ from fixinit.theory.errors import NoRuleError
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 from fixinit.theory.registry import Setting, find, register
 from fixinit.theory.rules.initializers import weight_moments
+from fixinit.theory.rules.slicing import broadcast
 
 
 @register(layers.ScalarBias)
@@ -59,13 +58,10 @@ def zero_padding_shortcut(layer: Layer, setting: Setting, x: Moments) -> Moments
     return calculus.concatenate([x, zeros])
 
 
-@register(layers.Parameter)
-def parameter(layer: Layer, setting: Setting, x: Moments) -> Moments:
-    """The numbers that the weight has: it is the same for all inputs."""
-    values = np.asarray(ops.convert_to_numpy(layer.parameter), "float64")
-    if values.ndim > 1 and len(values) == 1:
-        values = values[0]
-    return calculus.constant(np.atleast_1d(values))
+@register(layers.BroadcastBatch)
+def broadcast_batch(layer: Layer, setting: Setting, xs: Sequence[Moments]) -> Moments:
+    x, _ = xs
+    return broadcast(x, layer.shape)
 
 
 @register(layers.ProjectionShortcut)

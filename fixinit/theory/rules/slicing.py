@@ -87,6 +87,8 @@ def unstack(operation: Any, setting: Setting, x: Moments) -> list[Moments]:
 
 @register("Take")
 def take_indices(operation: Any, setting: Setting, x: Any, indices: Any) -> Moments:
+    if isinstance(x, Moments) and isinstance(indices, Moments) and not operation.axis:
+        return _rows_of(x, setting)
     if not isinstance(x, Moments) or isinstance(indices, Moments):
         raise NoRuleError(
             f"No variance rule for `{setting.name}`, which takes values by computed "
@@ -102,6 +104,13 @@ def take_indices(operation: Any, setting: Setting, x: Any, indices: Any) -> Mome
     size = _size(x, axis)
     y = take(x, axis, [int(i) % size for i in places.ravel()])
     return to_shape(y, setting)
+
+
+def _rows_of(table: Moments, setting: Setting) -> Moments:
+    """Rows of a table, as in an embedding: those of different tokens."""
+    mean = table.mean_value
+    variance = max(table.mean_square - mean**2, 0.0)
+    return Moments.inputs(setting.output_shape, mean, variance)
 
 
 @register("Flip")
@@ -151,7 +160,11 @@ def tile(operation: Any, setting: Setting, x: Moments) -> Moments:
 
 @register("BroadcastTo")
 def broadcast_to(operation: Any, setting: Setting, x: Moments) -> Moments:
-    sizes = setting.output_shape
+    return broadcast(x, setting.output_shape)
+
+
+def broadcast(x: Moments, sizes: Sequence[int]) -> Moments:
+    """Repeats axes of size 1, and adds such axes in front, up to some sizes."""
     missing = len(sizes) - 1 - len(x.shape)
     x = calculus.reshape(x, (*(1,) * missing, *x.shape))
     for place, size in enumerate(sizes):
