@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from fixinit.backend.compilation import unknown
+from fixinit.backend.custom_gradients import forgotten_gradients
 
 
 def value_and_gradients(
@@ -50,7 +51,9 @@ def _tensorflow(function, has_aux, compiles):
         zero = tf.UnconnectedGradients.ZERO
         return result, tape.gradient(value, variables, unconnected_gradients=zero)
 
-    return tf.function(evaluate, autograph=False) if compiles else evaluate
+    if not compiles:
+        return evaluate
+    return tf.function(forgotten_gradients()(evaluate), autograph=False)
 
 
 def _torch(function, has_aux):

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from fixinit.backend.compilation import compiled, unknown
+from fixinit.backend.custom_gradients import forgotten_gradients
 
 
 def vector_products(
@@ -71,7 +72,8 @@ def _tensorflow(function):
             gradients = tape.gradient(outputs, inputs, upstream, zero)
         return outer.gradient(gradients, upstream, vectors, zero)
 
-    return compiled(vjp), compiled(jvp)
+    forget = forgotten_gradients()
+    return compiled(forget(vjp)), compiled(forget(jvp))
 
 
 def _torch(function):

@@ -14,6 +14,7 @@ from keras import ops
 
 from fixinit._typing import Tensor
 from fixinit.backend.compilation import under_xla, unknown
+from fixinit.backend.custom_gradients import custom_gradient
 
 _HALF = ("float16", "bfloat16")
 
@@ -92,14 +93,14 @@ def _tensorflow() -> Any:
         rows = tf.reduce_sum(x, axis=list(range(x.shape.rank - 1)))
         return tf.reduce_sum(tf.linalg.matvec(rows[None], tf.ones_like(rows)))
 
-    @tf.custom_gradient
+    @custom_gradient
     def add(x, scalar):
         def gradient(upstream):
             return upstream, tf.cast(total(upstream), scalar.dtype)
 
         return x + tf.cast(scalar, x.dtype), gradient
 
-    @tf.custom_gradient
+    @custom_gradient
     def multiply(x, scalar):
         factor = tf.cast(scalar, x.dtype)
 

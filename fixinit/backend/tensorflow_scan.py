@@ -11,6 +11,7 @@ runs the other part.
 import tensorflow as tf
 
 from fixinit.backend.compilation import under_xla
+from fixinit.backend.custom_gradients import custom_gradient
 
 # What the backward loop computes again rather than to read what the forward loop kept.
 # Without XLA, values are kept by reference, which costs nothing.
@@ -37,7 +38,7 @@ def scan(step, carry, xs, y_like, keep):
     num_carry = len(carry)
     length = int(xs[0].shape[0])
 
-    @tf.custom_gradient
+    @custom_gradient
     def differentiable(*flat):
         carry, xs = list(flat[:num_carry]), list(flat[num_carry:])
         arrays = [_unstacked(x) for x in xs]
@@ -284,7 +285,7 @@ def rematerialized(function):
             )
             return [*carry_out, *y]
 
-        @tf.custom_gradient
+        @custom_gradient
         def flat(*args):
             def gradient(*upstream):
                 # What depends on the upstream gradient is not kept but computed.

@@ -273,7 +273,7 @@ def _compiled_gradient_moments() -> Callable:
     return backend.compiled(moments)
 
 
-@ops.custom_gradient
+@backend.custom_gradient
 def _probe(x, slot):
     """Identity of `x`; the "gradient" of `slot` is `BACKWARD` of the gradient."""
 
