@@ -22,7 +22,10 @@ BACKENDS = {"tensorflow", "jax", "torch"}
 SELF = ("self", "cls", "super()")
 ATTRIBUTE_CALLS = ("getattr", "hasattr", "setattr", "delattr")
 # Private attributes of objects that are not Keras's: there is no public way.
-FOREIGN = {("backend/compilation.py", "_get_control_flow_context")}
+FOREIGN = {
+    ("backend/compilation.py", "_get_control_flow_context"),
+    ("backend/custom_gradients.py", "_registry"),
+}
 # What each package may import of the others.
 ALLOWED = {
     "_functional": set(),
