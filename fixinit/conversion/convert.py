@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import keras
 
 from fixinit import _keras, schemes
+from fixinit._checked import checked_but
 from fixinit._validation import check_choice
 from fixinit.conversion import checks, given
 from fixinit.conversion.balance import balance, foreseen
@@ -25,6 +26,7 @@ Keep: TypeAlias = str | type | Iterable[str | type]
 WEIGHTS = ("initialize", "fold")
 
 
+@checked_but("keep")
 def convert(
     model: keras.Model,
     scheme: SchemeLike = "fixup",
@@ -103,10 +105,11 @@ def convert(
         plan = _plan(model, inside, scheme, weights, keep, seed)
         new, found = _carried_out(plan, model, inside, weights)
     for text in found.assumptions:
-        warnings.warn(text, stacklevel=2)
+        warnings.warn(text, stacklevel=3)
     return new
 
 
+@checked_but("keep")
 def explain(
     model: keras.Model,
     scheme: SchemeLike = "fixup",

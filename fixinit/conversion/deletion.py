@@ -4,12 +4,14 @@ from typing import Any
 
 import keras
 
+from fixinit._checked import checked_but
 from fixinit.conversion import checks, kinds
 from fixinit.conversion.edits import Edits
 from fixinit.conversion.rewrite import Rewriter
 from fixinit.graph import trace
 
 
+@checked_but("keep")
 def delete_normalization(model: keras.Model, keep: Any = ()) -> keras.Model:
     """Copies a model without its normalization and changes nothing else.
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from fixinit._checked import checked
 from fixinit.graph.block import Block
 from fixinit.graph.calls import Call, Graph
 from fixinit.graph.conditions import are_conditions
@@ -14,6 +15,7 @@ from fixinit.graph.streams import Streams
 from fixinit.layers import facts_of
 
 
+@checked
 def find_blocks(graph: Graph) -> list[Block]:
     """The residual blocks of a graph, from its input to its output.
 

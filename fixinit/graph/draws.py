@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from fixinit import _keras
+from fixinit._checked import checked
 from fixinit.graph.calls import Graph
 
 
@@ -47,6 +48,7 @@ class _Kernel:
     calls: list[str]
 
 
+@checked
 def equal_draws(graph: Graph) -> list[EqualDraws]:
     """Kernels of a graph that hold the same draw, in groups.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from fixinit._checked import checked
 from fixinit.graph.block import Block
 from fixinit.graph.blocks import find_blocks
 from fixinit.graph.calls import Call, Graph
@@ -10,6 +11,7 @@ from fixinit.graph.paths import Path, Paths
 from fixinit.layers import facts_of
 
 
+@checked
 def find_gates(graph: Graph, blocks: Sequence[Block] | None = None) -> set[Call]:
     """The calls that make factors, as in squeeze-and-excitation.
 

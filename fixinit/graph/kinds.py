@@ -4,11 +4,13 @@ from typing import Any
 
 import keras
 
+from fixinit._checked import checked
 from fixinit.graph.calls import Call
 from fixinit.graph.functional import is_own
 from fixinit.layers import Facts, facts_of
 
 
+@checked
 def is_addition(call: Call) -> bool:
     """Whether a call adds two or more values.
 
@@ -34,6 +36,7 @@ def is_addition(call: Call) -> bool:
     return adds and reads == len(call.inputs) > 1
 
 
+@checked
 def is_activation(call: Call) -> bool:
     """Whether a call is that of an activation and nothing else.
 

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops, tree
 
 from fixinit import _keras
+from fixinit._checked import checked
 from fixinit.graph.closed import closed, holds_normalization, is_own_layer, opens
 from fixinit.graph.freeing import MARK
 from fixinit.graph.functional import functional_of
@@ -48,6 +49,7 @@ class Opened:
     shapes: list[Any] | None = None
 
 
+@checked
 @contextlib.contextmanager
 def opened(
     model: keras.Model,

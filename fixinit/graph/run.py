@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops, tree
 
+from fixinit._checked import checked
 from fixinit._typing import Tensor
 from fixinit.graph.calls import Call, Graph
 
@@ -57,6 +58,7 @@ class Hook:
         """A float32 tensor that the run collects, of the `observation_shape`."""
 
 
+@checked
 def run(
     graph: Graph,
     inputs: Sequence[Tensor],

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import tree
 
+from fixinit._checked import checked
 from fixinit._typing import Shape
 from fixinit.graph.calls import Call, Graph
 
@@ -14,6 +15,7 @@ from fixinit.graph.calls import Call, Graph
 _SIZES = {1: 512, 2: 96, 3: 16}
 
 
+@checked
 def with_sizes(shape: Shape) -> tuple[int | None, ...]:
     """A shape whose axes all have a size, but for the batch.
 
@@ -28,12 +30,20 @@ def with_sizes(shape: Shape) -> tuple[int | None, ...]:
 
     Returns:
         Tuple of ints, the batch in front as it was.
+
+    Raises:
+        ValueError: If the shape is empty.
     """
+    if not shape:
+        raise ValueError(
+            "Argument `shape` must have the batch in front. Received: shape=()"
+        )
     batch, *sizes = shape
     size = _SIZES.get(sizes.count(None), min(_SIZES.values()))
     return (batch, *(n or size for n in sizes))
 
 
+@checked
 def known_shapes(graph: Graph, read: Sequence[Shape]) -> list[tuple[int | None, ...]]:
     """The shapes of all values of a graph, for inputs of some shapes.
 

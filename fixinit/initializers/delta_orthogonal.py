@@ -1,11 +1,17 @@
 """Delta-orthogonal convolution kernels."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from fixinit._typing import Tensor
+from fixinit._validation import (
+    check_factor,
+    check_initializer_seed,
+    check_known_shape,
+)
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -39,16 +45,22 @@ class DeltaOrthogonal(keras.initializers.Orthogonal):
     `(k - 1) // 2`, where `padding="same"` puts it.
 
     Raises:
-        ValueError: When called, if the shape is not a convolution's, or if it has
-            fewer output than input channels: rows could not be orthonormal.
+        ValueError: If an argument is outside its range; when called, if the shape is
+            not a convolution's, or if it has fewer output than input channels: rows
+            could not be orthonormal.
 
     Reference:
 
     - [Xiao et al., 2018](https://arxiv.org/abs/1806.05393), algorithm 2.
     """
 
+    def __init__(self, gain: float = 1.0, seed: Any = None) -> None:
+        super().__init__(
+            check_factor("gain", gain), check_initializer_seed("seed", seed)
+        )
+
     def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Tensor:
-        shape = tuple(int(n) for n in shape)
+        shape = check_known_shape("shape", shape, (3, 3, 16, 16))
         if not 3 <= len(shape) <= 5:
             raise ValueError(
                 "DeltaOrthogonal draws kernels of convolutions with one to three "

@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from fixinit._validation import check_positive_int
+from fixinit._checked import checked_but
+from fixinit._validation import check_initializer_seed, check_positive_int
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -54,6 +55,7 @@ class Fixup(keras.initializers.VarianceScaling):
     - [Zhang, Dauphin and Ma, 2019](https://arxiv.org/abs/1901.09321), section 3.
     """
 
+    @checked_but("num_branches", "branch_depth")
     def __init__(
         self,
         num_branches: int,
@@ -78,7 +80,7 @@ class Fixup(keras.initializers.VarianceScaling):
             scale,
             mode,
             distribution,
-            seed,
+            check_initializer_seed("seed", seed),
             input_axes=input_axes,
             output_axes=output_axes,
         )

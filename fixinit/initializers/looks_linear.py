@@ -8,6 +8,11 @@ import keras
 from keras import ops
 
 from fixinit._typing import Identifier, Tensor
+from fixinit._validation import (
+    check_initializer,
+    check_initializer_seed,
+    check_known_shape,
+)
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -52,7 +57,8 @@ class LooksLinear(keras.initializers.Initializer):
     def __init__(
         self, initializer: Identifier = "orthogonal", seed: Any = None
     ) -> None:
-        self.initializer = keras.initializers.get(initializer)
+        self.initializer = check_initializer("initializer", initializer)
+        seed = check_initializer_seed("seed", seed)
         if isinstance(seed, dict):
             seed = keras.saving.deserialize_keras_object(seed)
         self._init_seed = seed
@@ -70,7 +76,7 @@ class LooksLinear(keras.initializers.Initializer):
         self.initializer.seed = seed
 
     def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Tensor:
-        shape = tuple(int(n) for n in shape)
+        shape = check_known_shape("shape", shape, (16, 8))
         if len(shape) < 2 or shape[-2] % 2:
             raise ValueError(
                 "LooksLinear draws kernels of layers behind a CReLU, which have an "

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from fixinit._typing import Identifier, Tensor
-from fixinit._validation import check_number
+from fixinit._validation import check_initializer, check_known_shape, check_number
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -34,10 +34,11 @@ class Rescaled(keras.initializers.Initializer):
     """
 
     def __init__(self, initializer: Identifier, gain: float) -> None:
-        self.initializer = keras.initializers.get(initializer)
+        self.initializer = check_initializer("initializer", initializer)
         self.gain = check_number("gain", gain, "at least 0", lambda x: x >= 0)
 
     def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Tensor:
+        shape = check_known_shape("shape", shape, (16, 8), 0)
         return self.gain * self.initializer(shape, dtype=dtype)
 
     def get_config(self) -> dict[str, Any]:

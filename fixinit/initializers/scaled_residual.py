@@ -6,7 +6,13 @@ from typing import Any
 
 import keras
 
-from fixinit._validation import check_branch, check_choice, check_number
+from fixinit._checked import checked_but
+from fixinit._validation import (
+    check_branch,
+    check_choice,
+    check_initializer_seed,
+    check_number,
+)
 
 SCALES = ("inverse_sqrt", "inverse", "decreasing")
 
@@ -45,8 +51,8 @@ def residual_scale(scale: str | float, num_branches: int, branch: int = 0) -> fl
     """
     branch, num_branches = check_branch(branch, num_branches)
     if not isinstance(scale, str):
-        allowed = f"a positive finite number or one of {list(SCALES)}"
-        return check_number("scale", scale, allowed, lambda value: value > 0)
+        allowed = f"a positive number with a finite square, or one of {list(SCALES)}"
+        return check_number("scale", scale, allowed, lambda x: x > 0 < x * x < math.inf)
     check_choice("scale", scale, SCALES)
     if scale == "inverse_sqrt":
         return 1.0 / math.sqrt(num_branches)
@@ -98,6 +104,7 @@ class ScaledResidual(keras.initializers.VarianceScaling):
     - [Hayou et al., 2021](https://arxiv.org/abs/2010.12859)
     """
 
+    @checked_but("num_branches", "scale", "branch")
     def __init__(
         self,
         num_branches: int,
@@ -110,17 +117,18 @@ class ScaledResidual(keras.initializers.VarianceScaling):
         output_axes: Sequence[int] | None = None,
     ) -> None:
         factor = residual_scale(scale, num_branches, branch)
+        branch, num_branches = check_branch(branch, num_branches)
         super().__init__(
             2.0 * factor**2,
             mode,
             distribution,
-            seed,
+            check_initializer_seed("seed", seed),
             input_axes=input_axes,
             output_axes=output_axes,
         )
-        self.num_branches = int(num_branches)
-        self.residual_scale = scale
-        self.branch = int(branch)
+        self.num_branches = num_branches
+        self.residual_scale = scale if isinstance(scale, str) else float(scale)
+        self.branch = branch
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

@@ -11,6 +11,12 @@ from keras import ops
 
 from fixinit import backend
 from fixinit._typing import Identifier, Tensor
+from fixinit._validation import (
+    LARGEST_SEED,
+    check_initializer,
+    check_known_shape,
+    check_positive_int,
+)
 from fixinit.initializers.looks_linear import LooksLinear
 
 _COMPILED: dict[Any, Any] = {}
@@ -43,12 +49,17 @@ class Stacked(keras.initializers.Initializer):
         initializer: Keras initializer of one row. Constants, such as `Zeros`, give
             every row the same values. Classes that are not Keras's are made anew
             for every row; functions are called once per row.
-        seed_step: int. Distance between the seeds of consecutive rows.
+        seed_step: int, at least 1. Distance between the seeds of consecutive rows.
+
+    Raises:
+        ValueError: If an argument is outside its range.
     """
 
     def __init__(self, initializer: Identifier, seed_step: int = 1) -> None:
-        self.initializer = keras.initializers.get(initializer)
-        self.seed_step = seed_step
+        self.initializer = check_initializer("initializer", initializer)
+        self.seed_step = check_positive_int(
+            "seed_step", seed_step, maximum=LARGEST_SEED
+        )
 
     @property
     def seed(self) -> Any:
@@ -59,7 +70,7 @@ class Stacked(keras.initializers.Initializer):
         self.initializer = _reseeded(self.initializer, seed)
 
     def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Tensor:
-        depth, *shape = (int(n) for n in shape)
+        depth, *shape = check_known_shape("shape", shape, (10, 4, 4), 0)
         if isinstance(self.seed, _Seed):
             first = self.seed.pair
             return self._draw(first + self._steps(depth, 0, first.dtype), shape, dtype)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from fixinit._typing import Identifier, Shape, Tensor
+from fixinit._validation import check_axis, check_axis_of, check_initializer
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -34,6 +35,9 @@ class ChannelAffine(keras.layers.Layer):
     Output shape:
         Same as the input shape.
 
+    Raises:
+        ValueError: If `axis` is the batch axis, or the inputs have no such axis.
+
     Reference:
 
     - [Touvron et al., 2021](https://arxiv.org/abs/2105.03404), section 2
@@ -47,12 +51,15 @@ class ChannelAffine(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.axis = axis
-        self.gamma_initializer = keras.initializers.get(gamma_initializer)
-        self.beta_initializer = keras.initializers.get(beta_initializer)
+        self.axis = check_axis("axis", axis)
+        self.gamma_initializer = check_initializer(
+            "gamma_initializer", gamma_initializer
+        )
+        self.beta_initializer = check_initializer("beta_initializer", beta_initializer)
         self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:
+        check_axis_of("axis", self.axis, input_shape, self.name)
         shape = (input_shape[self.axis],)
         self.gamma = self.add_weight(
             name="gamma", shape=shape, initializer=self.gamma_initializer

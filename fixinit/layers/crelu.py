@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from fixinit._typing import Shape, Tensor
+from fixinit._validation import check_axis, check_axis_of
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -35,7 +36,7 @@ class CReLU(keras.layers.Layer):
         Same as the input shape, with twice the length of `axis`.
 
     Raises:
-        ValueError: If the inputs have no such axis.
+        ValueError: If `axis` is the batch axis, or the inputs have no such axis.
 
     References:
 
@@ -45,17 +46,11 @@ class CReLU(keras.layers.Layer):
 
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.axis = int(axis)
+        self.axis = check_axis("axis", axis)
         self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:
-        rank = len(input_shape)
-        if not -rank <= self.axis < rank or self.axis in (0, -rank):
-            raise ValueError(
-                f"Argument `axis` of layer `{self.name}` must be an axis of the "
-                f"inputs other than the batch. Received: axis={self.axis}, input "
-                f"shape {tuple(input_shape)}"
-            )
+        check_axis_of("axis", self.axis, input_shape, self.name)
         self.built = True
 
     def call(self, inputs: Tensor) -> Tensor:

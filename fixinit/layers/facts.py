@@ -6,6 +6,8 @@ from typing import Any, TypeAlias
 
 import keras
 
+from fixinit._checked import check_fields
+
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
@@ -93,6 +95,9 @@ class Facts:
     kernels: tuple[str, ...] = ()
     constant: bool = False
     start: str | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 Declaration: TypeAlias = Facts | Callable[[Any], Facts]

@@ -4,7 +4,9 @@ from typing import Any
 
 import keras
 
+from fixinit._checked import checked
 from fixinit._typing import Identifier, Shape, Tensor
+from fixinit._validation import check_initializer, check_keras, check_known_shape
 from fixinit.layers.facts import Facts
 
 
@@ -46,13 +48,21 @@ class Parameter(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.shape = tuple(shape)
-        self.initializer = keras.initializers.get(initializer)
-        self.regularizer = keras.regularizers.get(regularizer)
-        self.constraint = keras.constraints.get(constraint)
+        self.shape = check_known_shape("shape", shape, (1, 1, 64), 0)
+        self.initializer = check_initializer("initializer", initializer)
+        self.regularizer = self.constraint = None
+        if regularizer is not None:
+            self.regularizer = check_keras(
+                "regularizer", regularizer, keras.regularizers.get, "a regularizer"
+            )
+        if constraint is not None:
+            self.constraint = check_keras(
+                "constraint", constraint, keras.constraints.get, "a constraint"
+            )
         self.parameter: Any = None
 
     @classmethod
+    @checked
     def of(cls, variable: keras.Variable, **kwargs: Any) -> "Parameter":
         """A layer whose weight is a variable of another layer.
 

@@ -7,8 +7,9 @@ from typing import Any
 import keras
 
 from fixinit import _keras
+from fixinit._checked import checked
 from fixinit._typing import Identifier, Shape, Tensor
-from fixinit._validation import check_positive_int
+from fixinit._validation import check_activation, check_positive_int
 from fixinit.layers.block_configs import without_build
 from fixinit.layers.scaled_add import ScaledAdd
 
@@ -98,6 +99,7 @@ class ResidualBlock(keras.layers.Layer):
     - [He et al., 2016](https://arxiv.org/abs/1603.05027) (pre-activation)
     """
 
+    @checked
     def __init__(
         self,
         branch: Sequence[keras.layers.Layer],
@@ -117,7 +119,7 @@ class ResidualBlock(keras.layers.Layer):
         if merge is None:
             merge = ScaledAdd(name="merge", dtype=self.dtype_policy)
         self.merge = merge
-        self.activation = keras.activations.get(activation)
+        self.activation = check_activation("activation", activation)
         self.shared_layers = check_positive_int(
             "shared_layers", shared_layers, minimum=0
         )

@@ -6,6 +6,7 @@ import keras
 
 from fixinit import backend
 from fixinit._typing import Identifier, Shape, Tensor
+from fixinit._validation import check_initializer
 from fixinit.layers.facts import Facts
 
 
@@ -16,7 +17,7 @@ class _Scalar(keras.layers.Layer):
 
     def __init__(self, initializer: Identifier, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.initializer = keras.initializers.get(initializer)
+        self.initializer = check_initializer("initializer", initializer)
         self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:
@@ -39,6 +40,8 @@ class _Scalar(keras.layers.Layer):
 
 def check_float(name: str, inputs: Tensor) -> None:
     """Refuses integer inputs, such as images that were not scaled yet."""
+    if not hasattr(inputs, "dtype"):
+        raise ValueError(f"`{name}` takes one tensor. Received: {inputs!r}")
     dtype = keras.backend.standardize_dtype(inputs.dtype)
     if "float" not in dtype:
         raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from fixinit._typing import Shape, Tensor
+from fixinit._validation import check_number
 from fixinit.layers.facts import Facts
 
 
@@ -36,19 +37,20 @@ class ScaledAdd(keras.layers.Layer):
         The shape of the inputs.
 
     Raises:
-        ValueError: If the inputs are not two tensors of one shape.
+        ValueError: If a factor is not finite, or the inputs are not two tensors of one
+            shape.
     """
 
     def __init__(
         self, shortcut_scale: float = 1.0, branch_scale: float = 1.0, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.shortcut_scale = float(shortcut_scale)
-        self.branch_scale = float(branch_scale)
+        self.shortcut_scale = check_number("shortcut_scale", shortcut_scale)
+        self.branch_scale = check_number("branch_scale", branch_scale)
         self.supports_masking = True
 
     def build(self, input_shape: Sequence[Shape]) -> None:
-        if len(input_shape) != 2 or not _may_be_one(*input_shape):
+        if not are_two(input_shape) or not _may_be_one(*input_shape):
             raise ValueError(
                 f"Layer `{self.name}` adds a shortcut and a branch of one shape. "
                 f"Received shapes: {input_shape}. Where a block changes the shape, "
@@ -81,6 +83,11 @@ class ScaledAdd(keras.layers.Layer):
             "shortcut_scale": self.shortcut_scale,
             "branch_scale": self.branch_scale,
         }
+
+
+def are_two(shapes: Any) -> bool:
+    """Whether a layer is built on the shapes of two tensors, and not on one shape."""
+    return len(shapes) == 2 and all(isinstance(s, (list, tuple)) for s in shapes)
 
 
 def _may_be_one(first: Shape, second: Shape) -> bool:

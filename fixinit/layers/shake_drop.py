@@ -7,10 +7,15 @@ import keras
 from keras import ops
 
 from fixinit._typing import Shape, Tensor
-from fixinit._validation import check_choice, check_number, check_sequence
+from fixinit._validation import (
+    check_choice,
+    check_number,
+    check_probability,
+    check_seed,
+    check_sequence,
+)
 from fixinit.layers import noise
 from fixinit.layers.scalars import check_float
-from fixinit.layers.stochastic_depth import check_probability
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -80,8 +85,8 @@ class ShakeDrop(keras.layers.Layer):
         self.alpha = _check_range("alpha", alpha)
         self.beta = _check_range("beta", beta)
         self.level = check_choice("level", level, noise.LEVELS)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed = check_seed("seed", seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
 
     def call(self, inputs: Tensor, training: bool | None = False) -> Tensor:

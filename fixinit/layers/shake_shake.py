@@ -7,9 +7,10 @@ import keras
 from keras import ops
 
 from fixinit._typing import Shape, Tensor
-from fixinit._validation import check_choice
+from fixinit._validation import check_choice, check_seed
 from fixinit.layers import noise
 from fixinit.layers.scalars import check_float
+from fixinit.layers.scaled_add import are_two
 
 FORWARD_MODES = ("shake", "even")
 BACKWARD_MODES = ("shake", "even", "keep")
@@ -78,12 +79,12 @@ class ShakeShake(keras.layers.Layer):
             "backward_mode", backward_mode, BACKWARD_MODES
         )
         self.level = check_choice("level", level, LEVELS)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed = check_seed("seed", seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
 
     def build(self, input_shape: Sequence[Shape]) -> None:
-        if len(input_shape) != 2 or tuple(input_shape[0]) != tuple(input_shape[1]):
+        if not are_two(input_shape) or tuple(input_shape[0]) != tuple(input_shape[1]):
             raise ValueError(
                 f"Layer `{self.name}` mixes two branches of one shape. Received "
                 f"shapes: {input_shape}"

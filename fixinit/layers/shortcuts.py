@@ -6,8 +6,9 @@ import keras
 from keras import ops
 
 from fixinit._typing import Identifier, Shape, Tensor
-from fixinit._validation import check_positive_int
+from fixinit._validation import check_bool, check_initializer, check_size
 from fixinit.layers.facts import Facts
+from fixinit.layers.scalars import check_float
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -45,8 +46,8 @@ class ZeroPaddingShortcut(keras.layers.Layer):
 
     def __init__(self, filters: int, strides: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.filters = check_positive_int("filters", filters)
-        self.strides = check_positive_int("strides", strides)
+        self.filters = check_size("filters", filters)
+        self.strides = check_size("strides", strides)
 
     def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]
@@ -124,10 +125,12 @@ class ProjectionShortcut(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.filters = check_positive_int("filters", filters)
-        self.strides = check_positive_int("strides", strides)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.use_bias = use_bias
+        self.filters = check_size("filters", filters)
+        self.strides = check_size("strides", strides)
+        self.kernel_initializer = check_initializer(
+            "kernel_initializer", kernel_initializer
+        )
+        self.use_bias = check_bool("use_bias", use_bias)
 
     def build(self, input_shape: Shape) -> None:
         _check_strides(self, input_shape)
@@ -150,6 +153,7 @@ class ProjectionShortcut(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: Tensor) -> Tensor:
+        check_float(self.name, inputs)
         return self.projection(inputs)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

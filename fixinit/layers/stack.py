@@ -10,7 +10,12 @@ from keras import ops
 
 from fixinit import _keras, initializers
 from fixinit._typing import Shape, Tensor
-from fixinit._validation import check_positive_int
+from fixinit._validation import (
+    LARGEST_SEED,
+    MOST_BRANCHES,
+    check_positive_int,
+    check_sequence,
+)
 from fixinit.layers import block_configs, stack_arguments, stack_template
 from fixinit.layers.block_loop import BlockLoop
 from fixinit.layers.scalars import check_float
@@ -120,15 +125,17 @@ class Stack(keras.layers.Layer):
                 "Give the block that dtype."
             )
         super().__init__(dtype=dtype, **kwargs)
-        self.depth = check_positive_int("depth", depth)
+        self.depth = check_positive_int("depth", depth, maximum=MOST_BRANCHES)
         self.remat = stack_arguments.check_remat(remat)
         config = keras.saving.serialize_keras_object(block)
         if seed_step is None:
             seed_step = block_configs.seed_span(config)
-        self.seed_step = check_positive_int("seed_step", seed_step)
+        self.seed_step = check_positive_int(
+            "seed_step", seed_step, maximum=LARGEST_SEED
+        )
         stack_arguments.check_seeds(config, self.depth, self.seed_step)
         self.constants = stack_arguments.check_constants(
-            constants or {}, block, self.depth
+            {} if constants is None else constants, block, self.depth
         )
         self.supports_masking = True
         self.supports_jit = all(x.supports_jit for x in _keras.flatten_layers(block))
@@ -161,7 +168,7 @@ class Stack(keras.layers.Layer):
         Raises:
             ValueError: If the blocks differ in anything else.
         """
-        blocks = list(blocks)
+        blocks = list(check_sequence("blocks", blocks, "a list of layers"))
         if not blocks or not all(isinstance(b, keras.layers.Layer) for b in blocks):
             raise ValueError(
                 "Argument `blocks` must be a list of one or more Keras layers. "

@@ -5,6 +5,7 @@ import weakref
 import keras
 
 from fixinit import _keras
+from fixinit._validation import check_number, check_positive_int, check_sequence
 from fixinit.layers import block_configs
 
 REMAT = ("block", "sqrt")
@@ -64,21 +65,29 @@ def _check_parts(block):
 
 def check_remat(remat):
     """Refuses a `remat` that is not known."""
-    if remat in (None, *REMAT):
+    if remat is None or isinstance(remat, str) and remat in REMAT:
         return remat
-    if isinstance(remat, int) and not isinstance(remat, bool) and remat > 0:
-        return remat
-    raise ValueError(
-        f"Argument `remat` must be None, one of {list(REMAT)} or an integer of at "
-        f"least 1. Received: remat={remat!r}"
-    )
+    try:
+        return check_positive_int("remat", remat)
+    except ValueError:
+        raise ValueError(
+            f"Argument `remat` must be None, one of {list(REMAT)} or an integer of at "
+            f"least 1. Received: remat={remat!r}"
+        ) from None
 
 
 def check_constants(constants, block, depth):
     """The constants as floats, one per block."""
+    if not isinstance(constants, dict):
+        raise ValueError(
+            "Argument `constants` must be a dict from paths of attributes to lists of "
+            f"numbers. Received: constants={constants!r}"
+        )
     checked = {}
     for path, values in constants.items():
         try:
+            if not isinstance(path, str):
+                raise TypeError
             owner, name = block_configs.resolve(block, path)
             if not isinstance(getattr(owner, name), float):
                 raise TypeError
@@ -90,7 +99,10 @@ def check_constants(constants, block, depth):
                 f"{path!r} that is a float. Received: constants={list(constants)}. A "
                 "path such as 'merge.branch_scale' leads to one."
             ) from None
-        values = [float(value) for value in values]
+        values = [
+            check_number(f"constants[{path!r}]", value, "a list of finite numbers")
+            for value in check_sequence("constants", values, "one number per block")
+        ]
         if len(values) != depth:
             raise ValueError(
                 f"Argument `constants` needs one value per block, {depth} of them. "

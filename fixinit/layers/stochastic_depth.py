@@ -6,7 +6,12 @@ import keras
 from keras import ops
 
 from fixinit._typing import Shape, Tensor
-from fixinit._validation import check_branch, check_choice, check_number
+from fixinit._validation import (
+    check_branch,
+    check_choice,
+    check_probability,
+    check_seed,
+)
 from fixinit.layers import noise
 from fixinit.layers.facts import Facts
 from fixinit.layers.scalars import check_float
@@ -117,8 +122,8 @@ class StochasticDepth(keras.layers.Layer):
         )
         self.level = check_choice("level", level, LEVELS)
         self.scaling = check_choice("scaling", scaling, SCALINGS)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed = check_seed("seed", seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
 
     def call(self, inputs: Tensor, training: bool | None = False) -> Tensor:
@@ -145,8 +150,3 @@ class StochasticDepth(keras.layers.Layer):
             "scaling": self.scaling,
             "seed": self.seed,
         }
-
-
-def check_probability(argument: str, value: Any) -> float:
-    """Refuses what is not a probability above 0."""
-    return check_number(argument, value, "a number in (0, 1]", lambda p: 0 < p <= 1)

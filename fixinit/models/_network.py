@@ -7,7 +7,7 @@ import keras
 
 from fixinit import layers, schemes
 from fixinit._typing import Shape
-from fixinit._validation import check_choice, check_number
+from fixinit._validation import check_activation, check_choice, check_number
 from fixinit.layers.stack_arguments import check_remat
 from fixinit.models._blocks import Blocks
 from fixinit.models._plan import BlockPlan, equal_blocks
@@ -72,6 +72,7 @@ class Network:
                 f"zeros and never train. Received: scheme={scheme!r}. Use one of "
                 f"{_not_zero()}."
             )
+        activation = check_activation("activation", activation)
         self.applicator = Applicator(scheme, seed)
         self.input_shape = tuple(input_shape)
         self.blocks = Blocks(

@@ -6,8 +6,15 @@ from typing import Any
 import keras
 
 from fixinit import schemes
+from fixinit._checked import checked_but
 from fixinit._typing import Shape
-from fixinit._validation import check_choice, check_positive_int, check_sequence
+from fixinit._validation import (
+    MOST_BRANCHES,
+    check_choice,
+    check_positive_int,
+    check_shape,
+    check_size,
+)
 from fixinit.models.resnet import ResNet
 from fixinit.schemes.scheme import SchemeLike
 
@@ -20,6 +27,7 @@ IMAGENET_STAGES = {
 }
 
 
+@checked_but("scheme", "input_shape")
 def CifarResNet(
     depth: int = 56,
     block: str = "basic",
@@ -78,6 +86,7 @@ def CifarResNet(
     )
 
 
+@checked_but("scheme", "input_shape")
 def ImageNetResNet(
     depth: int = 50,
     scheme: SchemeLike = "fixup",
@@ -137,6 +146,7 @@ def ImageNetResNet(
     )
 
 
+@checked_but("scheme", "input_shape")
 def WideResNet(
     depth: int = 28,
     widen_factor: int = 10,
@@ -181,7 +191,7 @@ def WideResNet(
     - [Zagoruyko and Komodakis, 2016](https://arxiv.org/abs/1605.07146)
     """
     _check_arithmetic_depth(depth, 6, 4, "with basic blocks")
-    check_positive_int("widen_factor", widen_factor)
+    check_size("widen_factor", 64 * check_size("widen_factor", widen_factor))
     return ResNet(
         stages=(depth // 6,) * 3,
         filters=tuple(width * widen_factor for width in (16, 32, 64)),
@@ -196,6 +206,7 @@ def WideResNet(
     )
 
 
+@checked_but("scheme", "stages", "filters", "input_shape")
 def ResNet1D(
     stages: Sequence[int] = (2, 2, 2),
     filters: Sequence[int] = (64, 128, 256),
@@ -233,7 +244,7 @@ def ResNet1D(
 
     - [Wang, Yan and Oates, 2017](https://arxiv.org/abs/1611.06455)
     """
-    if len(check_sequence("input_shape", input_shape, "(40, 1)")) != 2:
+    if len(check_shape("input_shape", input_shape, "(40, 1)", 0)) != 2:
         raise ValueError(
             "Argument `input_shape` of ResNet1D must be (length, channels). "
             f"Received: input_shape={tuple(input_shape)}"
@@ -251,14 +262,14 @@ def ResNet1D(
 
 def _check_arithmetic_depth(depth: int, step: int, offset: int, blocks: str) -> None:
     """Refuses a depth that is not `step * n + offset`, n at least 1."""
-    check_positive_int("depth", depth)
+    check_positive_int("depth", depth, maximum=MOST_BRANCHES)
     n = max(1, (depth - offset) // step)
     neighbours = [step * n + offset, step * (n + 1) + offset]
     _check_depth(depth, neighbours, f"{step}n + {offset} {blocks}")
 
 
 def _check_depth(depth: int, depths: list[int], rule: str) -> None:
-    check_positive_int("depth", depth)
+    check_positive_int("depth", depth, maximum=MOST_BRANCHES)
     if depth not in depths:
         nearest = sorted(sorted(depths, key=lambda other: abs(other - depth))[:2])
         raise ValueError(

@@ -1,13 +1,20 @@
 import keras
 
 from fixinit import schemes
+from fixinit._checked import checked_but
 from fixinit._typing import Identifier, Shape
-from fixinit._validation import check_positive_int, check_sequence
+from fixinit._validation import (
+    MOST_BRANCHES,
+    check_positive_int,
+    check_shape,
+    check_size,
+)
 from fixinit.models._network import Network
 from fixinit.models._plan import BlockPlan
 from fixinit.schemes.scheme import SchemeLike
 
 
+@checked_but("scheme", "input_shape")
 def ResidualMLP(
     num_blocks: int = 20,
     units: int = 256,
@@ -68,11 +75,11 @@ def ResidualMLP(
         ValueError: If an argument is outside its range.
     """
     scheme = schemes.get(scheme)
-    check_positive_int("num_blocks", num_blocks)
-    check_positive_int("units", units)
-    check_positive_int("branch_depth", branch_depth)
-    check_positive_int("classes", classes)
-    input_shape = check_sequence("input_shape", input_shape, "(40,)")
+    check_positive_int("num_blocks", num_blocks, maximum=MOST_BRANCHES)
+    check_size("units", units)
+    check_positive_int("branch_depth", branch_depth, maximum=MOST_BRANCHES)
+    check_size("classes", classes)
+    input_shape = check_shape("input_shape", input_shape, "(40,)", 0)
     if len(input_shape) != 1 or not input_shape[0]:
         raise ValueError(
             "Argument `input_shape` of ResidualMLP must be (features,). Received: "

@@ -5,8 +5,16 @@ from typing import Any
 import keras
 
 from fixinit import schemes
+from fixinit._checked import checked_but
 from fixinit._typing import Identifier, Shape
-from fixinit._validation import check_choice, check_positive_int, check_sequence
+from fixinit._validation import (
+    MOST_BRANCHES,
+    check_choice,
+    check_positive_int,
+    check_sequence,
+    check_shape,
+    check_size,
+)
 from fixinit.models._network import Network
 from fixinit.models._plan import BlockPlan
 from fixinit.schemes.scheme import SchemeLike
@@ -16,6 +24,7 @@ STEMS = ("cifar", "imagenet")
 BOTTLENECK_EXPANSION = 4
 
 
+@checked_but("scheme", "stages", "filters", "input_shape")
 def ResNet(
     stages: Sequence[int] = (2, 2, 1),
     filters: Sequence[int] = (16, 32, 64),
@@ -100,8 +109,8 @@ def ResNet(
     stages, filters = _check_stages(stages, filters)
     check_choice("block", block, BLOCKS)
     check_choice("stem", stem, STEMS)
-    check_positive_int("classes", classes)
-    check_positive_int("kernel_size", kernel_size)
+    check_size("classes", classes)
+    check_size("kernel_size", kernel_size)
     if kernel_size % 2 == 0:
         raise ValueError(
             "Argument `kernel_size` must be odd, so that a convolution has a "
@@ -110,7 +119,7 @@ def ResNet(
     input_shape = _check_input_shape(input_shape, len(stages), stem)
     channels = filters[0]
     if stem_filters is not None:
-        channels = check_positive_int("stem_filters", stem_filters)
+        channels = check_size("stem_filters", stem_filters)
     network = Network(
         scheme,
         num_branches=sum(stages),
@@ -169,13 +178,14 @@ def _check_stages(stages: Any, filters: Any) -> tuple[Sequence[int], Sequence[in
             f"least one stage. Received: stages={stages}, filters={filters}"
         )
     for num_blocks, width in zip(stages, filters, strict=True):
-        check_positive_int("stages", num_blocks)
-        check_positive_int("filters", width)
+        check_positive_int("stages", num_blocks, maximum=MOST_BRANCHES)
+        # A bottleneck puts out as many times more channels.
+        check_size("filters", BOTTLENECK_EXPANSION * check_size("filters", width))
     return stages, filters
 
 
 def _check_input_shape(input_shape: Any, num_stages: int, stem: str) -> Shape:
-    input_shape = check_sequence("input_shape", input_shape, "(32, 32, 3)")
+    input_shape = check_shape("input_shape", input_shape, "(32, 32, 3)", 0)
     if not 2 <= len(input_shape) <= 4 or not input_shape[-1]:
         raise ValueError(
             "Argument `input_shape` must be (*space, channels) with one to three "

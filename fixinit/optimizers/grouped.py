@@ -9,7 +9,12 @@ import keras
 
 from fixinit import _keras
 from fixinit._typing import Identifier, Tensor
-from fixinit._validation import check_number
+from fixinit._validation import (
+    check_keras,
+    check_number,
+    check_sequence,
+    check_string,
+)
 from fixinit.optimizers.rules import Rule
 from fixinit.optimizers.schedule import ScaledSchedule
 
@@ -52,7 +57,17 @@ class GroupedOptimizer(keras.optimizers.MultiOptimizer):
         loss_scale_factor: float | None = None,
         name: str | None = None,
     ) -> None:
-        groups = _Groups(_plain_optimizer(optimizer), tuple(rules))
+        rules = check_sequence("rules", rules, "a list of fixinit.optimizers.Rule")
+        if loss_scale_factor is not None:
+            loss_scale_factor = check_number(
+                "loss_scale_factor",
+                loss_scale_factor,
+                "a positive number",
+                lambda x: x > 0,
+            )
+        if name is not None:
+            check_string("name", name)
+        groups = _Groups(_plain_optimizer(optimizer), rules)
         super().__init__(groups, loss_scale_factor=loss_scale_factor, name=name)
         self._groups = groups
 
@@ -218,7 +233,9 @@ def _plain_optimizer(optimizer: Identifier) -> keras.optimizers.Optimizer:
     """A Keras optimizer that is not built and wraps no other."""
     found = optimizer
     if isinstance(optimizer, (str, dict)):
-        found = keras.optimizers.get(optimizer)
+        found = check_keras(
+            "optimizer", optimizer, keras.optimizers.get, "an optimizer"
+        )
     wrappers = (keras.optimizers.MultiOptimizer, keras.optimizers.LossScaleOptimizer)
     if not isinstance(found, keras.optimizers.Optimizer) or isinstance(found, wrappers):
         raise TypeError(

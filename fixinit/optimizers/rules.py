@@ -5,6 +5,7 @@ import re
 
 import keras
 
+from fixinit._checked import check_fields, checked
 from fixinit._validation import check_choice, check_number
 
 # The paths of a role's variables. Keras hands optimizers variables without their
@@ -51,6 +52,7 @@ class Rule:
     pattern: str | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if (self.role is None) == (self.pattern is None):
             raise ValueError(
                 "A rule takes either a `role` or a `pattern`. Received: "
@@ -72,6 +74,7 @@ class Rule:
             return "group"
         return f"{self.role}es" if self.role.endswith("s") else f"{self.role}s"
 
+    @checked
     def matches(self, variable: keras.Variable) -> bool:
         """Whether the rule holds for a variable, by its path."""
         pattern = self.pattern if self.role is None else ROLES[self.role]

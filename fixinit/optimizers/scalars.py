@@ -1,11 +1,13 @@
 """The learning rate of Fixup's scalars."""
 
+from fixinit._checked import checked
 from fixinit._typing import Identifier
 from fixinit._validation import check_number
 from fixinit.optimizers.grouped import GroupedOptimizer, by_role
 from fixinit.optimizers.rules import Rule
 
 
+@checked
 def with_scalar_learning_rate(
     optimizer: Identifier,
     multiplier: float = 0.1,

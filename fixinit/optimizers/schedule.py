@@ -4,7 +4,9 @@ from typing import Any
 
 import keras
 
+from fixinit._checked import checked
 from fixinit._typing import Tensor
+from fixinit._validation import check_variance
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -20,9 +22,14 @@ class ScaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         schedule: A `keras.optimizers.schedules.LearningRateSchedule`.
-        multiplier: float.
+        multiplier: float, at least 0.
+
+    Raises:
+        ValueError: If `multiplier` is negative or not finite.
+        TypeError: If `schedule` is no schedule.
     """
 
+    @checked
     def __init__(
         self,
         schedule: keras.optimizers.schedules.LearningRateSchedule,
@@ -30,7 +37,7 @@ class ScaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
     ) -> None:
         super().__init__()
         self.schedule = schedule
-        self.multiplier = multiplier
+        self.multiplier = check_variance("multiplier", multiplier)
 
     def __call__(self, step: Tensor) -> Tensor:
         return self.schedule(step) * self.multiplier

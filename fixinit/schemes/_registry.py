@@ -4,7 +4,8 @@ from typing import Any, TypeVar
 
 import keras
 
-from fixinit._validation import check_choice
+from fixinit._checked import checked
+from fixinit._validation import check_choice, check_keras, check_string
 from fixinit.schemes._findings import FINDINGS
 from fixinit.schemes.scheme import Scheme, SchemeLike
 
@@ -117,6 +118,7 @@ def names() -> list[str]:
     return list(_BY_NAME)
 
 
+@checked
 def remedies(finding: str) -> list[str]:
     """Returns the names of the registered schemes that are published for a finding.
 
@@ -171,12 +173,14 @@ def get(identifier: SchemeLike) -> Scheme:
     if isinstance(identifier, str):
         return _BY_NAME[check_choice("scheme", identifier, names())]()
     if isinstance(identifier, dict) and "class_name" in identifier:
-        if identifier["class_name"] in _BY_NAME:
-            scheme = _BY_NAME[identifier["class_name"]]
-            return scheme.from_config(identifier.get("config", {}))
+        class_name = check_string("class_name", identifier["class_name"])
+        if class_name in _BY_NAME:
+            return _BY_NAME[class_name].from_config(identifier.get("config", {}))
         if "module" not in identifier and "registered_name" not in identifier:
-            check_choice("class_name", identifier["class_name"], names())
-        scheme = keras.saving.deserialize_keras_object(identifier)
+            check_choice("class_name", class_name, names())
+        scheme = check_keras(
+            "scheme", identifier, keras.saving.deserialize_keras_object, "a scheme"
+        )
         if isinstance(scheme, Scheme):
             return scheme
     raise TypeError(
@@ -186,6 +190,7 @@ def get(identifier: SchemeLike) -> Scheme:
     )
 
 
+@checked
 def serialize(scheme: Scheme) -> dict[str, Any]:
     """Returns the config of a scheme, from which `get` makes it again.
 

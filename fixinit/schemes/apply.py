@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import keras
 
-from fixinit._validation import check_positive_int
+from fixinit._validation import check_seed
 from fixinit.layers.configs import config_of
 from fixinit.schemes.scheme import Scheme
 from fixinit.schemes.seeds import (
@@ -82,8 +82,7 @@ class Applicator:
     """
 
     def __init__(self, scheme: Scheme, seed: int | None = None) -> None:
-        if seed is not None:
-            check_positive_int("seed", seed, minimum=0)
+        seed = check_seed("seed", seed)
         self.scheme = scheme
         self.next_seed = self._seed_below = first_seed(seed)
         self._keeps_seeds = seed is not None

@@ -3,8 +3,14 @@ import dataclasses
 import keras
 import numpy as np
 
+from fixinit._checked import check_fields
 from fixinit._typing import Identifier
-from fixinit._validation import check_number, check_positive_int
+from fixinit._validation import (
+    MOST_BRANCHES,
+    check_number,
+    check_positive_int,
+    check_variance,
+)
 from fixinit.schemes.scheme import Scheme
 from fixinit.schemes.site import Site
 from fixinit.schemes.start import Start, constant
@@ -55,6 +61,7 @@ class BatchNorm(Scheme):
     use_bias = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_number(
             "momentum", self.momentum, "a number in [0, 1)", lambda x: 0 <= x < 1
         )
@@ -92,6 +99,7 @@ class BatchNorm(Scheme):
     def predicted_variance(
         self, num_branches: int, input_variance: float = 1.0
     ) -> np.ndarray:
-        check_positive_int("num_branches", num_branches)
+        check_positive_int("num_branches", num_branches, maximum=MOST_BRANCHES)
+        check_variance("input_variance", input_variance)
         per_branch = 0.0 if self.zero_gamma else 1.0
         return input_variance + per_branch * np.arange(num_branches + 1.0)

@@ -3,6 +3,7 @@ import dataclasses
 import keras
 
 from fixinit import initializers, layers, optimizers
+from fixinit._checked import check_fields
 from fixinit.schemes.scheme import Scheme
 from fixinit.schemes.site import Site
 from fixinit.schemes.start import Start
@@ -64,12 +65,8 @@ class Fixup(Scheme):
     optimizer_rules = (optimizers.Rule("scalar", learning_rate=0.1),)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         initializers.Fixup(1, 2, self.mode, self.distribution)
-        if not isinstance(self.zero_head, bool):
-            raise ValueError(
-                "Argument `zero_head` must be True or False. Received: "
-                f"zero_head={self.zero_head!r}"
-            )
 
     def start(self, site: Site) -> Start:
         return Start(0.0, by="kernel")

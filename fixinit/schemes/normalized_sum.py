@@ -3,6 +3,7 @@ import math
 
 import keras
 
+from fixinit._checked import check_fields
 from fixinit._validation import check_number
 from fixinit.schemes.scheme import Scheme
 from fixinit.schemes.site import Site
@@ -42,6 +43,7 @@ class NormalizedSum(Scheme):
     remedies = ("exploding", "exploding_gradients")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_number(
             "branch_scale",
             self.branch_scale,

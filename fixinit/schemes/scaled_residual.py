@@ -3,6 +3,7 @@ import dataclasses
 import keras
 
 from fixinit import initializers
+from fixinit._checked import check_fields
 from fixinit._validation import check_choice
 from fixinit.schemes.scheme import Scheme
 from fixinit.schemes.site import Site
@@ -49,6 +50,7 @@ class ScaledResidual(Scheme):
 
     def __post_init__(self) -> None:
         initializers.residual_scale(self.scale, num_branches=1)
+        check_fields(self)
         check_choice("mode", self.mode, tuple(MODES))
 
     @property

@@ -8,7 +8,13 @@ import numpy as np
 
 from fixinit import layers, optimizers
 from fixinit._typing import Identifier
-from fixinit._validation import check_choice, check_positive_int
+from fixinit._validation import (
+    MOST_BRANCHES,
+    check_choice,
+    check_keras,
+    check_positive_int,
+    check_variance,
+)
 from fixinit.schemes._findings import FINDINGS
 from fixinit.schemes.site import Site
 from fixinit.schemes.start import Start
@@ -198,7 +204,9 @@ class Scheme:
             scheme has no rules.
         """
         if not self.optimizer_rules:
-            return keras.optimizers.get(optimizer)
+            return check_keras(
+                "optimizer", optimizer, keras.optimizers.get, "an optimizer"
+            )
         return optimizers.by_role(optimizer, self.optimizer_rules)
 
     def predicted_variance(
@@ -222,21 +230,30 @@ class Scheme:
           start at zero keep the variance in both orders.
 
         Args:
-            num_branches: int. Number of residual branches (L).
-            input_variance: float. Variance of the first block's input.
+            num_branches: int, at most a million. Number of residual branches (L).
+            input_variance: float, at least 0. Variance of the first block's input.
 
         Returns:
             Array of shape `(num_branches + 1,)`: the input's variance, then that
             of every block's output.
+
+        Raises:
+            ValueError: If an argument is outside its range.
         """
-        check_positive_int("num_branches", num_branches)
+        check_positive_int("num_branches", num_branches, maximum=MOST_BRANCHES)
+        input_variance = check_variance("input_variance", input_variance)
+        if not input_variance:
+            return np.zeros(num_branches + 1)
+        # One answer stands for all branches where none depends on the index.
+        asked = num_branches if self.depends_on_branch else 1
         factors = [
             self.start(Site(branch, num_branches)).variance_factor
-            for branch in range(num_branches)
+            for branch in range(asked)
         ]
         # Exponential growth overflows to infinity, as the activations do.
         with np.errstate(over="ignore"):
-            return input_variance * np.cumprod([1.0, *factors])
+            grown = np.cumprod(np.resize(factors, num_branches))
+            return np.concatenate([[1.0], grown]) * input_variance
 
     def get_config(self) -> dict[str, Any]:
         # One level deep: Keras makes the configs of what a field holds.
@@ -245,6 +262,10 @@ class Scheme:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
+        if not isinstance(config, dict):
+            raise TypeError(
+                f"Argument `config` must be a dict. Received: config={config!r}"
+            )
         arguments = [field.name for field in dataclasses.fields(cls)]
         for key in config:
             check_choice(f"{cls.name} config", key, arguments)

@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from fixinit._validation import check_choice, check_positive_int
+from fixinit._checked import check_fields
+from fixinit._validation import check_choice, check_positive_int, check_variance
 
 ATTENTION_ROLES = ("query", "key", "value", "output")
 BRANCH_ROLES = ("branch", *ATTENTION_ROLES)
@@ -54,6 +55,7 @@ class Site:
     smallest_start: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_positive_int("num_branches", self.num_branches)
         check_positive_int("branch_depth", self.branch_depth)
         for name in ("branch", "layer", "stage", "stage_block"):
@@ -67,6 +69,7 @@ class Site:
         if self.num_blocks is None:
             object.__setattr__(self, "num_blocks", self.num_branches)
         check_positive_int("num_blocks", self.num_blocks)
+        check_variance("smallest_start", self.smallest_start)
 
     @property
     def is_in_branch(self) -> bool:

@@ -2,7 +2,7 @@ import dataclasses
 
 import keras
 
-from fixinit._validation import check_number
+from fixinit._checked import check_fields
 from fixinit.schemes.scheme import Scheme
 from fixinit.schemes.site import Site
 from fixinit.schemes.start import Start
@@ -39,12 +39,7 @@ class SkipInit(Scheme):
     remedies = ("exploding", "exploding_gradients")
 
     def __post_init__(self) -> None:
-        check_number(
-            "initial_multiplier",
-            self.initial_multiplier,
-            "a finite number",
-            lambda value: True,
-        )
+        check_fields(self)
 
     def start(self, site: Site) -> Start:
         return Start(self.initial_multiplier, by="multiplier")

@@ -6,7 +6,13 @@ import math
 import keras
 
 from fixinit import initializers
-from fixinit._validation import check_choice, check_number
+from fixinit._checked import check_fields
+from fixinit._validation import (
+    check_choice,
+    check_factor,
+    check_initializer,
+    check_variance,
+)
 
 CARRIERS = ("merge", "multiplier", "kernel", "layers")
 
@@ -49,8 +55,9 @@ class Start:
     shortcut_scale: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("scale", "shortcut_scale"):
-            check_number(name, getattr(self, name), "a finite number", lambda x: True)
+            check_factor(name, getattr(self, name))
         check_choice("by", self.by, CARRIERS)
         if self.scale == 0 and self.by == "merge":
             raise ValueError(
@@ -75,12 +82,14 @@ class Start:
 
     def raised(self, smallest: float) -> "Start":
         """The same start, at `smallest` where it would be zero."""
+        check_variance("smallest", smallest)
         return dataclasses.replace(self, scale=smallest) if self.is_zero else self
 
     def scaled(
         self, initializer: keras.initializers.Initializer
     ) -> keras.initializers.Initializer:
         """The initializer, its standard deviation times `scale`."""
+        check_initializer("initializer", initializer)
         if self.scale == 1:
             return initializer
         if isinstance(initializer, keras.initializers.VarianceScaling):

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import optimize
 
 from fixinit import graph
+from fixinit._checked import checked
 from fixinit._validation import check_choice, check_number
 from fixinit.theory.prediction import predict
 
@@ -16,6 +17,7 @@ _WIDEST = 2.0**20  # factors are looked for from its inverse up to it
 _STEP = 4.0
 
 
+@checked
 def critical_factor(
     model: keras.Model,
     keep: str = "gradient",

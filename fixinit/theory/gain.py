@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from fixinit._checked import checked
+from fixinit._validation import check_number, check_variance
 from fixinit.theory.application import apply
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.registry import Setting
@@ -10,6 +12,7 @@ from fixinit.theory.rules.activation_layers import activate
 _ROUNDING = 1e-9
 
 
+@checked
 def activation_gain(operation: Any, variance: float = 1.0) -> float:
     """The factor that keeps the mean square through an activation: 2 for ReLU.
 
@@ -33,13 +36,20 @@ def activation_gain(operation: Any, variance: float = 1.0) -> float:
     Raises:
         NoRuleError: If the activation is not known.
     """
+    check_number("variance", variance, "a positive number", lambda x: x > 0)
     square = activation_square(operation, variance)
+    if not square:
+        raise ValueError(
+            "Argument `variance` must be one at which the activation passes something "
+            f"on. Received: variance={variance} for {operation!r}"
+        )
     # What rounding leaves at 0, as of softplus(x) - log(2), is 0.
     if activation_square(operation, 0.0) > _ROUNDING * square:
         return 1.0
     return variance / square
 
 
+@checked
 def activation_square(operation: Any, variance: float = 1.0) -> float:
     """The mean square of an activation's output for normal inputs, `E[f(z)^2]`.
 
@@ -58,6 +68,13 @@ def activation_square(operation: Any, variance: float = 1.0) -> float:
     Raises:
         NoRuleError: If the activation is not known.
     """
+    check_variance("variance", variance)
+    if isinstance(operation, type) or not hasattr(operation, "call"):
+        raise TypeError(
+            "Argument `operation` must be a Keras layer or a recorded operation. "
+            f"Received: operation={operation!r}. For a function use "
+            "fixinit.theory.critical_scale, or keras.layers.Activation(function)."
+        )
     setting = Setting(operation.name, False, None, (1,))
     x = Moments.inputs((1,), 0.0, variance)
     kernels = ("kernel_initializer", "pointwise_initializer")

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from fixinit import graph
+from fixinit._checked import checked
 from fixinit._validation import check_number, check_positive_int
 from fixinit.theory.calculus import backward
 from fixinit.theory.calculus.moments import Moments
@@ -20,6 +21,7 @@ from fixinit.theory.propagation import Propagation
 from fixinit.theory.registry import find
 
 
+@checked
 def predict(
     model: keras.Model,
     input_mean: float = 0.0,
@@ -227,6 +229,7 @@ class Prediction:
     'predictions'
     """
 
+    @checked
     def __init__(self, layers: list[LayerPrediction]) -> None:
         self.layers = layers
         self._by_name = {layer.name: layer for layer in layers}

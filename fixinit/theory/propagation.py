@@ -8,6 +8,8 @@ import keras
 import numpy as np
 
 from fixinit import graph
+from fixinit._checked import checked
+from fixinit._validation import check_variance
 from fixinit.layers import Stack, block_configs
 from fixinit.theory import calculus
 from fixinit.theory.application import apply
@@ -26,6 +28,7 @@ Assumption: TypeAlias = Callable[[Any, float], float]
 Report: TypeAlias = Callable[[str, Any, Moments], None]
 
 
+@checked
 def propagate(
     model: keras.Model,
     hook: graph.Hook,
@@ -73,6 +76,7 @@ def propagate(
             is not built.
         TypeError: If the model has no graph.
     """
+    check_variance("input_variance", input_variance)
     traced = graph.trace(model)
     statistics = (input_mean, input_variance, 0.0, 0.0)
     shapes = [traced.specs[v].shape for v in traced.inputs]

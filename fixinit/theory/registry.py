@@ -4,6 +4,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
+from fixinit._checked import check_fields
+from fixinit._validation import check_size, check_variance
+
 # Takes what `register` says for its target, and returns it.
 Rule: TypeAlias = Callable[..., Any]
 _Rule = TypeVar("_Rule", bound=Rule)
@@ -37,6 +40,12 @@ class Setting:
     batch_size: int | None
     output_shape: tuple[Any, ...]
     kernel_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.batch_size is not None:
+            check_size("batch_size", self.batch_size)
+        check_variance("kernel_factor", self.kernel_factor)
 
 
 def register(*targets: Any) -> Callable[[_Rule], _Rule]:

@@ -1,3 +1,5 @@
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -71,3 +73,14 @@ def test_refuses_what_is_not_a_convolution(shape):
 def test_refuses_fewer_filters_than_channels():
     with pytest.raises(ValueError, match="8 channels to 4.*at least 8"):
         DeltaOrthogonal()((3, 3, 8, 4))
+
+
+@pytest.mark.parametrize("gain", [float("nan"), float("inf"), "1", True, 10**400])
+def test_refuses_a_gain_that_is_no_finite_number(gain):
+    with pytest.raises(ValueError, match="`gain` must be a finite number"):
+        DeltaOrthogonal(gain)
+
+
+def test_takes_seeds_of_numpy():
+    config = DeltaOrthogonal(seed=np.int64(3)).get_config()
+    assert json.loads(json.dumps(config))["seed"] == 3

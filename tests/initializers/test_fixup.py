@@ -1,3 +1,5 @@
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -107,3 +109,26 @@ def test_einsum_dense_says_over_which_axes_fans_are_counted(make):
     variance = float(keras.ops.var(layer.kernel))
     scale = make().scale
     assert variance == pytest.approx(scale / 64, rel=5 * (2 / 32768) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"distribution": 3}, "`distribution` must be a string"),
+        ({"num_branches": 10**400}, "`num_branches` must be an integer"),
+        ({"num_branches": True}, "`num_branches` must be an integer"),
+        ({"seed": -1}, "`seed` must be"),
+        ({"input_axes": ["x"]}, r"`input_axes\[0\]` must be an integer"),
+    ],
+)
+def test_errors_name_the_argument(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Fixup(**{"num_branches": 4, **arguments})
+
+
+def test_takes_integers_of_numpy():
+    initializer = Fixup(np.int64(7), np.int32(3), seed=np.uint8(5))
+    assert json.loads(json.dumps(initializer.get_config())) == initializer.get_config()
+    np.testing.assert_array_equal(
+        draw(initializer, (4, 4)), draw(Fixup(7, 3, seed=5), (4, 4))
+    )

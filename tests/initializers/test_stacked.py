@@ -95,3 +95,9 @@ def test_initializers_of_other_packages_are_not_mixed_up():
 
     one, ten = (numpy(Stacked(Scaled(scale))((3, 4))) for scale in (1.0, 10.0))
     np.testing.assert_allclose(ten, 10 * one, rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed_step", [0, 1.5, -1, True, None, 2**63])
+def test_refuses_seed_steps_that_are_no_distance(seed_step):
+    with pytest.raises(ValueError, match="`seed_step` must be an integer"):
+        Stacked("he_normal", seed_step)

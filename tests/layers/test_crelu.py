@@ -56,3 +56,15 @@ def test_in_a_stack_of_blocks(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
     np.testing.assert_array_equal(numpy(loaded(x)), numpy(model(x)))
+
+
+@pytest.mark.parametrize("axis", [1.5, 0, True, "1", None, 10**400])
+def test_refuses_what_is_no_axis(axis):
+    with pytest.raises(ValueError, match="`axis` must be an"):
+        CReLU(axis)
+
+
+@pytest.mark.parametrize("axis", [5, -2])
+def test_refuses_an_axis_that_the_inputs_do_not_have(axis):
+    with pytest.raises(ValueError, match="`axis` of layer"):
+        CReLU(axis)(np.ones((2, 3), "float32"))

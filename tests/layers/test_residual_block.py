@@ -126,3 +126,18 @@ def test_the_default_merge_has_the_dtype_of_the_block(dtype):
     block = ResidualBlock([keras.layers.Dense(3, dtype=dtype)], dtype=dtype)
     outputs = block(keras.ops.ones((2, 3)))
     assert keras.backend.standardize_dtype(outputs.dtype) == block.compute_dtype
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"branch": ["x"]}, r"`branch\[0\]` must be a keras.Layer"),
+        ({"branch": 3}, "`branch` must be a tuple"),
+        ({"merge": "add"}, "`merge` must be a keras.Layer"),
+        ({"plain": 1}, "`plain` must be True or False"),
+        ({"activation": "rel"}, "`activation` must be an activation"),
+    ],
+)
+def test_errors_name_the_argument(arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        ResidualBlock(**{"branch": [keras.layers.Dense(3)], **arguments})

@@ -50,3 +50,15 @@ def test_sizes_may_be_unknown():
     for other in (keras.Input((None, 4)), keras.Input((1, 3))):
         with pytest.raises(ValueError, match="one shape"):
             ScaledAdd()([unknown, other])
+
+
+@pytest.mark.parametrize("factor", [float("nan"), "nan", "1", float("-inf"), True])
+@pytest.mark.parametrize("name", ["shortcut_scale", "branch_scale"])
+def test_refuses_factors_that_are_no_finite_numbers(name, factor):
+    with pytest.raises(ValueError, match=f"`{name}` must be a finite number"):
+        ScaledAdd(**{name: factor})
+
+
+def test_refuses_one_tensor():
+    with pytest.raises(ValueError, match="a shortcut and a branch"):
+        ScaledAdd()(np.ones((2, 3), "float32"))

@@ -1,3 +1,5 @@
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -94,3 +96,15 @@ def test_refuses_arguments_out_of_range(layer_class, arguments):
 def test_projection_refuses_four_spatial_axes():
     with pytest.raises(ValueError, match="one to three spatial axes"):
         ProjectionShortcut(4).build((1, 2, 2, 2, 2, 3))
+
+
+@pytest.mark.parametrize("use_bias", [1, "no", None, float("nan")])
+def test_refuses_truth_values_that_are_none(use_bias):
+    with pytest.raises(ValueError, match="`use_bias` must be True or False"):
+        ProjectionShortcut(4, use_bias=use_bias)
+
+
+def test_takes_numbers_of_numpy():
+    layer = ProjectionShortcut(np.int64(4), np.int32(2), use_bias=np.bool_(True))
+    assert json.dumps(keras.layers.serialize(layer))
+    assert layer(np.ones((1, 4, 3), "float32")).shape == (1, 2, 4)

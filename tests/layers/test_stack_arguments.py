@@ -123,3 +123,32 @@ def test_blocks_that_are_not_built_stay_so():
     assert stack(np.ones((2, WIDTH), "float32")).shape == (2, WIDTH)
     assert not any(block.built for block in blocks)
     Stack(blocks[1], 3)
+
+
+@pytest.mark.parametrize(
+    ("constants", "message"),
+    [
+        (3, "`constants` must be a dict"),
+        ([float("nan")], "`constants` must be a dict"),
+        ({"epsilon": 3}, "`constants` must be a tuple"),
+        ({"epsilon": [float("nan"), 1.0]}, "`constants.*` must be a list of finite"),
+        ({"epsilon": [True, 1.0]}, "`constants.*` must be a list of finite"),
+        ({3: [1.0, 1.0]}, "no attribute 3"),
+    ],
+)
+def test_refuses_constants_that_are_no_numbers(constants, message):
+    block = keras.layers.LayerNormalization(epsilon=0.1)
+    with pytest.raises(ValueError, match=message):
+        Stack(block, 2, constants=constants)
+
+
+@pytest.mark.parametrize("depth", [0, 1.5, True, 2**63, 10**400, "3", None])
+def test_refuses_a_depth_that_no_stack_has(depth):
+    with pytest.raises(ValueError, match="`depth` must be an integer"):
+        Stack(dense(), depth)
+
+
+@pytest.mark.parametrize("remat", [0, True, 1.5, "all", np.array([1, 2]), []])
+def test_refuses_what_is_no_remat(remat):
+    with pytest.raises(ValueError, match="`remat` must be None"):
+        Stack(dense(), 2, remat=remat)

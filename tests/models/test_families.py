@@ -217,3 +217,32 @@ def test_fixup_projects_what_the_first_weight_layer_reads_in_pre_activation():
     block = blocks(model)[1]
     kinds = [type(layer).__name__ for layer in block.branch]
     assert kinds[: block.shared_layers] == ["ScalarBias", "Activation", "ScalarBias"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"plain": 1}, "`plain` must be True or False"),
+        ({"plain": "no"}, "`plain` must be True or False"),
+        ({"classes": True}, "`classes` must be an integer"),
+        ({"classes": 10**400}, "`classes` must be an integer"),
+        ({"num_blocks": 2**63}, "`num_blocks` must be an integer"),
+        ({"units": 1.5}, "`units` must be an integer"),
+        ({"dropout_rate": float("nan")}, "`dropout_rate` must be"),
+        ({"input_shape": (-5,)}, "`input_shape` must be a tuple of sizes"),
+        ({"seed": -1}, "`seed` must be an integer"),
+        ({"activation": 3}, "`activation` must be an activation"),
+        ({"stacked": 1}, "`stacked` must be"),
+    ],
+)
+def test_errors_name_the_argument(arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        models.ResidualMLP(**{"num_blocks": 1, "units": 4, **arguments})
+
+
+def test_takes_integers_of_numpy():
+    model = models.ResidualMLP(
+        np.int64(2), np.int32(4), classes=np.int64(3), seed=np.uint8(1), plain=np.False_
+    )
+    assert model.output_shape == (None, 3)
+    assert keras.models.model_from_json(model.to_json()).output_shape == (None, 3)

@@ -131,3 +131,48 @@ def test_normalized_sum_has_unit_norm():
 def test_refuses_arguments_out_of_range(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("name", schemes.names())
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((3, math.nan), "`input_variance` must be a number of at least 0"),
+        ((3, -1), "`input_variance` must be a number of at least 0"),
+        ((3, True), "`input_variance` must be a number of at least 0"),
+        ((2**63,), "`num_branches` must be an integer .* at most 1000000"),
+        ((10**400,), "`num_branches` must be an integer"),
+        ((1.5,), "`num_branches` must be an integer"),
+    ],
+)
+def test_variances_of_bad_arguments_are_refused(name, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        schemes.get(name).predicted_variance(*arguments)
+
+
+@pytest.mark.parametrize("name", schemes.names())
+def test_variances_from_none_stay_none(name):
+    found = schemes.get(name).predicted_variance(5000, 0.0)
+    assert found.shape == (5001,) and not math.isnan(found[-1])
+
+
+def test_variance_of_a_million_branches():
+    # (1 + 1 / L)^L
+    found = schemes.ScaledResidual().predicted_variance(10**6)[-1]
+    assert found == pytest.approx(math.e, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: schemes.BatchNorm(zero_gamma=1), "`zero_gamma` must be True or"),
+        (lambda: schemes.Fixup(zero_head="no"), "`zero_head` must be True or"),
+        (lambda: schemes.Start(1e308), "`scale` must be a finite number with"),
+        (lambda: Site(0, 1, preactivation=2), "`preactivation` must be True or"),
+        (lambda: Site(0, 1, smallest_start=math.nan), "`smallest_start` must be"),
+        (lambda: schemes.get({"class_name": 3}), "`class_name` must be a string"),
+    ],
+)
+def test_errors_name_the_argument(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

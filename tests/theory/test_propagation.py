@@ -1,3 +1,5 @@
+import math
+
 import keras
 import pytest
 from keras import layers, ops
@@ -88,3 +90,15 @@ def test_axes_of_unknown_size():
 def test_squares_behind_activations(activation, variance, square):
     for layer in (layers.Activation(activation), layers.Dense(3, activation)):
         assert activation_square(layer, variance) == pytest.approx(square, rel=1e-3)
+
+
+@pytest.mark.parametrize("variance", [-1.0, math.nan, True])
+def test_refuses_variances_that_are_none(variance):
+    model = keras.Sequential([keras.Input((8,)), layers.ReLU()])
+    with pytest.raises(ValueError, match="`input_variance` must be"):
+        propagate(model, Hook(), input_variance=variance)
+
+
+def test_refuses_what_is_no_model():
+    with pytest.raises(TypeError, match="`model` must be a keras.Model"):
+        propagate("model", Hook())

@@ -9,6 +9,7 @@ from keras import ops, tree
 
 from fixinit import _keras, graph
 from fixinit._typing import Identifier, Tensor
+from fixinit._validation import check_keras
 from fixinit.diagnostics._shared.default_loss import check_target, default_loss
 from fixinit.diagnostics._shared.stateless import output_names, structured
 
@@ -36,7 +37,7 @@ def loss_function(
     if loss is None:
         triples = zip(targets, outputs, model.outputs, strict=True)
         return sum(default_loss(t, h, spec) for t, h, spec in triples)
-    loss = keras.losses.get(loss)
+    loss = check_keras("loss", loss, keras.losses.get, "a loss")
     pairs = zip(targets, outputs, strict=True)
     return sum(ops.mean(loss(t, h)) for t, h in pairs)
 
@@ -161,7 +162,7 @@ def _check_finite(what: str, array: np.ndarray) -> None:
 
 def _checked(model: keras.Model, index: int, array: Any) -> np.ndarray:
     tensor = model.inputs[index]
-    what = f"Input `{tensor.name}`"
+    what = f"Input `{tensor.name}` of argument `x`"
     array = _array(what, array)
     floats = "float" in keras.backend.standardize_dtype(tensor.dtype)
     is_float = np.issubdtype(array.dtype, np.floating)

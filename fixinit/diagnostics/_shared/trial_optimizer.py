@@ -8,6 +8,7 @@ from keras import ops
 
 from fixinit import _keras
 from fixinit._typing import Identifier, Tensor
+from fixinit._validation import check_keras
 
 
 class TrialOptimizer:
@@ -29,7 +30,9 @@ class TrialOptimizer:
     """
 
     def __init__(self, model: keras.Model, optimizer: Identifier) -> None:
-        given = keras.optimizers.get(optimizer)
+        given = check_keras(
+            "optimizer", optimizer, keras.optimizers.get, "an optimizer"
+        )
         if isinstance(given, keras.optimizers.LossScaleOptimizer):
             given = given.inner_optimizer
         self._variables = [_copy(v) for v in model.trainable_variables]

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from fixinit._checked import checked
 from fixinit._typing import ArrayLike
 from fixinit._validation import check_positive_int
 from fixinit.diagnostics.geometry.model_function import ModelFunction
@@ -57,6 +58,7 @@ class GradientCorrelation:
         squares = np.linalg.svd(self.gradients, compute_uv=False) ** 2
         return float(squares.sum() / squares[0])
 
+    @checked
     def autocorrelation(self, num_lags: int = 15) -> np.ndarray:
         """Computes the autocorrelation of the gradients along a line of inputs.
 
@@ -95,6 +97,7 @@ class GradientCorrelation:
         return np.array(products) / products[0]
 
 
+@checked
 def gradient_correlation(
     model: keras.Model,
     x: Any,

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from fixinit._validation import check_number, check_positive_int
+from fixinit._checked import checked
+from fixinit._validation import check_number, check_positive_int, check_seed
 from fixinit.diagnostics.geometry.lanczos import Bidiagonalization
 from fixinit.diagnostics.geometry.model_function import ModelFunction
 
@@ -62,6 +63,7 @@ class JacobianSpectrum:
             return self.largest / self.smallest
 
 
+@checked
 def jacobian_spectrum(
     model: keras.Model,
     x: Any,
@@ -130,7 +132,7 @@ def jacobian_spectrum(
     check_positive_int("num_extremes", num_extremes)
     check_positive_int("complete_up_to", complete_up_to, minimum=0)
     check_positive_int("max_iterations", max_iterations)
-    check_positive_int("seed", seed, minimum=0)
+    check_seed("seed", seed)
     check_number("tolerance", tolerance, "a positive number", lambda t: t > 0)
     function = ModelFunction(model, x, training)
     if min(function.num_inputs, function.num_outputs) <= complete_up_to:

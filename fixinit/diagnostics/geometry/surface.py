@@ -9,8 +9,14 @@ import numpy as np
 from keras import ops
 
 from fixinit import _keras
+from fixinit._checked import checked
 from fixinit._typing import ArrayLike, Identifier, Tensor
-from fixinit._validation import check_number, check_positive_int
+from fixinit._validation import (
+    MOST_SAMPLES,
+    check_number,
+    check_positive_int,
+    check_seed,
+)
 from fixinit.diagnostics.geometry.weight_function import WeightFunction
 from fixinit.layers import Stack
 
@@ -54,6 +60,7 @@ class LossSurface:
         return float(self.losses[middle, middle])
 
 
+@checked
 def loss_surface(
     model: keras.Model,
     x: Any,
@@ -111,14 +118,14 @@ def loss_surface(
 
     - [Li et al., 2018](https://arxiv.org/abs/1712.09913)
     """
-    check_positive_int("num_points", num_points, minimum=3)
+    check_positive_int("num_points", num_points, minimum=3, maximum=MOST_SAMPLES)
     if num_points % 2 == 0:
         raise ValueError(
             "Argument `num_points` must be odd, so that the middle is the model "
             f"itself. Received: num_points={num_points}. Try {num_points + 1}."
         )
     check_number("extent", extent, "a positive number", lambda e: e > 0)
-    check_positive_int("seed", seed, minimum=0)
+    check_seed("seed", seed)
     function = WeightFunction(model, x, y, loss, training)
     if directions is None:
         directions = [filter_normalized_direction(model, [seed, i]) for i in range(2)]
@@ -136,6 +143,7 @@ def loss_surface(
     return LossSurface(coordinates, losses, tuple(directions))
 
 
+@checked
 def filter_normalized_direction(
     model: keras.Model, seed: int | Sequence[int]
 ) -> list[np.ndarray]:

@@ -7,8 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from fixinit._checked import checked
 from fixinit._typing import Identifier
-from fixinit._validation import check_positive_int
+from fixinit._validation import MOST_SAMPLES, check_positive_int
 from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
 from fixinit.diagnostics.geometry.weight_function import WeightFunction
 
@@ -43,6 +44,7 @@ class FunctionUpdates:
             return np.polyfit(np.log(self.depths), np.log(self.updates), 1)[0]
 
 
+@checked
 def function_update(
     model: keras.Model,
     x: Any,
@@ -96,7 +98,7 @@ def function_update(
 
     - [Zhang, Dauphin and Ma, 2019](https://arxiv.org/abs/1901.09321), section 3.
     """
-    check_positive_int("num_steps", num_steps)
+    check_positive_int("num_steps", num_steps, maximum=MOST_SAMPLES)
     function = WeightFunction(model, x, y, loss, training)
     trial = TrialOptimizer(model, optimizer)
     outputs = [function.outputs(trial.weights)]
@@ -110,6 +112,7 @@ def function_update(
     return np.where(np.isnan(updates), np.inf, updates)
 
 
+@checked
 def function_update_by_depth(
     build: Callable[[int], keras.Model],
     depths: Sequence[int],

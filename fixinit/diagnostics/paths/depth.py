@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from fixinit import backend, graph
+from fixinit._checked import checked
 from fixinit._typing import Identifier, Tensor
 from fixinit.diagnostics._shared.stateless import stateless
 from fixinit.diagnostics._shared.targets import check_batch
@@ -108,6 +109,7 @@ class EffectiveDepth:
     - [Veit et al., 2016](https://arxiv.org/abs/1605.06431), section 5 (gradient)
     """
 
+    @checked
     def __init__(
         self,
         model: keras.Model,
@@ -120,6 +122,7 @@ class EffectiveDepth:
         self._forward = backend.compiled(self._observe)
         self.names = self._chain.names
 
+    @checked
     def __call__(self, x: Any, y: Any = None, gradient: bool = True) -> DepthShares:
         """Measures on one batch.
 
@@ -193,6 +196,7 @@ class EffectiveDepth:
         return np.array(shares)
 
 
+@checked
 def effective_depth(
     model: keras.Model,
     x: Any,

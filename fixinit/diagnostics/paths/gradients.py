@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from fixinit._checked import checked
 from fixinit._typing import ArrayLike, Identifier, Tensor
-from fixinit._validation import check_positive_int
+from fixinit._validation import MOST_SAMPLES, check_positive_int, check_seed
 from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics.paths.chain_gradient import (
     ChainGradient,
@@ -95,10 +96,12 @@ class PathGradients:
     - [Veit et al., 2016](https://arxiv.org/abs/1605.06431), section 5
     """
 
+    @checked
     def __init__(self, model: keras.Model, loss: Identifier | None = None) -> None:
         self._gradient = ChainGradient(model, loss, _choose)
         self.names = self._gradient.chain.names
 
+    @checked
     def __call__(
         self,
         x: Any,
@@ -126,7 +129,8 @@ class PathGradients:
         """
         count = len(self.names)
         lengths = check_lengths(lengths, count)
-        num_samples = check_positive_int("num_samples", num_samples)
+        check_positive_int("num_samples", num_samples, maximum=MOST_SAMPLES)
+        check_seed("seed", seed)
         rng = np.random.default_rng(seed)
         x, y = check_batch(self._gradient.model, x, y, self._gradient.loss)
         gradient, size = self._gradient.on(x, y), len(x[0])
@@ -141,6 +145,7 @@ class PathGradients:
         return summarize(lengths, count, check_finite(norms, self._gradient.model))
 
 
+@checked
 def path_gradients(
     model: keras.Model,
     x: Any,

@@ -9,8 +9,9 @@ import numpy as np
 from keras import ops, tree
 
 from fixinit import backend, graph
+from fixinit._checked import checked
 from fixinit._typing import ArrayLike, Identifier, Tensor
-from fixinit._validation import check_positive_int
+from fixinit._validation import MOST_SAMPLES, check_positive_int, check_seed
 from fixinit.diagnostics._shared.stateless import stateless, structured
 from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics.paths.chain import Chain, model_chain
@@ -85,6 +86,7 @@ class Lesion:
     - [Veit et al., 2016](https://arxiv.org/abs/1605.06431), section 4
     """
 
+    @checked
     def __init__(self, model: keras.Model, batch_size: int = 256) -> None:
         self._model = model
         self._graph, self._chain = model_chain(model)
@@ -93,6 +95,7 @@ class Lesion:
         self._compiled = backend.compiled(self._run)
         self.names, self.groups = self._chain.names, self._exchange.groups
 
+    @checked
     def __call__(
         self, x: Any, drop: ArrayLike = (), order: ArrayLike | None = None
     ) -> Any:
@@ -113,7 +116,7 @@ class Lesion:
         """
         x, _ = check_batch(self._model, x, None)
         keep = np.ones(len(self.names), "float32")
-        keep[_check_blocks("drop", np.asarray(drop), self.names)] = 0
+        keep[_check_blocks("drop", drop, self.names)] = 0
         controls = self._chain.controls(keep)
         controls = tree.map_structure(ops.convert_to_tensor, controls)
         values = self._exchange.values(self._check_order(order).tolist())
@@ -129,11 +132,11 @@ class Lesion:
         places = np.arange(len(self.names))
         if order is None:
             return places
-        order = np.asarray(order)
-        if not np.array_equal(np.sort(order), places):
+        given, order = order, _indices(order)
+        if order is None or not np.array_equal(np.sort(order), places):
             raise ValueError(
                 f"Argument `order` must hold every index from 0 to {len(places) - 1} "
-                f"once. Received: order={order.tolist()}"
+                f"once. Received: order={given!r}"
             )
         for group in self.groups:
             if not np.isin(order[group], group).all():
@@ -156,6 +159,7 @@ class Lesion:
         return outputs
 
 
+@checked
 def lesion(
     model: keras.Model,
     x: Any,
@@ -199,7 +203,10 @@ def lesion(
         TypeError, ValueError: If an argument is outside its range, if a metric cannot
             be copied from its `get_config()`, and as `Lesion` does.
     """
+    check_seed("seed", seed)
     injure = Lesion(model)
+    if y is not None:
+        check_batch(model, x, y, loss="given by measures")
     checked = {name: _measure(name, given) for name, given in measures.items()}
     rng = np.random.default_rng(seed)
     dropped, orders = _drawn(injure, drop, swap, num_samples, rng)
@@ -223,7 +230,7 @@ def _drawn(
     """Draws lesions: the blocks to drop, and the orders of the blocks."""
     count = len(injure.names)
     drop = check_positive_int("drop", drop, minimum=0)
-    swap = check_positive_int("swap", swap, minimum=0)
+    swap = check_positive_int("swap", swap, minimum=0, maximum=MOST_SAMPLES)
     if drop > count:
         raise ValueError(
             f"Argument `drop` must be at most {count}, the number of blocks. "
@@ -232,8 +239,8 @@ def _drawn(
     if drop == 1 and not swap:
         dropped = np.arange(count)[:, None]
     else:
-        size = (check_positive_int("num_samples", num_samples), count)
-        dropped = rng.random(size).argsort(axis=1)[:, :drop]
+        check_positive_int("num_samples", num_samples, maximum=MOST_SAMPLES)
+        dropped = rng.random((num_samples, count)).argsort(axis=1)[:, :drop]
     orders = [_swapped(injure.groups, count, swap, rng) for _ in dropped]
     return dropped, np.array(orders)
 
@@ -289,14 +296,25 @@ def _tensor(array: ArrayLike) -> Tensor:
     return ops.convert_to_tensor(array)
 
 
-def _check_blocks(argument: str, blocks: np.ndarray, names: list[str]) -> np.ndarray:
-    blocks = blocks.astype("int64")
-    if blocks.size and not (0 <= blocks.min() and blocks.max() < len(names)):
+def _check_blocks(argument: str, given: ArrayLike, names: list[str]) -> np.ndarray:
+    blocks = _indices(given)
+    if blocks is None or not np.all((0 <= blocks) & (blocks < len(names))):
         raise ValueError(
             f"Argument `{argument}` must hold indices of blocks, from 0 to "
-            f"{len(names) - 1}. Received: {argument}={blocks.tolist()}"
+            f"{len(names) - 1}. Received: {argument}={given!r}"
         )
     return blocks
+
+
+def _indices(given: ArrayLike) -> np.ndarray | None:
+    """An array of integers along one axis, `None` if it is none."""
+    try:
+        array = np.asarray(given)
+    except ValueError:
+        return None  # ragged
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        return None
+    return array.astype("int64")
 
 
 class _Keep(graph.Hook):

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from fixinit._checked import checked
 from fixinit._typing import Identifier, Tensor
 from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics.paths.chain_gradient import ChainGradient, backward_only
@@ -81,10 +82,12 @@ class PathTotals:
     - [Veit et al., 2016](https://arxiv.org/abs/1605.06431), for the question
     """
 
+    @checked
     def __init__(self, model: keras.Model, loss: Identifier | None = None) -> None:
         self._gradient = ChainGradient(model, loss, _turn, twice=True)
         self.names = self._gradient.chain.names
 
+    @checked
     def __call__(self, x: Any, y: Any = None) -> PathShares:
         """Measures on one batch.
 
@@ -118,6 +121,7 @@ class PathTotals:
         )
 
 
+@checked
 def path_totals(
     model: keras.Model, x: Any, y: Any = None, loss: Identifier | None = None
 ) -> PathShares:

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from fixinit import backend, graph
+from fixinit._checked import checked
 from fixinit._typing import Tensor
 from fixinit.diagnostics._shared.stateless import stateless
 from fixinit.diagnostics._shared.targets import check_batch
@@ -63,6 +64,7 @@ class BlockStatistics:
         ValueError: If the model holds no residual block.
     """
 
+    @checked
     def __init__(self, model: keras.Model) -> None:
         self._model = model
         self._graph = graph.trace(model)
@@ -84,6 +86,7 @@ class BlockStatistics:
             for training in (False, True)
         }
 
+    @checked
     def __call__(self, x: Any, training: bool = False) -> BlockMoments:
         """Measures on one batch.
 
@@ -166,6 +169,7 @@ def block_places(model_graph: graph.Graph) -> list[BlockPlace]:
     return sorted(places, key=lambda place: order[place.stack or place.call])
 
 
+@checked
 def block_statistics(
     model: keras.Model, x: Any, training: bool = False
 ) -> BlockMoments:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from fixinit import graph
+from fixinit._checked import checked
 from fixinit._typing import Identifier
 from fixinit.diagnostics._shared.finite import weights_not_finite
 from fixinit.diagnostics._shared.targets import check_batch
@@ -20,6 +21,7 @@ from fixinit.diagnostics.report.rows import block_rows, layer_rows, weight_path
 from fixinit.diagnostics.report.weights import weight_statistics
 
 
+@checked
 def diagnose(
     model: keras.Model,
     x: Any,
@@ -97,7 +99,7 @@ def _own_trial(model: keras.Model) -> TrialOptimizer | None:
         return TrialOptimizer(model, model.optimizer)
     except TypeError as error:
         # Nobody has asked for it.
-        warnings.warn(f"Update-to-weight ratios are left out. {error}", stacklevel=3)
+        warnings.warn(f"Update-to-weight ratios are left out. {error}", stacklevel=4)
         return None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fixinit._validation import check_choice
 from fixinit.diagnostics.report import table
 from fixinit.diagnostics.report.growth import Growth, fit_growth
 from fixinit.diagnostics.report.rows import BlockRow, LayerRow
@@ -97,7 +98,15 @@ class Diagnosis:
 
         Returns:
             Array of shape `(num_blocks + 1,)`, or `(len(weight_path),)`.
+
+        Raises:
+            ValueError: If it is no measure that the input, or a layer, has too.
         """
+        kinds = {type(row) for row in self._steps} | {LayerRow}
+        columns = [{f.name for f in dataclasses.fields(kind)} for kind in kinds]
+        numbers = [f.name for f in dataclasses.fields(LayerRow) if f.type is float]
+        shared = set.intersection(*columns)
+        check_choice("measure", measure, [name for name in numbers if name in shared])
         return np.array([getattr(row, measure) for row in self._steps])
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops, tree
 
 from fixinit import backend
+from fixinit._checked import checked
 from fixinit._typing import Tensor
 from fixinit.diagnostics._shared.stateless import outputs_of, structured
 from fixinit.diagnostics._shared.targets import check_batch
@@ -62,11 +63,13 @@ class GradientNorms:
         loss: Keras loss of `(y_true, y_pred)`.
     """
 
+    @checked
     def __init__(self, model: keras.Model, loss: Loss) -> None:
         self.model = model
         self.paths = [v.path for v in model.trainable_variables]
         self._evaluate = loss_and_gradients(model, loss)
 
+    @checked
     def __call__(self, x: Any, y: Any, training: bool = False) -> LossGradientNorms:
         """Measures on one batch.
 
@@ -93,6 +96,7 @@ class GradientNorms:
         )
 
 
+@checked
 def gradient_norms(
     model: keras.Model, loss: Loss, x: Any, y: Any, training: bool = False
 ) -> LossGradientNorms:
@@ -126,6 +130,7 @@ def gradient_norms(
     return GradientNorms(model, loss)(x, y, training)
 
 
+@checked
 def loss_and_gradients(
     model: keras.Model, loss: Loss
 ) -> Callable[..., tuple[Tensor, list[Tensor]]]:
@@ -134,6 +139,11 @@ def loss_and_gradients(
     The gradients are in the order of `model.trainable_variables`. Nothing that
     the model holds changes.
     """
+    if isinstance(loss, type):
+        raise TypeError(
+            "Argument `loss` must be a loss, not its class. Received: "
+            f"loss={loss!r}. Make one: {loss.__name__}()."
+        )
     compiled: dict[bool, Callable] = {}
 
     def evaluate(x: Any, y: Any, training: bool = False) -> tuple[Tensor, list[Tensor]]:

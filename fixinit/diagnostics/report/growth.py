@@ -7,7 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import stats
 
+from fixinit._checked import checked
 from fixinit._typing import ArrayLike
+from fixinit._validation import check_number, check_numbers
 
 # Largest number, and smallest that is held with full precision.
 FORMATS = {
@@ -59,6 +61,7 @@ class Growth:
     leaves: Leaves = dataclasses.field(default_factory=dict)
 
 
+@checked
 def fit_growth(
     values: ArrayLike,
     peak_ratio: float = 1.0,
@@ -98,11 +101,12 @@ def fit_growth(
     Returns:
         `Growth`.
     """
-    values = np.asarray(values, "float64")
+    check_number("peak_ratio", peak_ratio, "a positive number", lambda x: x > 0)
+    values = _checked_curve(values)
     positive = np.isfinite(values).all() and (values > 0).all()
     if len(values) < 4 or not positive:
         return Growth("unknown", total=_total(values))
-    segments = np.zeros(len(values), int) if segments is None else np.asarray(segments)
+    segments = _checked_segments(segments, len(values))
     logs = np.log(values)
     within = np.diff(segments) == 0
     steps = np.diff(logs)[within] if within.sum() >= 2 else np.diff(logs)
@@ -125,6 +129,32 @@ def fit_growth(
             for name, limits in FORMATS.items()
         }
     return Growth(kind, rate, interval, slope, _total(values), leaves)
+
+
+def _checked_curve(values: ArrayLike) -> np.ndarray:
+    """Values by block; they may be infinite or NaN, as those of a diverged network."""
+    try:
+        curve = np.asarray(values)
+        if curve.ndim == 1 and curve.dtype.kind in "iuf":
+            return curve.astype("float64")
+    except ValueError:
+        pass  # ragged
+    raise ValueError(
+        "Argument `values` must be one number for the input and one for every block. "
+        f"Received: values={values!r}"
+    )
+
+
+def _checked_segments(segments: ArrayLike | None, count: int) -> np.ndarray:
+    if segments is None:
+        return np.zeros(count, int)
+    stages = check_numbers("segments", segments)
+    if stages.shape != (count,):
+        raise ValueError(
+            f"Argument `segments` must hold one stage for each of the {count} values. "
+            f"Received: segments={segments!r}"
+        )
+    return stages
 
 
 def _total(values: np.ndarray) -> float:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from fixinit import _keras, backend
+from fixinit._checked import checked
 from fixinit._validation import check_choice, check_number, check_positive_int
 from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
@@ -89,6 +90,7 @@ class Monitor(keras.callbacks.Callback):
         TypeError, ValueError: When training begins, what `diagnose` raises.
     """
 
+    @checked
     def __init__(
         self,
         x: Any,

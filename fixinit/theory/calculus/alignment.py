@@ -28,6 +28,12 @@ class Dependent(NoRuleError):
     """
 
 
+def check_any(xs: Sequence[Moments]) -> None:
+    """Refuses an empty list of values."""
+    if not xs:
+        raise ValueError("Argument `xs` must hold at least one value. Received: xs=()")
+
+
 def check_independent(xs: Sequence[Moments]) -> None:
     """Refuses values that have drawn from the same weights."""
     seen: set = set()

@@ -2,11 +2,14 @@
 
 import numpy as np
 
+from fixinit._checked import checked
+from fixinit._validation import check_size
 from fixinit.theory.calculus import positions
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import along
 
 
+@checked
 def into_batch(x: Moments) -> Moments:
     """Makes every position of the first spatial axis an input of its own.
 
@@ -24,6 +27,10 @@ def into_batch(x: Moments) -> Moments:
     Returns:
         `Moments` without that axis.
     """
+    if not x.shape:
+        raise ValueError(
+            "Argument `x` must have a spatial axis. Received: x of shape ()"
+        )
     count, *rest = x.shape
     m = positions.size(count)
     own = np.zeros(m * m)
@@ -47,6 +54,7 @@ def into_batch(x: Moments) -> Moments:
     return y
 
 
+@checked
 def from_batch(x: Moments, count: int) -> Moments:
     """Makes every `count` inputs the positions of a new first spatial axis.
 
@@ -65,6 +73,7 @@ def from_batch(x: Moments, count: int) -> Moments:
     Returns:
         `Moments` with that axis.
     """
+    check_size("count", count)
     m = positions.size(count)
 
     def repeated(values: np.ndarray, size: int) -> np.ndarray:

@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from fixinit._checked import checked
 from fixinit.theory.calculus.backward import Node
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.errors import NoRuleError
 
 
+@checked
 def concatenate(xs: Sequence[Moments]) -> Moments:
     """Concatenates values along the channels.
 
@@ -31,6 +33,8 @@ def concatenate(xs: Sequence[Moments]) -> Moments:
     Raises:
         NoRuleError: If the spatial shapes differ.
     """
+    if not xs:
+        raise ValueError("Argument `xs` must hold at least one value. Received: xs=()")
     if len({x.shape for x in xs}) > 1:
         raise NoRuleError(
             "Values that are concatenated must have the same spatial axes. Received: "

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fixinit._validation import shown
 from fixinit.theory.calculus import positions
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import outer, set_diagonal
@@ -26,7 +27,16 @@ def constant(values: np.ndarray) -> Moments:
     Returns:
         `Moments`, whose pairs are averages over the channels.
     """
-    values = np.asarray(values, "float64")
+    try:
+        array = np.asarray(values, "float64")
+    except (TypeError, ValueError, OverflowError):
+        array = np.full((), np.nan)
+    if not array.ndim or not array.size or np.any(np.isnan(array)):
+        raise ValueError(
+            "Argument `values` must be an array of numbers `(*space, channels)`. "
+            f"Received: values={shown(values, repr)}"
+        )
+    values = array
     *space, channels = values.shape
     flat = values.reshape(-1, channels)
     mean = positions.average(flat.mean(axis=1), space)

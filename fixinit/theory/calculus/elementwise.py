@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from fixinit._checked import checked
+from fixinit._validation import check_factor
 from fixinit.theory.calculus import positions
 from fixinit.theory.calculus.chains import Linear, Step, reporter
 from fixinit.theory.calculus.concatenation import by_parts
@@ -13,6 +15,7 @@ from fixinit.theory.gaussian.functions import Function, compose
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 
 
+@checked
 def apply(x: Moments, function: Function) -> Moments:
     """Applies an element-wise function.
 
@@ -91,6 +94,7 @@ def of_gaussian(x: Moments, function: Function) -> tuple[Moments, np.ndarray]:
     return x.like(mean, set_diagonal(same, shape, square), cross), slope
 
 
+@checked
 def scale(x: Moments, factor: float, shift: float = 0.0) -> Moments:
     """Computes `factor * x + shift` with constants.
 
@@ -111,9 +115,12 @@ def scale(x: Moments, factor: float, shift: float = 0.0) -> Moments:
     Returns:
         `Moments` of the shape of `x`.
     """
+    check_factor("factor", factor)
+    check_factor("shift", shift)
     return apply(x, PiecewiseLinear((), [factor], [shift]))
 
 
+@checked
 def randomly_scale(
     x: Moments,
     factor: tuple[float, float] = (1.0, 0.0),

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from fixinit.theory.calculus.alignment import aligned, check_independent
+from fixinit._checked import checked
+from fixinit.theory.calculus.alignment import aligned, check_any, check_independent
 from fixinit.theory.calculus.chains import Step, seen_from
 from fixinit.theory.calculus.elementwise import function_of, of_gaussian, scale
 from fixinit.theory.calculus.moments import Moments
@@ -13,6 +14,7 @@ from fixinit.theory.gaussian.functions import Function, compose, product, total
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 
 
+@checked
 def add(xs: Sequence[Moments], factors: Sequence[float] | None = None) -> Moments:
     """Adds values that were drawn from different weights: `sum_i c_i x_i`.
 
@@ -35,6 +37,12 @@ def add(xs: Sequence[Moments], factors: Sequence[float] | None = None) -> Moment
     Raises:
         Dependent: If values depend on the same weights in different ways.
     """
+    check_any(xs)
+    if factors is not None and len(factors) != len(xs):
+        raise ValueError(
+            "Argument `factors` must have one entry for every value. Received: "
+            f"factors={factors} for {len(xs)} values"
+        )
     factors = list(factors or [1.0] * len(xs))
     if len(xs) == 1:
         return xs[0] if factors[0] == 1 else scale(xs[0], factors[0])
@@ -94,6 +102,7 @@ def _copied(x: Moments) -> Moments:
     return y
 
 
+@checked
 def multiply(xs: Sequence[Moments]) -> Moments:
     """Multiplies values that were drawn from different weights.
 
@@ -116,6 +125,7 @@ def multiply(xs: Sequence[Moments]) -> Moments:
     Raises:
         Dependent: If values depend on the same weights in different ways.
     """
+    check_any(xs)
     joined = same_latent(xs)
     if joined:
         base, functions, xs = joined
@@ -145,6 +155,7 @@ def _product(values: Sequence[np.ndarray], without: int) -> np.ndarray:
     return np.prod([v for i, v in enumerate(values) if i != without], axis=0)
 
 
+@checked
 def maximum(xs: Sequence[Moments], sign: float = 1.0) -> Moments:
     """Takes the maximum of values that were drawn from different weights.
 
@@ -169,6 +180,11 @@ def maximum(xs: Sequence[Moments], sign: float = 1.0) -> Moments:
     Raises:
         Dependent: If values depend on the same weights.
     """
+    if len(xs) < 2 or sign not in (-1, 1):
+        raise ValueError(
+            "Argument `xs` must be two values or more, and `sign` 1 or -1. Received: "
+            f"{len(xs)} values, sign={sign}"
+        )
     if len(xs) > 2:
         return maximum([maximum(xs[:2], sign), *xs[2:]], sign)
     check_independent(xs)

@@ -4,17 +4,19 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from fixinit._checked import checked
 from fixinit.theory.calculus.backward import Node
 from fixinit.theory.calculus.concatenation import by_parts
 from fixinit.theory.calculus.maxima import Maxima
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import diagonal, outer, set_diagonal
-from fixinit.theory.calculus.space import back, taps
+from fixinit.theory.calculus.space import back, check_windows, taps
 from fixinit.theory.calculus.windows import Window
 from fixinit.theory.gaussian.functions import Function
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 
 
+@checked
 def max_pool(x: Moments, windows: Sequence[Window]) -> Moments:
     """Takes the maximum over windows of correlated values.
 
@@ -40,6 +42,7 @@ def max_pool(x: Moments, windows: Sequence[Window]) -> Moments:
     Returns:
         `Moments` with the windows' outputs as spatial axes.
     """
+    check_windows(x, windows)
     if x.parts:
         return by_parts(x, lambda part: max_pool(part, windows))
     base, function = x.latent or (x, PiecewiseLinear())

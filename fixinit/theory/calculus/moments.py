@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fixinit._checked import checked
+from fixinit._validation import (
+    check_factor,
+    check_known_shape,
+    check_number,
+    check_sequence,
+    check_size,
+    check_variance,
+)
 from fixinit.theory.calculus import pairs, positions
 from fixinit.theory.calculus.backward import Node
 from fixinit.theory.gaussian.functions import Function
@@ -68,7 +77,7 @@ class Moments:
         cross: np.ndarray,
         sources: frozenset[Any] = frozenset(),
     ) -> None:
-        self.shape = tuple(shape)
+        self.shape = check_sequence("shape", shape, (32, 32))
         self.channels = np.asarray(channels)
         self.mean, self.same, self.cross = mean, same, cross
         self.sources = sources
@@ -94,18 +103,36 @@ class Moments:
         Args:
             shape: Tuple of ints, without the batch: `(*space, channels)`.
             mean: float, of every element; 0 by default.
-            variance: float, of every element; 1 by default.
+            variance: float, of every element, at least 0; 1 by default. Infinite
+                where a network has overflowed.
             between_inputs: float in `[0, 1]`. Correlation of two inputs' values.
             in_space: float in `[0, 1]`. Correlation of two positions of one input.
 
         Returns:
             `Moments` with a source of its own.
         """
-        *space, channels = shape
-        sizes = [positions.size(n) for n in space]
+        sizes = check_known_shape("shape", shape, (32, 32, 3))
+        if not sizes:
+            raise ValueError(
+                "Argument `shape` must be (*space, channels), such as (32, 32, 3). "
+                "Received: shape=()"
+            )
+        *space, channels = sizes
+        mean = check_factor("mean", mean)
+        if not (isinstance(variance, float) and variance == math.inf):
+            variance = check_variance("variance", variance)
+        for name, value in (("between_inputs", between_inputs), ("in_space", in_space)):
+            check_number(name, value, "a number in [0, 1]", lambda x: 0 <= x <= 1)
+        sizes = tuple(positions.size(n) for n in space)
         equal = pairs.equal_positions(sizes)
-        common = mean**2 + variance * between_inputs
-        same = mean**2 + variance * np.where(equal, 1.0, max(in_space, between_inputs))
+
+        def shared(correlation: float) -> float:
+            # An infinite variance has no part that is 0 times as large.
+            return variance * correlation if correlation else 0.0
+
+        common = mean**2 + shared(between_inputs)
+        alike = shared(max(in_space, between_inputs))
+        same = mean**2 + np.where(equal, variance, alike)
         return cls(
             space,
             [channels],
@@ -158,12 +185,15 @@ class Moments:
             return float(values[0])
         return float(self.shares @ values)
 
+    @checked
     def batch_variance(self, batch_size: int | None = None) -> float:
         """The variance over a batch and over space, averaged over channels.
 
         Args:
             batch_size: int, infinite by default.
         """
+        if batch_size is not None:
+            check_size("batch_size", batch_size)
         mixture = self.batch_mixture(batch_size)
         common = self._over_channels(self.pair_average(mixture))
         return max(self.mean_square - common, 0.0)

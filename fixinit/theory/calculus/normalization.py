@@ -6,6 +6,8 @@ has the same law, and less in common between inputs or positions, see `_remember
 
 import numpy as np
 
+from fixinit._checked import checked
+from fixinit._validation import check_size, check_variance
 from fixinit.theory.calculus.concatenation import by_parts
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import (
@@ -20,6 +22,7 @@ from fixinit.theory.gaussian.functions import compose
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 
 
+@checked
 def normalize_by_batch(
     x: Moments, epsilon: float, batch_size: int | None = None
 ) -> Moments:
@@ -45,6 +48,9 @@ def normalize_by_batch(
     Returns:
         `Moments` of the shape of `x`.
     """
+    check_variance("epsilon", epsilon)
+    if batch_size is not None:
+        check_size("batch_size", batch_size)
     if x.parts:
         return by_parts(x, lambda part: normalize_by_batch(part, epsilon, batch_size))
     mixture = x.batch_mixture(batch_size)
@@ -61,6 +67,7 @@ def normalize_by_batch(
     return _remember(x, y, np.sqrt(factor) + 0 * mean)
 
 
+@checked
 def normalize_by_input(
     x: Moments,
     epsilon: float,
@@ -94,6 +101,9 @@ def normalize_by_input(
     Returns:
         `Moments` of the shape of `x`.
     """
+    check_variance("epsilon", epsilon)
+    if channels is not None:
+        check_size("channels", channels)
     shape, rank = x.shape, len(x.shape)
     mean, same, cross, count = x.mean, x.same, x.cross, channels
     if channels is None:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fixinit._checked import checked
+from fixinit._validation import check_entries, check_known_shape
 from fixinit.theory.calculus import positions
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import outer
@@ -22,6 +24,7 @@ from fixinit.theory.calculus.space import permute
 _ROUNDING = 1e-9
 
 
+@checked
 def rearrange(x: Moments, shape: Sequence[int]) -> Moments:
     """Reshapes positions and channels together, in the order of the elements.
 
@@ -39,6 +42,12 @@ def rearrange(x: Moments, shape: Sequence[int]) -> Moments:
     Returns:
         `Moments` of that shape.
     """
+    shape = check_known_shape("shape", shape, (8, 8, 16))
+    if not shape or math.prod(shape) != math.prod(x.shape) * x.total_channels:
+        raise ValueError(
+            "Argument `shape` must hold as many elements as `x`. Received: "
+            f"shape={shape} for {(*x.shape, x.total_channels)}"
+        )
     *space, channels = shape
     inside = [n for n in space if n != 1]
     x = reshape(x, [n for n in x.shape if n != 1])
@@ -77,6 +86,7 @@ def _traded(x: Moments, apart: int, channels: int) -> Moments:
     return channels_to_axis(x, x.total_channels // channels)
 
 
+@checked
 def transpose(x: Moments, order: Sequence[int]) -> Moments:
     """Transposes spatial axes and channels.
 
@@ -95,7 +105,8 @@ def transpose(x: Moments, order: Sequence[int]) -> Moments:
     Returns:
         `Moments` of that order.
     """
-    rank, order = len(x.shape), list(order)
+    rank = len(x.shape)
+    order = list(check_entries("order", order, rank + 1, each=True))
     if order[-1] != rank:
         axis = order[-1]
         kept = [i for i in range(rank) if i != axis]

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from fixinit._checked import checked
+from fixinit._validation import check_entries
 from fixinit.theory.calculus import positions
 from fixinit.theory.calculus.elementwise import apply, scale
 from fixinit.theory.calculus.max_pooling import max_pool
@@ -25,6 +27,7 @@ _ROOT = Function(
 )
 
 
+@checked
 def average(x: Moments, axes: Sequence[int]) -> Moments:
     """Averages over some of the axes, which stay with size 1.
 
@@ -45,10 +48,12 @@ def average(x: Moments, axes: Sequence[int]) -> Moments:
     Returns:
         `Moments` with size 1 on these axes.
     """
+    axes = check_entries("axes", axes, len(x.shape) + 1)
     y = _reduced(x, axes, _averaged)
     return positive(y) if is_never_negative(x) else y
 
 
+@checked
 def total(x: Moments, axes: Sequence[int]) -> Moments:
     """Sums over some of the axes: their size times the average.
 
@@ -65,10 +70,12 @@ def total(x: Moments, axes: Sequence[int]) -> Moments:
     Returns:
         `Moments` with size 1 on these axes.
     """
+    axes = check_entries("axes", axes, len(x.shape) + 1)
     sizes = (*x.shape, x.total_channels)
     return scale(average(x, axes), math.prod(sizes[axis] for axis in axes))
 
 
+@checked
 def largest(x: Moments, axes: Sequence[int], sign: float = 1.0) -> Moments:
     """Takes the maximum over some of the axes, which stay with size 1.
 
@@ -87,6 +94,7 @@ def largest(x: Moments, axes: Sequence[int], sign: float = 1.0) -> Moments:
     Returns:
         `Moments` with size 1 on these axes.
     """
+    axes = check_entries("axes", axes, len(x.shape) + 1)
 
     def pooled(x: Moments, axes: Sequence[int]) -> Moments:
         windows = [
@@ -100,6 +108,7 @@ def largest(x: Moments, axes: Sequence[int], sign: float = 1.0) -> Moments:
     return _reduced(x, axes, pooled)
 
 
+@checked
 def spread(x: Moments, axes: Sequence[int], root: bool = False) -> Moments:
     """Computes the variance over some of the axes, which stay with size 1.
 
@@ -120,6 +129,7 @@ def spread(x: Moments, axes: Sequence[int], root: bool = False) -> Moments:
     Returns:
         `Moments` with size 1 on these axes.
     """
+    axes = check_entries("axes", axes, len(x.shape) + 1)
     x = scale(x, 1.0, -x.mean_value)
     squares = _reduced(apply(x, _SQUARE), axes, _averaged)
     mean = _reduced(x, axes, _averaged)

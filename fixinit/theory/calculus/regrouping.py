@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
+from fixinit._checked import checked
+from fixinit._validation import check_known_shape
 from fixinit.theory.calculus import positions
 from fixinit.theory.calculus.moments import Moments
 
@@ -18,6 +20,7 @@ from fixinit.theory.calculus.moments import Moments
 _MOST = 1024
 
 
+@checked
 def regroup(x: Moments, shape: Sequence[int]) -> Moments:
     """Merges and splits spatial axes, in the order of their positions.
 
@@ -37,9 +40,14 @@ def regroup(x: Moments, shape: Sequence[int]) -> Moments:
     Returns:
         `Moments` of the same channels.
     """
-    shape = tuple(shape)
+    shape = check_known_shape("shape", shape, (8, 8))
     if shape == x.shape:
         return x
+    if math.prod(shape) != math.prod(x.shape):
+        raise ValueError(
+            "Argument `shape` must have as many positions as the spatial axes. "
+            f"Received: shape={shape} for spatial axes {x.shape}"
+        )
     steps = _blocks(x.shape, shape)
     y = Moments(
         shape,

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fixinit._checked import checked
+from fixinit._validation import check_known_shape
 from fixinit.theory.calculus import positions
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import diagonal
 
 
+@checked
 def flatten(x: Moments) -> Moments:
     """Turns all positions into channels.
 
@@ -43,6 +46,7 @@ def flatten(x: Moments) -> Moments:
     return y
 
 
+@checked
 def reshape(x: Moments, shape: Sequence[int]) -> Moments:
     """Adds or removes spatial axes of length 1; the channels stay.
 
@@ -60,8 +64,14 @@ def reshape(x: Moments, shape: Sequence[int]) -> Moments:
     Returns:
         `Moments` of that shape.
     """
-    if tuple(shape) == x.shape:
+    shape = check_known_shape("shape", shape, (8, 8))
+    if shape == x.shape:
         return x
+    if [n for n in shape if n > 1] != [n for n in x.shape if n > 1]:
+        raise ValueError(
+            "Argument `shape` must be the spatial axes with axes of length 1 more or "
+            f"less. Received: shape={shape} for spatial axes {x.shape}"
+        )
     sizes = [positions.size(n) for n in shape]
     groups = len(x.channels)
     y = Moments(

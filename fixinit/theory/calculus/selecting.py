@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from fixinit._checked import checked
+from fixinit._validation import check_entries, check_integer, check_sequence
+from fixinit.theory.calculus.alignment import check_any
 from fixinit.theory.calculus.joining import add
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.sources import part_of
@@ -32,6 +35,7 @@ class View:
     indices: tuple[int, ...]
 
 
+@checked
 def select(x: Moments, axis: int, indices: Sequence[int]) -> Moments:
     """Takes some of the positions of one spatial axis, in any order.
 
@@ -52,7 +56,8 @@ def select(x: Moments, axis: int, indices: Sequence[int]) -> Moments:
     Returns:
         `Moments` of the same channels.
     """
-    chosen = tuple(int(i) for i in indices)
+    check_entries("axis", [axis], len(x.shape))
+    chosen = check_entries("indices", indices, x.shape[axis])
     if chosen == tuple(range(x.shape[axis])):
         return x
     windows = [Window.at(n, tuple(range(n))) for n in x.shape]
@@ -65,6 +70,7 @@ def select(x: Moments, axis: int, indices: Sequence[int]) -> Moments:
     return y
 
 
+@checked
 def select_channels(x: Moments, indices: Sequence[int]) -> Moments:
     """Takes some of the channels, in any order.
 
@@ -87,7 +93,7 @@ def select_channels(x: Moments, indices: Sequence[int]) -> Moments:
     Returns:
         `Moments` of the same positions.
     """
-    chosen = np.asarray(indices)
+    chosen = np.asarray(check_entries("indices", indices, x.total_channels))
     total = x.total_channels
     if len(chosen) == total and np.array_equal(chosen, np.arange(total)):
         return x
@@ -121,6 +127,7 @@ def _of_groups(
     return y
 
 
+@checked
 def concatenate_space(xs: Sequence[Moments], axis: int) -> Moments:
     """Concatenates values along a spatial axis.
 
@@ -144,6 +151,9 @@ def concatenate_space(xs: Sequence[Moments], axis: int) -> Moments:
         Dependent: If values depend on the same weights in different ways.
         NoRuleError: If the values differ in other axes.
     """
+    check_any(xs)
+    for x in xs:
+        check_entries("axis", [axis], len(x.shape))
     others = {
         (*x.shape[:axis], *x.shape[axis + 1 :], x.total_channels, len(x.shape))
         for x in xs
@@ -167,6 +177,7 @@ def concatenate_space(xs: Sequence[Moments], axis: int) -> Moments:
     return add(padded)
 
 
+@checked
 def zero_pad(x: Moments, sides: dict[int, tuple[int, int]]) -> Moments:
     """Pads spatial axes with zeros; crops where a number is negative.
 
@@ -184,6 +195,11 @@ def zero_pad(x: Moments, sides: dict[int, tuple[int, int]]) -> Moments:
     Returns:
         `Moments` of the same channels.
     """
+    for axis, side in sides.items():
+        check_entries("sides", [axis], len(x.shape))
+        check_entries("sides", [len(check_sequence("sides", side, (1, 1))) - 2], 1)
+        for number in side:
+            check_integer("sides", number)
     if not any(any(side) for side in sides.values()):
         return x
     windows = []

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fixinit._checked import checked
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import first, outer, second, set_diagonal
 from fixinit.theory.gaussian import quadrature
@@ -13,6 +14,7 @@ from fixinit.theory.gaussian.sums_of_exponentials import Probabilities, probabil
 _LARGEST = 1e6
 
 
+@checked
 def softmax(x: Moments) -> Moments:
     """Computes `exp(h_i) / sum_j exp(h_j)` over the channels.
 
@@ -48,6 +50,7 @@ def softmax(x: Moments) -> Moments:
     return y
 
 
+@checked
 def log_softmax(x: Moments) -> Moments:
     """Computes `h_i - log(sum_j exp(h_j))` over the channels.
 

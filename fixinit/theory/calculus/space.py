@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fixinit._checked import checked
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import along
 from fixinit.theory.calculus.windows import Window
 
 
+@checked
 def spatial(x: Moments, windows: Sequence[Window]) -> Moments:
     """Applies fixed coefficients along the spatial axes.
 
@@ -31,6 +33,7 @@ def spatial(x: Moments, windows: Sequence[Window]) -> Moments:
     Returns:
         `Moments` with the windows' outputs as spatial axes.
     """
+    check_windows(x, windows)
     y = Moments(
         [window.outputs for window in windows],
         x.channels,
@@ -47,6 +50,7 @@ def spatial(x: Moments, windows: Sequence[Window]) -> Moments:
     return y
 
 
+@checked
 def global_average(x: Moments, keepdims: bool = False) -> Moments:
     """Averages over all positions.
 
@@ -86,6 +90,7 @@ def global_average(x: Moments, keepdims: bool = False) -> Moments:
     return y
 
 
+@checked
 def permute(x: Moments, order: Sequence[int]) -> Moments:
     """Transposes the spatial axes.
 
@@ -102,6 +107,11 @@ def permute(x: Moments, order: Sequence[int]) -> Moments:
     Returns:
         `Moments` with that order.
     """
+    if sorted(order) != list(range(len(x.shape))):
+        raise ValueError(
+            "Argument `order` must be the spatial axes in another order, counted from "
+            f"0. Received: order={order} for spatial axes {x.shape}"
+        )
     axes = (0, *(i + 1 for i in order))
     back_axes = np.argsort(axes)
     y = Moments(
@@ -116,6 +126,16 @@ def permute(x: Moments, order: Sequence[int]) -> Moments:
     if x.latent:
         y.latent = permute(x.latent[0], order), x.latent[1]
     return y
+
+
+def check_windows(x: Moments, windows: Sequence[Window]) -> None:
+    """Refuses windows that are not one for every spatial axis, of its length."""
+    sizes = tuple(window.inputs for window in windows)
+    if sizes != x.shape:
+        raise ValueError(
+            "Argument `windows` must be one window for every spatial axis, of its "
+            f"length. Received windows on {sizes} for spatial axes {x.shape}"
+        )
 
 
 def taps(values: np.ndarray, windows: Sequence[Window], kind: str) -> np.ndarray:

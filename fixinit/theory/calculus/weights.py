@@ -4,12 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fixinit._checked import checked
+from fixinit._validation import check_size, check_variance
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import first, outer, second
-from fixinit.theory.calculus.space import back, taps
+from fixinit.theory.calculus.space import back, check_windows, taps
 from fixinit.theory.calculus.windows import Window
 
 
+@checked
 def mix(
     x: Moments,
     windows: Sequence[Window],
@@ -43,6 +46,12 @@ def mix(
     Returns:
         `Moments` of `filters` channels.
     """
+    check_size("filters", filters)
+    check_size("groups", groups)
+    if windows:
+        check_windows(x, windows)
+    for name, moments in (("weight", weight), ("bias", bias)):
+        check_variance(f"{name}[1]", moments[1])
     fan = x.total_channels / groups
     square = weight[0] ** 2 + weight[1]
     shares = x.shares
@@ -71,6 +80,7 @@ def mix(
     return y
 
 
+@checked
 def depthwise(
     x: Moments,
     windows: Sequence[Window],
@@ -101,6 +111,10 @@ def depthwise(
     Returns:
         `Moments` of `multiplier` times as many channels.
     """
+    check_size("multiplier", multiplier)
+    check_windows(x, windows)
+    for name, moments in (("weight", weight), ("bias", bias)):
+        check_variance(f"{name}[1]", moments[1])
     varying, common = weight[1], weight[0] ** 2
 
     def pairs(values: np.ndarray) -> np.ndarray:

@@ -4,6 +4,8 @@ import functools
 
 import numpy as np
 
+from fixinit._checked import checked, checked_but
+from fixinit._validation import check_choice, check_size
 from fixinit.theory.calculus.positions import (
     longest,
     pair_classes,
@@ -11,6 +13,10 @@ from fixinit.theory.calculus.positions import (
     shortened,
     size,
 )
+from fixinit.theory.errors import NoRuleError
+
+# All pairs of as many positions are held in memory.
+_MOST_POSITIONS = 4096
 
 
 class Window:
@@ -30,6 +36,7 @@ class Window:
         sizes: `(inputs, outputs)` of the axis that a shorter one stands for.
     """
 
+    @checked_but("taps")
     def __init__(
         self,
         inputs: int,
@@ -37,15 +44,27 @@ class Window:
         coefficients: np.ndarray | None = None,
         sizes: tuple[int, int] | None = None,
     ) -> None:
-        self._from, self._to = inputs, len(taps)
-        self.inputs, self.outputs = sizes or (self._from, self._to)
+        self._from = check_size("inputs", inputs)
         self._taps = np.asarray(taps)
+        if self._taps.ndim != 2 or self._taps.dtype.kind not in "iu":
+            raise ValueError(
+                "Argument `taps` must be an array of integers `(outputs, taps)`. "
+                f"Received: taps={taps!r}"
+            )
+        if np.any((self._taps < -1) | (self._taps >= inputs)):
+            raise ValueError(
+                f"Argument `taps` must hold positions from 0 to {inputs - 1}, or -1 "
+                f"for none. Received: taps={taps!r}"
+            )
+        self._to = len(self._taps)
+        self.inputs, self.outputs = sizes or (self._from, self._to)
         inside = self._taps >= 0
         self._coefficients = np.where(
             inside, 1.0 if coefficients is None else coefficients, 0.0
         )
 
     @classmethod
+    @checked
     @functools.lru_cache(maxsize=1024)
     def convolution(
         cls,
@@ -63,8 +82,11 @@ class Window:
             stride, dilation: ints, 1 by default.
             padding: `"valid"` (default), `"same"` as Keras pads, or `"causal"`.
         """
+        _check_sizes(inputs=inputs, kernel=kernel, stride=stride, dilation=dilation)
+        check_choice("padding", padding, ("valid", "same", "causal"))
         full, reach = inputs, (kernel - 1) * dilation + 1
         inputs = max(shortened(inputs), min(inputs, reach))
+        _check_positions(inputs=inputs, kernel=kernel)
 
         def count(n: int) -> int:
             return (n - reach) // stride + 1 if padding == "valid" else -(-n // stride)
@@ -80,6 +102,7 @@ class Window:
         return cls(inputs, taps, sizes=(full, count(full)))
 
     @classmethod
+    @checked
     @functools.lru_cache(maxsize=1024)
     def transposed(
         cls,
@@ -91,8 +114,13 @@ class Window:
         padding: str = "valid",
     ) -> "Window":
         """The window of a transposed convolution, of a given number of outputs."""
+        _check_sizes(inputs=inputs, outputs=outputs, kernel=kernel)
+        _check_sizes(stride=stride, dilation=dilation)
+        check_choice("padding", padding, ("valid", "same"))
         sizes, short = (inputs, outputs), shortened(inputs)
         inputs, outputs = short, outputs - (inputs - short) * stride
+        _check_sizes(outputs=outputs)
+        _check_positions(outputs=outputs, kernel=kernel)
         reach = (kernel - 1) * dilation + 1
         left = 0
         if padding == "same":
@@ -104,26 +132,31 @@ class Window:
         return cls(inputs, np.where(valid, taps, -1), sizes=sizes)
 
     @classmethod
+    @checked
     @functools.lru_cache(maxsize=1024)
     def gather(cls, inputs: int, low: int, outputs: int, repeat: int = 1) -> "Window":
         """Output i reads input `i // repeat + low`, or nothing outside of the axis.
 
         Padding has a negative `low`, cropping a positive one, repetition a `repeat`.
         """
+        _check_sizes(inputs=inputs, outputs=outputs, repeat=repeat)
         sizes, short = (inputs, outputs), shortened(inputs)
         inputs, outputs = short, outputs - (inputs - short) * repeat
         if repeat == sizes[1]:
             # One position everywhere.
             outputs = shortened(sizes[1])
+        _check_sizes(outputs=outputs)
+        _check_positions(outputs=outputs)
         taps = np.arange(outputs) // repeat + low
         taps = np.where((taps >= 0) & (taps < inputs), taps, -1)
         return cls(inputs, taps[:, None], sizes=sizes)
 
     @classmethod
+    @checked
     @functools.lru_cache(maxsize=1024)
     def everything(cls, inputs: int) -> "Window":
         """One output that reads all positions."""
-        short = shortened(inputs)
+        short = shortened(check_size("inputs", inputs))
         return cls(short, np.arange(short)[None], sizes=(inputs, 1))
 
     @classmethod
@@ -252,6 +285,21 @@ def _on_shorter(n: int, index: int) -> int:
     if n - index <= short // 2:
         return short - (n - index)
     return short // 4 + index % (short // 2)
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, value in sizes.items():
+        check_size(name, value)
+
+
+def _check_positions(**counts: int) -> None:
+    """Refuses windows whose matrices would not fit into memory."""
+    for name, value in counts.items():
+        if value > _MOST_POSITIONS:
+            raise NoRuleError(
+                "No variance rule for windows that read or give more than "
+                f"{_MOST_POSITIONS} positions of an axis. Received: {name}={value}"
+            )
 
 
 def _matrix(

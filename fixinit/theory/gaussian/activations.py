@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from fixinit._validation import check_choice
+from fixinit._validation import check_choice, check_number, check_variance
 from fixinit.theory.gaussian.functions import Exponential, Function
 from fixinit.theory.gaussian.normal import density
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
@@ -41,8 +41,19 @@ def activation(name: str | Function, **arguments: Any) -> Function:
     """
     if isinstance(name, Function):
         return name
-    check_choice("activation", name, sorted(_ACTIVATIONS))
+    check_choice("name", name, sorted(_ACTIVATIONS))
+    for argument, value in arguments.items():
+        # Such as `max_value=None` and `approximate=True`.
+        if value is not None and not isinstance(value, bool):
+            arguments[argument] = check_number(argument, value)
     return _made(name, tuple(sorted(arguments.items())))
+
+
+def check_function(value: str | Function) -> Function:
+    """The function that an argument `activation` stands for."""
+    if isinstance(value, Function):
+        return value
+    return activation(check_choice("activation", value, sorted(_ACTIVATIONS)))
 
 
 @functools.lru_cache(maxsize=256)
@@ -72,6 +83,8 @@ def _relu(
     threshold: float = 0.0,
 ) -> PiecewiseLinear:
     slope, t = negative_slope or 0.0, threshold or 0.0
+    if max_value is not None:
+        max_value = check_variance("max_value", max_value)
     if max_value is None:
         return PiecewiseLinear([t], [slope, 1.0], [-slope * t, 0.0])
     # Keras clips what is above the threshold to [0, max_value].

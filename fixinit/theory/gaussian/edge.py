@@ -7,7 +7,7 @@ import numpy as np
 from scipy import optimize
 
 from fixinit._typing import ArrayLike
-from fixinit._validation import check_choice, check_number
+from fixinit._validation import check_choice, check_number, check_numbers
 from fixinit.theory.gaussian import activations
 from fixinit.theory.gaussian.functions import Function
 from fixinit.theory.gaussian.mean_field import MeanField
@@ -46,10 +46,8 @@ def edge_of_chaos(
             `chi_1 = 1`, as with GELU and SiLU without biases: a network does not stay
             there.
     """
-    phi = activations.activation(activation)
-    biases = np.asarray(bias_variance)
-    for value in biases.ravel().tolist():
-        check_number("bias_variance", value, "a number of at least 0", lambda x: x >= 0)
+    phi = activations.check_function(activation)
+    biases = check_numbers("bias_variance", bias_variance, low=0.0)
     points = [_edge(phi, activation, float(value)) for value in biases.ravel()]
     if not biases.ndim:
         return points[0]
@@ -145,7 +143,7 @@ def critical_scale(
     """
     check_choice("keep", keep, ("variance", "gradient"))
     check_number("variance", variance, "a positive number", lambda x: x > 0)
-    moments = activations.activation(activation).moments(0.0, variance)
+    moments = activations.check_function(activation).moments(0.0, variance)
     lost, kept = (moments[2], 1.0) if keep == "gradient" else (moments[1], variance)
     if not lost > _TINY * kept:
         raise ValueError(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fixinit._checked import check_fields
 from fixinit._typing import ArrayLike
 from fixinit.theory.gaussian import quadrature
 
@@ -38,6 +39,9 @@ class Function:
     value: Callable[[Any], Any]
     derivative: Callable[[Any], Any]
     kinks: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def __call__(self, x: ArrayLike) -> Any:
         return self.value(np.asarray(x, "float64"))

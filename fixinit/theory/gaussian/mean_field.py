@@ -11,7 +11,7 @@ import numpy as np
 from scipy import optimize
 
 from fixinit._typing import ArrayLike
-from fixinit._validation import check_number
+from fixinit._validation import check_number, check_numbers, check_variance
 from fixinit.theory.gaussian import activations
 from fixinit.theory.gaussian.functions import Function
 
@@ -59,7 +59,7 @@ class MeanField:
         weight_variance: float,
         bias_variance: float = 0.0,
     ) -> None:
-        self.activation = activations.activation(activation)
+        self.activation = activations.check_function(activation)
         self.weight_variance = check_number(
             "weight_variance", weight_variance, "a positive number", lambda x: x > 0
         )
@@ -76,6 +76,7 @@ class MeanField:
         Returns:
             Array of that shape.
         """
+        variance = check_numbers("variance", variance, low=0.0)
         second = self.activation.moments(0.0, variance)[1]
         return self.weight_variance * second + self.bias_variance
 
@@ -86,13 +87,19 @@ class MeanField:
 
         Args:
             correlation: Array in `[-1, 1]`.
-            variance: float. Both inputs' variance, by default the fixed point.
+            variance: float, positive. Both inputs' variance, by default the fixed
+                point.
 
         Returns:
             Array of the shape of `correlation`.
+
+        Raises:
+            ValueError: If an argument is outside its range, or no variance is given
+                and the fixed point is 0 or infinite.
         """
-        q = self.fixed_point() if variance is None else variance
-        c, deviation = np.asarray(correlation, "float64"), math.sqrt(q)
+        q = self._variance(variance, above_zero=True)
+        c = check_numbers("correlation", correlation, -1.0, 1.0)
+        deviation = math.sqrt(q)
         joint = self.activation.joint_moment((0.0, 0.0), (deviation, deviation), c)
         # On the diagonal the moment itself, which needs no series.
         joint = np.where(c == 1, self.activation.moments(0.0, q)[1], joint)
@@ -109,6 +116,8 @@ class MeanField:
                 the limit.
         """
         q = self.fixed_point() if variance is None else variance
+        if not (isinstance(q, float) and q == math.inf):
+            q = check_variance("variance", q)
         # At 0 itself a kink would show its left side alone.
         q = np.clip(q, 1e-20, 1e100)
         return self.weight_variance * self.activation.moments(0.0, q)[2]
@@ -133,7 +142,7 @@ class MeanField:
         if abs(moves) <= 1e-14 * q:
             return q
         factor = 2.0 if moves > 0 else 0.5
-        while 1e-12 < q < 1e12:
+        while q < 1e12 if moves > 0 else q > 1e-12:
             following = factor * q
             # Where it does not move at all is the end of the way as well.
             if moves * self.drift(following) <= 0:
@@ -142,8 +151,21 @@ class MeanField:
             q = following
         return math.inf if moves > 0 else 0.0
 
+    def _variance(self, variance: float | None, above_zero: bool = False) -> float:
+        """A variance that was given, or the fixed point."""
+        given = variance is not None
+        q = check_variance("variance", variance) if given else self.fixed_point()
+        if above_zero and not 0 < q < math.inf:
+            found = f"variance={variance}" + ("" if given else f" and q*={q}")
+            raise ValueError(
+                "Argument `variance` must be a positive number where the variances of "
+                f"the layers vanish or diverge. Received: {found}"
+            )
+        return q
+
     def drift(self, variance: float) -> float:
         """The change of the variance in one layer."""
+        variance = check_variance("variance", variance)
         with np.errstate(over="ignore"):
             second = float(self.activation.moments(0.0, variance)[1])
         # In this order a small bias is not lost beside a large variance.
@@ -159,7 +181,7 @@ class MeanField:
             float. 1 in the ordered phase and on the edge; NaN where the variance
             vanishes or diverges.
         """
-        q = self.fixed_point() if variance is None else variance
+        q = self._variance(variance)
         if not 0 < q < math.inf:
             return math.nan
         if self.gradient_factor(q) <= 1 + 1e-9:
@@ -198,6 +220,7 @@ class MeanField:
             `(xi_q, xi_c)`: floats, in layers. Infinite on the edge of chaos; NaN where
             the variance vanishes or diverges.
         """
+        check_number("step", step, "a number in (0, 0.1]", lambda x: 0 < x <= 0.1)
         q = self.fixed_point()
         if not 0 < q < math.inf:
             return math.nan, math.nan
@@ -207,8 +230,9 @@ class MeanField:
         if c == 1.0:
             slope_c = self.gradient_factor(q)
         else:
-            ends = self.correlation_map(np.array([c + step, c - step]), q)
-            slope_c = (ends[0] - ends[1]) / (2 * step)
+            near = np.clip([c + step, c - step], -1.0, 1.0)
+            ends = self.correlation_map(near, q)
+            slope_c = (ends[0] - ends[1]) / (near[0] - near[1])
         return _depth(float(slope_q)), _depth(float(slope_c))
 
 

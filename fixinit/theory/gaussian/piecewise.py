@@ -8,6 +8,7 @@ import numpy as np
 from scipy import special
 
 from fixinit._typing import ArrayLike
+from fixinit._validation import check_numbers
 from fixinit.theory.gaussian.functions import Function
 from fixinit.theory.gaussian.normal import (
     density,
@@ -62,8 +63,13 @@ class PiecewiseLinear(Function):
         slopes: ArrayLike = (1.0,),
         intercepts: Sequence[float] | np.ndarray | None = None,
     ) -> None:
-        kinks, slopes = (np.asarray(x, "float64") for x in (kinks, slopes))
-        if len(slopes) != len(kinks) + 1 or np.any(np.diff(kinks) <= 0):
+        kinks, slopes = check_numbers("kinks", kinks), check_numbers("slopes", slopes)
+        if (
+            kinks.ndim != 1
+            or slopes.ndim != 1
+            or len(slopes) != len(kinks) + 1
+            or np.any(np.diff(kinks) <= 0)
+        ):
             raise ValueError(
                 "A piecewise linear function has increasing kinks and one slope "
                 f"more than kinks. Received: kinks={kinks}, slopes={slopes}"
@@ -73,6 +79,12 @@ class PiecewiseLinear(Function):
             nearest = int(np.argmin(np.abs(kinks))) if len(kinks) else 0
             zero = kinks[nearest] if len(kinks) else 0.0
             intercepts = steps - steps[nearest] - slopes[nearest] * zero
+        intercepts = check_numbers("intercepts", intercepts)
+        if intercepts.shape != slopes.shape:
+            raise ValueError(
+                "Argument `intercepts` must have one entry for every slope. Received: "
+                f"intercepts={intercepts}, slopes={slopes}"
+            )
         for name, x in (("kinks", kinks), ("slopes", slopes)):
             object.__setattr__(self, name, tuple(x.tolist()))
         object.__setattr__(self, "intercepts", tuple(map(float, intercepts)))

@@ -8,7 +8,9 @@ import keras
 import numpy as np
 
 from fixinit import initializers
+from fixinit._checked import checked
 from fixinit._typing import Identifier
+from fixinit._validation import check_initializer, check_known_shape
 from fixinit.theory.errors import NoRuleError
 from fixinit.theory.registry import find, register
 
@@ -16,6 +18,7 @@ from fixinit.theory.registry import find, register
 _TRUNCATED = 1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(math.sqrt(2))
 
 
+@checked
 def weight_moments(
     initializer: Identifier, shape: Sequence[int]
 ) -> tuple[float, float]:
@@ -42,7 +45,7 @@ def weight_moments(
         return 0.0, 0.0
     rule = find(initializer)
     if rule is None:
-        initializer = keras.initializers.get(initializer)
+        initializer = check_initializer("initializer", initializer)
         rule = find(initializer)
     if rule is None:
         kind = type(initializer).__name__
@@ -111,6 +114,7 @@ def stacked(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     return weight_moments(initializer.initializer, shape[1:])
 
 
+@checked
 def fans(
     shape: Sequence[int],
     input_axes: Sequence[int] | None = None,
@@ -131,6 +135,13 @@ def fans(
     Returns:
         Two ints.
     """
+    shape = check_known_shape("shape", shape, (3, 3, 16, 32), 0)
+    for name, axes in (("input_axes", input_axes), ("output_axes", output_axes)):
+        if not all(-len(shape) <= axis < len(shape) for axis in axes or ()):
+            raise ValueError(
+                f"Argument `{name}` must hold axes of the shape {shape}. "
+                f"Received: {name}={axes}"
+            )
     if input_axes is not None and output_axes is not None:
         fan_in, fan_out = (
             math.prod(shape[axis] for axis in axes)

@@ -169,3 +169,38 @@ def test_critical_scale_keeps_what_it_says():
 def test_bad_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("start", [1e-13, 1e-300, 0.0, 1.0, 1e13])
+def test_the_fixed_point_is_found_from_any_start(start):
+    field = theory.MeanField("tanh", 1.5, 0.1)
+    q = field.fixed_point(start)
+    assert q == pytest.approx(0.52, abs=0.01)
+    assert field.drift(q) == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("bad", [math.nan, -1.0, "1", True, [1.0, math.nan]])
+def test_variances_that_are_none_are_refused(bad):
+    field = theory.MeanField("tanh", 1.5, 0.1)
+    asked = [field.variance_map, field.gradient_factor, field.drift]
+    asked += [lambda q: field.correlation_map(0.5, q), field.correlation_fixed_point]
+    for ask in asked:
+        with pytest.raises(ValueError, match="`variance` must be"):
+            ask(bad)
+
+
+@pytest.mark.parametrize("correlation", [1.5, -1.1, math.nan, [0.0, 2.0], "0"])
+def test_correlations_outside_their_range_are_refused(correlation):
+    with pytest.raises(ValueError, match="`correlation` must be an array"):
+        theory.MeanField("tanh", 1.5, 0.1).correlation_map(correlation, 1.0)
+
+
+def test_correlations_at_a_variance_that_vanishes_are_refused():
+    with pytest.raises(ValueError, match="`variance` must be a positive number"):
+        theory.MeanField("tanh", 0.5).correlation_map(0.5)
+
+
+@pytest.mark.parametrize("step", [0.0, -1e-5, math.nan, 0.5])
+def test_steps_that_are_none_are_refused(step):
+    with pytest.raises(ValueError, match="`step` must be a number in"):
+        theory.MeanField("tanh", 1.5, 0.1).depth_scales(step)
