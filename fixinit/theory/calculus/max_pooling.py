@@ -12,7 +12,6 @@ from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import diagonal, outer, set_diagonal
 from fixinit.theory.calculus.space import back, check_windows, taps
 from fixinit.theory.calculus.windows import Window
-from fixinit.theory.gaussian.functions import Function
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 
 
@@ -49,7 +48,8 @@ def max_pool(x: Moments, windows: Sequence[Window]) -> Moments:
     centered = [pairs - outer(base.mean, x.shape) for pairs in (base.same, base.cross)]
     size = _outer([window.mean.sum(axis=1) for window in windows])
     shape = [window.outputs for window in windows]
-    (mean, variance, count), floor = _in_windows(base, function, windows, size)
+    padding = -np.inf if x.least else float(function(0.0))
+    (mean, variance, count), floor = _in_windows(base, padding, windows, size)
     pair_count = outer(count, shape)
     between, across = (taps(c, windows, "all_taps") / pair_count for c in centered)
     # Within a window, without the values' covariance with themselves.
@@ -71,14 +71,14 @@ def max_pool(x: Moments, windows: Sequence[Window]) -> Moments:
 
 
 def _in_windows(
-    base: Moments, function: Function, windows: Sequence[Window], size: np.ndarray
+    base: Moments, padding: float, windows: Sequence[Window], size: np.ndarray
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Mean, variance and number of the values of each window, and what they exceed."""
     variance = np.maximum(base.squares - base.mean**2, 0)
     # Padding before the layer is no random value, but a bound.
     alive = (variance > 0) | ~np.any(variance > 0)
     count = np.maximum(taps(alive.astype("float64"), windows, "mean"), 1e-12)
-    floor = np.where(count < size - 1e-9, float(function(0.0)), -np.inf)
+    floor = np.where(count < size - 1e-9, padding, -np.inf)
     mean = taps(base.mean * alive, windows, "mean") / count
     return [mean, taps(variance, windows, "mean") / count, count], floor
 

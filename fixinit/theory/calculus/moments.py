@@ -65,6 +65,8 @@ class Moments:
             from, and their parts.
         view: `View` of the module `selecting`, for a selection of the positions of
             another tensor; `None` elsewhere.
+        least: bool. Whether padding stands for minus infinity, as in front of a
+            maximum, which it never is.
         node: `Node`, its place in the graph that gradients go back through.
     """
 
@@ -87,6 +89,7 @@ class Moments:
         self.parts: list[Moments] | None = None
         self.levels: tuple[tuple[Node, list[Node]], ...] = ()
         self.view: View | None = None
+        self.least = False
         self.node = Node()
 
     @classmethod

@@ -13,6 +13,7 @@ of the operations in `fixinit.theory.calculus`, which know their gradients:
 | `activation_layers` | activations, as layers, functions and recorded operations |
 | `application_layers` | scales of residual branches in `keras.applications` |
 | `fixinit_layers` | the layers of `fixinit.layers` |
+| `functional_operations` | normalization and pooling of `keras.ops` |
 | `initializers` | mean and variance of the weights that initializers draw |
 | `merging_layers` | sums, products, maxima, concatenations |
 | `noise_layers` | dropout and other noise |
@@ -31,6 +32,7 @@ from fixinit.theory.rules import (
     activation_layers,
     application_layers,
     fixinit_layers,
+    functional_operations,
     initializers,
     merging_layers,
     noise_layers,
@@ -49,6 +51,7 @@ __all__ = [
     "activation_layers",
     "application_layers",
     "fixinit_layers",
+    "functional_operations",
     "initializers",
     "merging_layers",
     "noise_layers",

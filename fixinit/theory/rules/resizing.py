@@ -104,11 +104,15 @@ def pad(
     if operation.mode != "constant":
         return _continued(operation, setting, x, space, channels)
     value = float(constant_values or 0.0)
+    if value == -math.inf and not any(channels):
+        # The moments are those of the values inside, and of zeros.
+        y = calculus.zero_pad(x, dict(enumerate(space)))
+        y.least = True
+        return y
     if not math.isfinite(value):
         raise NoRuleError(
             f"No variance rule for `{setting.name}`, which pads with {value}: its mean "
-            "square is not finite. In front of a maximum, pad with the least value "
-            "that its input takes."
+            "square is not finite."
         )
     x = calculus.scale(x, 1.0, -value) if value else x
     x = calculus.zero_pad(x, dict(enumerate(space)))
