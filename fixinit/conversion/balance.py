@@ -46,7 +46,7 @@ def balance(model: keras.Model, plan: Any, rewriter: Any) -> list[str]:
         List of strings, what was assumed or could not be done.
     """
     said = []
-    assume = _assumption(plan, rewriter)
+    assume = assumption(plan, rewriter)
     try:
         # Gates and most activations do more or less to larger signals, so that what is
         # in front of them is right when what they give is.
@@ -76,7 +76,7 @@ def balance(model: keras.Model, plan: Any, rewriter: Any) -> list[str]:
     return said
 
 
-def _assumption(plan: Any, rewriter: Any) -> Assumption:
+def assumption(plan: Any, rewriter: Any) -> Assumption:
     """What calls without a rule give: what was measured, or what kernels sum up."""
     squares = {id(rewriter.made[old]): square for old, square in plan.measured.items()}
     return lambda operation, square: squares.get(

@@ -11,7 +11,8 @@ from fixinit import _keras, schemes
 from fixinit._checked import checked_but
 from fixinit._validation import check_choice
 from fixinit.conversion import checks, given
-from fixinit.conversion.balance import balance, foreseen
+from fixinit.conversion.balance import assumption, balance, foreseen
+from fixinit.conversion.deviations import deviations
 from fixinit.conversion.fold import check_foldable, fold
 from fixinit.conversion.plan import Plan
 from fixinit.conversion.record import Record, record
@@ -86,7 +87,9 @@ def convert(
             one, which `keras.utils.set_random_seed` determines for all of them.
         data: Inputs of the model, in its structure: a batch of the sizes that it is
             for. Only needed for models with layers of one's own that ask for sizes
-            which the model leaves open, such as the length of sequences.
+            which the model leaves open, such as the length of sequences. The predicted
+            sizes of signals are compared with one pass on it, otherwise on standard
+            normal inputs.
 
     Returns:
         A functional `keras.Model`, not compiled. Its `conversion` is the record of what
@@ -99,11 +102,12 @@ def convert(
             `weights="fold"`, for normalization that has no statistics to fold.
 
     Warns:
-        UserWarning: For what was assumed, with the names of layers.
+        UserWarning: For what was assumed, with the names of layers, and for signals or
+            gradients that one pass shows to differ from the prediction.
     """
     with opened(model, checks.named(keep), data) as inside:
         plan = _plan(model, inside, scheme, weights, keep, seed)
-        new, found = _carried_out(plan, model, inside, weights)
+        new, found = _carried_out(plan, model, inside, weights, data)
     for text in found.assumptions:
         warnings.warn(text, stacklevel=3)
     return new
@@ -120,7 +124,8 @@ def explain(
     """Prints what `convert` would find and do, and builds and changes nothing.
 
     What shows only in the converted model is missing: whether the sizes of its kernels
-    settle, and whether signals may explode in it. `convert` warns of both.
+    settle, whether signals may explode in it, and whether one pass through it finds the
+    sizes that were predicted. `convert` warns of all three.
 
     Example:
 
@@ -162,7 +167,7 @@ def explain(
 
 
 def _carried_out(
-    plan: Plan, model: keras.Model, inside: Opened, weights: str
+    plan: Plan, model: keras.Model, inside: Opened, weights: str, data: Any
 ) -> tuple[keras.Model, Record]:
     """`(model, record)`: the converted model, and what was found and assumed."""
     found = record(plan, model, weights, inside)
@@ -175,6 +180,8 @@ def _carried_out(
     copy_kept(rewriter, plan)
     found.assumptions.extend(balance(new, plan, rewriter))
     given.constrain(kernel.layer for kernel in plan.kernels)
+    assume = assumption(plan, rewriter)
+    found.assumptions.extend(deviations(new, plan, rewriter, assume, data))
     new.conversion = found.to_dict()
     return new, found
 

@@ -1,6 +1,7 @@
 """Propagation of moments through a model, call by call."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -14,6 +15,7 @@ from fixinit.layers import Stack, block_configs
 from fixinit.theory import calculus
 from fixinit.theory.application import apply
 from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.calculus.pairs import position_average
 from fixinit.theory.calculus.sources import Part, root
 from fixinit.theory.errors import NoRuleError
 from fixinit.theory.evaluation.folding import as_moments, folded
@@ -216,7 +218,10 @@ class Propagation:
                 f"{len(outputs)}"
             )
         self._draw_once(call, [x.sources for x in given], outputs)
-        return outputs
+        # What an identity gives has a gradient of its own.
+        return [
+            calculus.scale(y, 1.0) if any(y is x for x in read) else y for y in outputs
+        ]
 
     def _applied(
         self, call: graph.Call, operation: Any, setting: Setting, read: list[Moments]
@@ -242,7 +247,10 @@ class Propagation:
         size = assume(operation, max(x.mean_square for x in read))
         # Of an axis that the batch has been moved to, one element is enough.
         sizes = [[n or 1 for n in shapes[value][1:]] or [1] for value in call.outputs]
-        return [Moments.inputs(shape, 0.0, size) for shape in sizes]
+        outputs = [Moments.inputs(shape, 0.0, size) for shape in sizes]
+        for y in outputs:
+            _link_as_linear(read, y)
+        return outputs
 
     def _draw_once(
         self, call: graph.Call, read: list[frozenset], outputs: list[Moments]
@@ -279,6 +287,31 @@ class Propagation:
             x.sources = outside | drawn
             self._report(f"{call.name}{block}", stack.block, [x])
         return x
+
+
+def _link_as_linear(read: Sequence[Moments], y: Moments) -> None:
+    """Takes gradients back from `y` as a map with independent weights does.
+
+    With weights of variance s, mean squares grow by s times the numbers in x on the way
+    forward, and by s times the numbers in y on the way back. Of several inputs, which
+    may be multiplied or added, nothing is known: NaN.
+    """
+    made, shares, shape = _numbers(y) * y.mean_square, y.shares, y.shape
+    means, factor = [x.mean for x in read], math.nan
+    if len(read) == 1:
+        square = _numbers(read[0]) * read[0].mean_square
+        factor = made / square if square > 0 else 0.0
+
+    def pull(g: np.ndarray) -> list[np.ndarray]:
+        average = float(shares @ position_average(g, shape))
+        back = factor * average if average else 0.0
+        return [np.full_like(mean, back) for mean in means]
+
+    y.node.link(read, pull)
+
+
+def _numbers(x: Moments) -> int:
+    return math.prod(x.shape) * x.total_channels
 
 
 def _shapes(traced: graph.Graph, inputs: list[Moments]) -> list[tuple]:

@@ -7,6 +7,7 @@ import numpy as np
 from fixinit._checked import checked
 from fixinit.theory.calculus.alignment import aligned, check_any, check_independent
 from fixinit.theory.calculus.chains import Step, seen_from
+from fixinit.theory.calculus.concatenation import by_parts
 from fixinit.theory.calculus.elementwise import function_of, of_gaussian, scale
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import first, outer, second
@@ -94,8 +95,10 @@ def _only(
 
 def _copied(x: Moments) -> Moments:
     """The same values as a tensor of its own."""
+    if x.parts:
+        return by_parts(x, _copied)
     y = x.like(x.mean, x.same, x.cross)
-    y.latent, y.parts, y.levels = x.latent, x.parts, x.levels
+    y.latent = x.latent
     if x.latent:
         y.step = Step(y, [x], lambda u: [1.0])
     y.node.link((x,), lambda g: [g])

@@ -108,7 +108,7 @@ def evaluated(function: Callable[..., Tensor], count: int = 1) -> Evaluated | No
         ways = [Evaluated(function, count, tail, dtype) for tail in _TAILS]
         ways = [way for way in ways if _runs(way)]
         if ways:
-            return ways[0] if all(way.acts_on_elements() for way in ways) else None
+            return ways[0] if all(map(_acts, ways)) else None
     return None
 
 
@@ -125,6 +125,14 @@ def _runs(way: Evaluated) -> bool:
         # what is asked.
         return False
     return shape == tuple(tensors[0].shape)
+
+
+def _acts(way: Evaluated) -> bool:
+    """Whether a function acts on elements, and takes all numbers."""
+    try:
+        return way.acts_on_elements()
+    except Exception:
+        return False  # as in `_runs`
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

@@ -178,3 +178,26 @@ def test_training_statistics_and_measured_gradients():
     np.testing.assert_array_less(
         np.abs(found.mean(axis=0) - predicted), 4 * error + 0.08 * np.array(predicted)
     )
+
+
+def test_zeros_added_to_joined_parts_do_not_add_gradients():
+    """A stream of concatenated parts with a ReLU behind every block that adds 0."""
+    x = inputs = keras.Input((UNITS,))
+    x = layers.Concatenate()([dense(activation="relu")(x) for _ in range(2)])
+    for number in range(3):
+        zero = layers.Dense(2 * UNITS, kernel_initializer="zeros")(x)
+        x = layers.ReLU()(layers.Add(name=f"sum{number}")([x, zero]))
+    found = theory.predict(keras.Model(inputs, x))
+    # A ReLU of a ReLU is a ReLU.
+    for number in range(3):
+        assert found[f"sum{number}"].gradient == pytest.approx(0.5)
+
+
+def test_what_an_identity_gives_has_a_gradient_of_its_own():
+    x = inputs = keras.Input((UNITS,))
+    x = dense(name="stem")(x)
+    branch = layers.Dropout(0.5, name="identity")(x)
+    zero = layers.Dense(UNITS, kernel_initializer="zeros")(branch)
+    found = theory.predict(keras.Model(inputs, layers.add([x, zero])))
+    assert found["identity"].gradient == 0
+    assert found["stem"].gradient == pytest.approx(1)
