@@ -1,5 +1,6 @@
 """The sizes of a model's inputs: its own, and those that are given for open ones."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,8 +8,12 @@ import numpy as np
 from keras import tree
 
 from fixinit import _keras
+from fixinit._validation import LARGEST_SIZE
+from fixinit.graph.closed import closed, is_own_layer, opens
 from fixinit.graph.functional import functional_of
 from fixinit.graph.random_inputs import random_array
+
+_MOST_NUMBERS = 2**26
 
 
 def known(shape: Sequence[int | None]) -> tuple[int, ...]:
@@ -45,9 +50,14 @@ def sizes_of(model: Any, input_shape: Any = None) -> list[tuple[int, ...]]:
 
 
 def random_data(model: Any, sizes: list[tuple[int, ...]]) -> Any:
-    """A batch of random inputs of these sizes, in the structure of the model."""
+    """A batch of random inputs of these sizes, in the structure of the model.
+
+    `None` where no layer needs it to be opened, or it is too large to be run.
+    """
     rng, functional = np.random.default_rng(0), functional_of(model)
-    if functional is None:
+    if functional is None or sum(map(math.prod, sizes)) > _MOST_NUMBERS:
+        return None
+    if not any(True for _ in closed(functional, lambda x: is_own_layer(x) or opens(x))):
         return None
     structure = _keras.input_structure(functional)
     arrays = [
@@ -80,7 +90,9 @@ def _by_input(input_shape: Any, names: list[str]) -> dict[str, Any]:
 
 def _is_shape(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(
-        isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0
+        isinstance(n, (int, np.integer))
+        and not isinstance(n, bool)
+        and 0 < n <= LARGEST_SIZE
         for n in value
     )
 

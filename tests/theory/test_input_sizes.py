@@ -48,6 +48,13 @@ def test_open_sizes_are_asked_for():
         theory.predict(image())
 
 
+def test_sizes_may_be_very_large():
+    small, large = (
+        theory.predict(image(), input_shape=(n, n, 3))["conv"] for n in (2000, 10**9)
+    )
+    assert large.mean_square == pytest.approx(small.mean_square, rel=0.01)
+
+
 @pytest.mark.parametrize(
     "make, shape, message",
     [
@@ -56,6 +63,7 @@ def test_open_sizes_are_asked_for():
         (image, 20, "must be the shape of the input without the batch"),
         (image, (20, None, 3), "must be the shape of the input"),
         (image, (20, 0, 3), "must be the shape of the input"),
+        (image, (10**400, 20, 3), "must be the shape of the input"),
         (pair, (5, 4), "a list of one shape for every input"),
         (pair, {"a": (5, 4)}, r"names of the inputs: \['a', 'b'\]"),
     ],
