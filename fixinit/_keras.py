@@ -14,6 +14,7 @@ import keras
 from keras.src import applications, ops
 from keras.src.activations import activations
 from keras.src.backend.common import global_state, masking
+from keras.src.random import seed_generator
 from keras.src.utils import tracking
 
 # Keras records the call of an operation as an object of one of its classes, which
@@ -141,6 +142,20 @@ def own_state(layer: keras.layers.Layer) -> list[keras.Variable]:
     return layer._non_trainable_variables
 
 
+def seed_states(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """The states of what a layer and the layers in it draw random numbers from.
+
+    `non_trainable_variables` does not tell them from others. The last one is that of
+    what draws without a seed.
+    """
+    own = [
+        generator.state
+        for part in layer._flatten_layers()
+        for generator in part._seed_generators
+    ]
+    return [*own, seed_generator.global_seed_generator().state]
+
+
 def embedding_variable(layer: keras.layers.Embedding) -> keras.Variable:
     """The variable of an `Embedding`.
 
@@ -240,6 +255,11 @@ def compiled_loss(model: keras.Model) -> Any:
     `keras.Model.loss` is the argument of `compile`, equal for two calls of it.
     """
     return model._compile_loss
+
+
+def loss_weights(model: keras.Model) -> Any:
+    """The weights of a compiled model's losses, as `compile` was given them."""
+    return getattr(model._compile_loss, "_user_loss_weights", None)
 
 
 def trained_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:

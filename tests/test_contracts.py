@@ -41,7 +41,7 @@ ALLOWED = {
     "schemes": {"_checked", "_validation", "initializers", "layers", "optimizers"},
     "models": {"_functional", "_checked", "_validation", "layers", "schemes"},
     "optimizers": {"_checked", "_validation"},
-    "graph": {"_functional", "_checked", "_validation", "layers"},
+    "graph": {"_functional", "_checked", "_validation", "backend", "layers"},
     "conversion": {
         "_functional",
         "_checked",

@@ -49,6 +49,25 @@ def test_operation_that_keras_does_not_have():
         _keras.operation("Addition")
 
 
+def test_seed_states():
+    layer = keras.layers.Dropout(0.5, seed=3)
+    holder = keras.Sequential([keras.Input((3,)), layer])
+    state, last = _keras.seed_states(holder)
+    before = keras.ops.convert_to_numpy(state).copy(), keras.ops.convert_to_numpy(last)
+    layer(np.ones((2, 3), "float32"), training=True)
+    keras.random.normal((2,))
+    for variable, old in zip((state, last), before, strict=True):
+        assert not np.array_equal(keras.ops.convert_to_numpy(variable), old)
+
+
+def test_loss_weights():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile(loss="mse", loss_weights=[0.5])
+    assert _keras.loss_weights(model) == [0.5]
+    model.compile(loss="mse")
+    assert _keras.loss_weights(model) is None
+
+
 def test_copied_operation():
     """Also of one that its config does not describe."""
     x = keras.KerasTensor((4, 6))

@@ -19,6 +19,7 @@ from fixinit.conversion.record import Record, record
 from fixinit.conversion.rewrite import Rewriter
 from fixinit.conversion.state import copy_kept, copy_state
 from fixinit.graph import Opened, opened, trace
+from fixinit.graph.functional import is_subclassed
 from fixinit.schemes.scheme import SchemeLike
 
 # Names of layers, names of classes, or classes.
@@ -50,7 +51,8 @@ def convert(
     Layers of classes of one's own that hold normalization, weight layers or other such
     layers are opened first: what their `call` does becomes part of the graph
     (`fixinit.graph.opened`). The opened model is checked against the given one on a
-    batch. What cannot be opened and holds normalization is refused with the reason.
+    batch. What cannot be opened and holds normalization is refused with the reason. A
+    model with a `call` of its own is opened likewise, and becomes a functional one.
 
     Kernels start as the scheme says, with two corrections, written down in their
     initializers. Fans are counted by the terms that an output sums up, and He's 2 is
@@ -72,7 +74,8 @@ def convert(
     True
 
     Args:
-        model: Functional or Sequential `keras.Model`, built, on any backend. It may
+        model: `keras.Model`, built, on any backend: functional, Sequential, or of a
+            class of one's own whose `call` is made of layers and `keras.ops`. It may
             hold other such models, `fixinit.layers.ResidualBlock`s and `Stack`s.
         scheme: Name, config or instance: see `fixinit.schemes.get`.
         weights: `"initialize"` (default) draws new weights. `"fold"` keeps those of a
@@ -87,16 +90,18 @@ def convert(
             one, which `keras.utils.set_random_seed` determines for all of them.
         data: Inputs of the model, in its structure: a batch of the sizes that it is
             for. Only needed for models with layers of one's own that ask for sizes
-            which the model leaves open, such as the length of sequences. The predicted
-            sizes of signals are compared with one pass on it, otherwise on standard
-            normal inputs.
+            which the model leaves open, such as the length of sequences, and for
+            models with a `call` of their own that are not built, which it builds. The
+            predicted sizes of signals are compared with one pass on it, otherwise on
+            standard normal inputs.
 
     Returns:
         A functional `keras.Model`, not compiled. Its `conversion` is the record of what
         was found, done and assumed, which is saved with it.
 
     Raises:
-        TypeError: If the model has no graph, as subclasses with a `call` of their own.
+        TypeError: If the model has no graph, as a subclass whose `call` decides by the
+            values of tensors.
         ValueError: If an argument is outside its range, for models with Lambda layers
             and with normalization that the converter cannot reach, and from
             `weights="fold"`, for normalization that has no statistics to fold.
@@ -196,7 +201,8 @@ def _plan(
 ) -> Plan:
     check_choice("weights", weights, WEIGHTS)
     graph = trace(inside.model)
-    closed = graph if inside.model is model else trace(model)
+    is_opened = inside.model is not model and not is_subclassed(model)
+    closed = trace(model) if is_opened else graph
     keeps = checks.keeper(keep, graph, closed)
     checks.check_graph(graph, keeps, inside.shut)
     if weights == "fold":

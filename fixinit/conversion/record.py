@@ -11,10 +11,12 @@ from fixinit import schemes
 from fixinit.conversion import kinds
 from fixinit.conversion.assumptions import assumptions, some
 from fixinit.graph import Opened
-from fixinit.graph.functional import is_own
+from fixinit.graph.functional import is_own, is_subclassed
 
 # In characters: a terminal, and what the last column of a table gets at least.
 _WIDTH, _LEAST_WIDTH = 80, 20
+# Methods of a model that say how it is trained and evaluated.
+_STEPS = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
 _WRAP: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 
 
@@ -120,7 +122,8 @@ def record(plan: Any, model: keras.Model, weights: str, inside: Opened) -> Recor
         ],
         assumptions=[
             *_own_class(model),
-            *_sizes(inside),
+            *inside.lost,
+            *_sizes(model, inside),
             *([] if folds else assumptions(plan)),
         ],
     )
@@ -134,9 +137,14 @@ def _is_removed(plan: Any, operation: Any, folds: bool) -> bool:
     return not folds and plan.removed(operation)
 
 
-def _sizes(inside: Opened) -> Iterator[str]:
+def _sizes(model: keras.Model, inside: Opened) -> Iterator[str]:
     """The sizes of inputs that the converted model has, and the model had not."""
-    if inside.shapes is not None:
+    if inside.shapes is not None and is_subclassed(model):
+        yield (
+            f"The converted model has inputs of the shapes {inside.shapes}, those that "
+            "the model was built with or of data=..., and no others."
+        )
+    elif inside.shapes is not None:
         yield (
             "Layers of the model's own compute with sizes that it leaves open. The "
             f"converted model has inputs of the shapes {inside.shapes}, and no others. "
@@ -148,10 +156,17 @@ def _own_class(model: keras.Model) -> Iterator[str]:
     """What a functional model of the user's own class loses."""
     kind = type(model)
     if is_own(kind):
+        own = [name for name in _STEPS if _is_overridden(kind, name)]
+        lost = ", ".join(f"`{name}`" for name in own)
         yield (
             f"The model is a {kind.__name__}, the converted one a functional "
-            "keras.Model: methods of that class, such as `train_step`, are not in it."
+            "keras.Model: methods of that class, such as "
+            f"{lost or '`train_step`'}, are not in it."
         )
+
+
+def _is_overridden(kind: type, name: str) -> bool:
+    return is_own(next(cls for cls in kind.__mro__ if name in vars(cls)))
 
 
 def _other(plan: Any, weight: Any, folds: bool) -> dict[str, Any]:

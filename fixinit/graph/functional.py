@@ -25,6 +25,20 @@ def _has_own_call(model: Any) -> bool:
     return is_own(next(cls for cls in type(model).__mro__ if "call" in vars(cls)))
 
 
+def is_subclassed(model: Any) -> bool:
+    """Whether a model is one of the user's own class of which there is no graph."""
+    return (
+        isinstance(model, keras.Model)
+        and functional_of(model) is None
+        and (_has_own_call(model) or not isinstance(model, keras.Sequential))
+    )
+
+
+def has_call(model: Any) -> bool:
+    """Whether a model has a `call`, which `keras.Model` alone has not."""
+    return _has_own_call(model) or _keras.is_functional(model)
+
+
 def is_own(kind: type) -> bool:
     """Whether a class is the user's own: neither of Keras nor of the library."""
     return kind.__module__.partition(".")[0] not in ("keras", "fixinit")

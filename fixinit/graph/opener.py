@@ -13,6 +13,8 @@ from fixinit._functional import deep_graphs
 from fixinit.graph.closed import closed
 from fixinit.graph.freeing import freed
 from fixinit.graph.functional import ends_again, functional_of, input_again, is_own
+from fixinit.graph.mode import Mode
+from fixinit.graph.subclassed import Signature, inputs_like, integers_among
 from fixinit.graph.watching import told, unwatched, watched
 from fixinit.layers import Parameter
 
@@ -33,10 +35,15 @@ class Opener:
         restore: `contextlib.ExitStack` that undoes changes of the original layers.
         must_open: Function from a layer to whether it is an error that it does not
             open.
+        training: bool. Whether `call` does what it does in training mode. The graph
+            may be right in both modes then, as layers such as dropout know the mode.
 
     Attributes:
         made: Dict from ids of models to those made of them.
         shut: Dict from the names of layers that did not open to the reasons.
+        losses: Dict of the names of layers whose `call` adds losses, which the graph
+            has not.
+        fixed: Dict of the names of layers that are called in test mode in any mode.
     """
 
     def __init__(
@@ -44,9 +51,13 @@ class Opener:
         opens: Callable[[Any], bool],
         restore: contextlib.ExitStack,
         must_open: Callable[[Any], bool],
+        training: bool = False,
     ) -> None:
         self.restore, self.must_open = restore, must_open
         self.shut: dict[str, str] = {}
+        self.losses: dict[str, None] = {}
+        self.fixed: dict[str, None] = {}
+        self._mode = Mode(training)
         self._shut: set[int] = set()
         self.opens = lambda layer: id(layer) not in self._shut and opens(layer)
         self.made: dict[int, keras.Model] = {}
@@ -92,6 +103,44 @@ class Opener:
         self.made[id(model)] = new
         return new
 
+    def called(self, model: Any, signature: Signature, shapes: Any) -> keras.Model:
+        """A functional model of what the `call` of a model of one's own does.
+
+        Args:
+            model: `keras.Model`.
+            signature: Its `Signature`.
+            shapes: List of tuples, the shapes of its inputs.
+        """
+        new = self._called(model, signature, shapes, set())
+        integers = set() if signature.has_data else integers_among(new)
+        return self._called(model, signature, shapes, integers) if integers else new
+
+    def _called(
+        self, model: Any, signature: Signature, shapes: Any, integers: set[int]
+    ) -> keras.Model:
+        inputs = inputs_like(signature.structure, shapes, integers)
+        for inner in _keras.flatten_layers(model, include_self=False):
+            self._keep(inner)
+        kwargs = signature.arguments(inputs)
+        kwargs = tree.map_structure(lambda x: _cast(x, model), kwargs)
+        try:
+            outputs = self._run(model, (), kwargs)
+        except Exception as error:
+            raise CannotOpenError(
+                f"The `call` of model `{model.name}` of class {type(model).__name__} "
+                f"fails on symbolic tensors: {type(error).__name__}: {told(error)}"
+            ) from error
+        flat = tree.flatten(outputs)
+        others = [x for x in flat if not isinstance(x, keras.KerasTensor)]
+        if others or not flat:
+            raise CannotOpenError(
+                f"The `call` of model `{model.name}` of class {type(model).__name__} "
+                f"returns what is no tensor of a graph: {(others or [None])[0]!r}"
+            )
+        self._make_unique(flat)
+        with deep_graphs():
+            return keras.Model(inputs, outputs, name=model.name)
+
     def freed(self, model: keras.Model) -> keras.Model:
         """A model of batches of `MARK` inputs for batches of any size."""
         for operation in _operations(tree.flatten(model.outputs)):
@@ -123,6 +172,8 @@ class Opener:
         """What an operation gives, opened if it is to be."""
         inner = functional_of(operation)
         if inner is not None:
+            if isinstance(operation, keras.Sequential) and not _fits(inner, args):
+                return self._in_a_row(operation, *args)
             if any(True for _ in closed(inner, self.opens)):
                 operation = self.model(operation)
         elif self.opens(operation):
@@ -138,6 +189,14 @@ class Opener:
         self._keep(operation)
         return operation(*args, **kwargs)
 
+    def _in_a_row(self, model: keras.Sequential, x: Any) -> Any:
+        """What the layers of a model give that was built on inputs of other sizes."""
+        for layer in model.layers:
+            if id(layer) not in self._names:
+                self._rename(layer, f"{model.name}_{layer.name}")
+            x = self._call(layer, (x,), {})
+        return x
+
     def _open(self, layer: Any, args: Any, kwargs: Any) -> Any:
         """What the `call` of a layer gives for symbolic tensors."""
         for inner in _keras.flatten_layers(layer, include_self=False):
@@ -149,17 +208,36 @@ class Opener:
         try:
             if isinstance(layer, keras.layers.TimeDistributed):
                 return _for_every_step(layer, self._call, *args)
-            with contextlib.ExitStack() as watch:
-                watch.enter_context(self._weights_as_values(layer, args, kwargs))
-                for inner in _keras.sublayers(layer):
-                    watch.enter_context(watched(inner, self._call_inside))
-                return layer.call(*args, **_with_mask(layer, args, kwargs))
+            return self._run(layer, args, kwargs)
         except Exception as error:
             raise CannotOpenError(
                 f"Layer `{layer.name}` of type {type(layer).__name__} holds layers "
                 "that its graph would show, and its `call` fails on symbolic tensors: "
                 f"{type(error).__name__}: {told(error)}"
             ) from error
+
+    def _run(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        """Runs the `call` of a layer, with the layers in it watched."""
+        with contextlib.ExitStack() as watch:
+            watch.enter_context(self._weights_as_values(layer, args, kwargs))
+            watch.enter_context(self._losses_left_out(layer))
+            for inner in _keras.sublayers(layer):
+                watch.enter_context(watched(inner, self._call_inside))
+            kwargs = self._mode.given(layer, args, kwargs)
+            return layer.call(*args, **_with_mask(layer, args, kwargs))
+
+    @contextlib.contextmanager
+    def _losses_left_out(self, layer: Any) -> Iterator[None]:
+        """Takes note of the losses that `call` adds, which Keras cannot record."""
+
+        def note(loss: Any) -> None:
+            self.losses[layer.name] = None
+
+        vars(layer)["add_loss"] = note
+        try:
+            yield
+        finally:
+            del vars(layer)["add_loss"]
 
     def _call_inside(self, layer: Any, record: Callable, args: Any, kwargs: Any) -> Any:
         """What a call gives of a layer inside of one that is being opened.
@@ -169,6 +247,9 @@ class Opener:
             record: Function that calls it as Keras does, and has it recorded.
             args, kwargs: What it is called with.
         """
+        if self._mode.is_fixed(kwargs):
+            self.fixed[layer.name] = None
+        args, kwargs = self._mode.taken_out(args, kwargs)
         read = tree.flatten((args, kwargs))
         if not any(isinstance(x, keras.KerasTensor) for x in read):
             if not layer.weights:
@@ -245,6 +326,14 @@ class Opener:
                     count += 1
                 self._rename(operation, f"{name}_{count}")
                 taken[operation.name] = 1
+
+
+def _fits(functional: Any, args: Any) -> bool:
+    """Whether a model has an input of the sizes that it is called on."""
+    if len(args) != 1 or len(functional.inputs) != 1:
+        return True
+    pairs = zip(functional.inputs[0].shape[1:], args[0].shape[1:], strict=False)
+    return all(size is None or size == other for size, other in pairs)
 
 
 def _with_mask(layer: Any, args: Any, kwargs: Any) -> Any:

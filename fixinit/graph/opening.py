@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,9 +14,16 @@ from fixinit import _keras
 from fixinit._checked import checked
 from fixinit.graph.closed import closed, holds_normalization, is_own_layer, opens
 from fixinit.graph.freeing import MARK
-from fixinit.graph.functional import functional_of
+from fixinit.graph.functional import functional_of, is_subclassed
 from fixinit.graph.opener import CannotOpenError, Opener
-from fixinit.graph.random_inputs import random_array
+from fixinit.graph.random_inputs import drawing_alike, random_array
+from fixinit.graph.subclassed import (
+    Signature,
+    cannot_open,
+    has_modes,
+    losses_of,
+    signature_of,
+)
 from fixinit.graph.watching import told
 
 # What open axes are tried with: sequences of this length, images of seven times that,
@@ -42,11 +50,14 @@ class Opened:
         shut: Dict from the names of layers that could not be opened to the reasons.
         shapes: List of tuples, the shapes of its inputs where these are assumed;
             otherwise `None`.
+        lost: List of strings, what the graph has not of the model, such as losses that
+            `call` adds.
     """
 
     model: keras.Model
     shut: dict[str, str] = dataclasses.field(default_factory=dict)
     shapes: list[Any] | None = None
+    lost: list[str] = dataclasses.field(default_factory=list)
 
 
 @checked
@@ -69,6 +80,10 @@ def opened(
     sizes of `data`, or sizes that are tried out. It takes batches of any size unless a
     layer computes with that too.
 
+    A model with a `call` of its own, of which Keras records no graph, is opened like
+    such a layer, whose names stay. Its inputs have the shapes of `data`, or those that
+    it was built with.
+
     Example:
 
     >>> class Block(keras.layers.Layer):
@@ -85,16 +100,22 @@ def opened(
     ['block_norm', 'block_dense']
 
     Args:
-        model: Functional or Sequential `keras.Model`.
+        model: `keras.Model`.
         stays: Function from a layer to whether it stays closed.
         data: Inputs of the model, in its structure: a batch to check it on. Random
-            numbers by default.
+            numbers by default. A model with a `call` of its own that is not built is
+            called on it first, which builds it.
         all_own: bool. Whether all layers of classes of one's own are opened, whatever
             they hold; `False` by default.
 
     Yields:
         `Opened`. A layer whose `call` fails on symbolic tensors stays shut; so do all
         if the opened model computes something else.
+
+    Raises:
+        TypeError: If a model with a `call` of its own has no graph, as where `call`
+            decides by the values of tensors.
+        ValueError: If such a model is not built, and there are no data.
     """
     functional = functional_of(model)
     matters = is_own_layer if all_own else opens
@@ -102,7 +123,8 @@ def opened(
     def to_open(layer: Any) -> bool:
         return matters(layer) and not stays(layer)
 
-    if functional is None or not any(True for _ in closed(functional, to_open)):
+    shut = functional is not None and not any(closed(functional, to_open))
+    if shut or (functional is None and not is_subclassed(model)):
         yield Opened(model)
         return
     with contextlib.ExitStack() as restore:
@@ -118,31 +140,65 @@ def _open(
     """The opened model, by the first choice of open sizes with which it opens.
 
     First all layers must open, then those that hold normalization, and in the end none.
+    Each is tried in training mode first: the graph then has what `call` does in that
+    mode alone, and may be right in both.
     """
-    own = [tuple(tensor.shape) for tensor in functional_of(model).inputs]
-    choices = list(_shapes_to_try(own, data))
-    attempts = [
-        *((shapes, lambda layer: True) for shapes in choices),
-        *((shapes, holds_normalization) for shapes in choices),
-        (own, lambda layer: False),
-    ]
-    failure: CannotOpenError | None = None
-    for shapes, must_open in attempts:
+    signature = signature_of(model, data) if is_subclassed(model) else None
+    read = functional_of(model).inputs if signature is None else signature.inputs
+    own = [tuple(tensor.shape) for tensor in read]
+    modes = (True, False) if has_modes(model) else (True,)
+    attempts = itertools.product(_attempts(model, to_open, own, data), modes)
+    failures: list[CannotOpenError] = []
+    for (shapes, must_open), training in attempts:
         with contextlib.ExitStack() as attempt:
-            opener = Opener(to_open, attempt, must_open)
+            opener = Opener(to_open, attempt, must_open, training)
             try:
-                new = opener.model(model, shapes)
-                if any(shape[:1] == (MARK,) for shape in shapes):
-                    new = opener.freed(new)
-                check_equal(model, new, data)
+                new = _made(opener, model, signature, shapes)
+                check_equal(model, new, data, signature)
             except CannotOpenError as error:
-                failure = failure or error
+                failures.append(error)
                 continue
             shapes = [tuple(tensor.shape) for tensor in new.inputs]
             restore.push(attempt.pop_all())
-            return Opened(new, opener.shut, None if shapes == own else shapes)
+            refused = failures[-1] if training != modes[0] else None
+            lost = list(losses_of(model, new, opener, refused))
+            assumed = None if shapes == own and not _holds_sizes(signature) else shapes
+            return Opened(new, opener.shut, assumed, lost)
+    if signature is not None:
+        raise cannot_open(model, failures[0])
     names = [layer.name for layer in closed(functional_of(model), to_open)]
-    return Opened(model, dict.fromkeys(names, str(failure)))
+    return Opened(model, dict.fromkeys(names, str(failures[0])))
+
+
+def _attempts(
+    model: keras.Model, to_open: Callable[[Any], bool], own: list[Any], data: Any
+) -> Iterator[tuple[list[Any], Callable[[Any], bool]]]:
+    """Yields `(shapes, must_open)`: shapes of inputs, and which layers must open."""
+    choices = list(_shapes_to_try(own, data))
+    for shapes in choices:
+        yield shapes, lambda layer: True
+    layers = [layer for layer in _keras.flatten_layers(model) if to_open(layer)]
+    if not all(map(holds_normalization, layers)):
+        for shapes in choices:
+            yield shapes, holds_normalization
+    yield own, lambda layer: False
+
+
+def _made(
+    opener: Opener, model: keras.Model, signature: Signature | None, shapes: list[Any]
+) -> keras.Model:
+    """What an opener makes of a model for inputs of some shapes."""
+    if signature is None:
+        new = opener.model(model, shapes)
+    else:
+        new = opener.called(model, signature, shapes)
+    is_marked = any(shape[:1] == (MARK,) for shape in shapes)
+    return opener.freed(new) if is_marked else new
+
+
+def _holds_sizes(signature: Signature | None) -> bool:
+    """Whether a model that was not functional has inputs with axes of space or time."""
+    return signature is not None and any(len(x.shape) > 2 for x in signature.inputs)
 
 
 def _shapes_to_try(shapes: list[Any], data: Any) -> Iterator[list[Any]]:
@@ -163,7 +219,11 @@ def _shapes_to_try(shapes: list[Any], data: Any) -> Iterator[list[Any]]:
             for size in _SIZES
             for batch in (None, MARK, _BATCH)
         ]
-    yield from (choice for choice in choices if choice != shapes)
+    tried = [shapes]
+    for choice in choices:
+        if choice not in tried:
+            tried.append(choice)
+            yield choice
 
 
 def _filled(sizes: Any, size: int) -> tuple[int, ...]:
@@ -171,24 +231,35 @@ def _filled(sizes: Any, size: int) -> tuple[int, ...]:
     return tuple(n or (size if sizes.count(None) == 1 else 7 * size) for n in sizes)
 
 
-def check_equal(first: keras.Model, second: keras.Model, data: Any = None) -> None:
+def check_equal(
+    first: keras.Model,
+    second: keras.Model,
+    data: Any = None,
+    signature: Signature | None = None,
+) -> None:
     """Compares two models on a batch, in test mode.
 
+    Both draw the same random numbers, and others draw next what they would have.
+
     Args:
-        first, second: Functional `keras.Model`s of the same inputs.
+        first, second: `keras.Model`s of the same inputs, the second one functional.
         data: Inputs in the structure of the models; random numbers by default.
+        signature: `Signature` of the first model, if that is not functional.
 
     Raises:
         CannotOpenError: If the models give different values.
     """
     if data is None:
         data = _random_inputs(second)
+    args, kwargs = (
+        ((data,), {}) if signature is None else ((), signature.arguments(data))
+    )
     try:
-        pairs = zip(
-            tree.flatten(first(data, training=False)),
-            tree.flatten(second(data, training=False)),
-            strict=True,
-        )
+        with drawing_alike(first, second) as again:
+            expected = first(*args, **kwargs, training=False)
+            again()
+            got = second(data, training=False)
+        pairs = zip(tree.flatten(expected), tree.flatten(got), strict=True)
         gaps = [_gap(*pair) for pair in pairs]
     except Exception as error:
         raise CannotOpenError(

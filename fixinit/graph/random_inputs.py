@@ -1,8 +1,12 @@
 """Random numbers for layers that are tried out."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
+import keras
 import numpy as np
+
+from fixinit import _keras, backend
 
 
 def random_array(
@@ -18,3 +22,28 @@ def random_array(
     if "float" in dtype:
         return rng.standard_normal(shape)
     return rng.integers(0, 2, shape)
+
+
+@contextlib.contextmanager
+def drawing_alike(*models: keras.Model) -> Iterator[Callable[[], None]]:
+    """A context that leaves the random states of models and of the backend as they are.
+
+    Yields:
+        A function that brings them back to where they were.
+    """
+    states = [state for model in models for state in _keras.seed_states(model)]
+    before = [keras.ops.convert_to_numpy(state).copy() for state in states]
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(backend.kept_random_state())
+
+        def again() -> None:
+            stack.close()
+            stack.enter_context(backend.kept_random_state())
+            for state, value in zip(states, before, strict=True):
+                state.assign(value)
+
+        try:
+            yield again
+        finally:
+            again()

@@ -10,8 +10,9 @@ from keras import tree
 from fixinit import _keras
 from fixinit._validation import LARGEST_SIZE
 from fixinit.graph.closed import closed, is_own_layer, opens
-from fixinit.graph.functional import functional_of
+from fixinit.graph.functional import functional_of, is_subclassed
 from fixinit.graph.random_inputs import random_array
+from fixinit.graph.subclassed import signature_of
 
 _MOST_NUMBERS = 2**26
 
@@ -39,10 +40,9 @@ def sizes_of(model: Any, input_shape: Any = None) -> list[tuple[int, ...]]:
     Raises:
         ValueError: If a size is not known, or the shapes do not fit the model.
     """
-    functional = functional_of(model)
-    if functional is None:
-        return []  # which is refused where its graph is asked for
-    own = {tensor.name: tuple(tensor.shape) for tensor in functional.inputs}
+    own = _own_shapes(model)
+    if not own or (input_shape is None and is_subclassed(model)):
+        return []  # refused, or known, where its graph is asked for
     if input_shape is None:
         return [known(shape) for shape in own.values()]
     given = _by_input(input_shape, list(own))
@@ -54,12 +54,9 @@ def random_data(model: Any, sizes: list[tuple[int, ...]]) -> Any:
 
     `None` where no layer needs it to be opened, or it is too large to be run.
     """
-    rng, functional = np.random.default_rng(0), functional_of(model)
-    if functional is None or sum(map(math.prod, sizes)) > _MOST_NUMBERS:
+    if sum(map(math.prod, sizes)) > _MOST_NUMBERS or not _is_opened(model):
         return None
-    if not any(True for _ in closed(functional, lambda x: is_own_layer(x) or opens(x))):
-        return None
-    structure = _keras.input_structure(functional)
+    rng, structure = np.random.default_rng(0), _structure(model)
     arrays = [
         random_array((tensor.shape[0] or 2, *shape), tensor.dtype, rng).astype(
             tensor.dtype
@@ -67,6 +64,40 @@ def random_data(model: Any, sizes: list[tuple[int, ...]]) -> Any:
         for tensor, shape in zip(tree.flatten(structure), sizes, strict=True)
     ]
     return tree.pack_sequence_as(structure, arrays)
+
+
+def _is_opened(model: Any) -> bool:
+    """Whether a model has layers that may be opened, or has to be opened itself."""
+    functional = functional_of(model)
+    if functional is None:
+        return is_subclassed(model)
+    return any(closed(functional, lambda x: is_own_layer(x) or opens(x)))
+
+
+def _structure(model: Any) -> Any:
+    """The symbolic inputs of a model; none of what is refused where it is traced."""
+    functional = functional_of(model)
+    if functional is not None:
+        return _keras.input_structure(functional)
+    return signature_of(model).structure if is_subclassed(model) else []
+
+
+def _own_shapes(model: Any) -> dict[str, tuple[int | None, ...]]:
+    """The shapes of a model's inputs by their names.
+
+    A model with a `call` of its own leaves all sizes but the channels open.
+    """
+    functional = functional_of(model)
+    if functional is not None:
+        return {tensor.name: tuple(tensor.shape) for tensor in functional.inputs}
+    specs = _structure(model)
+    flat = tree.flatten(specs)
+    is_dict = isinstance(specs, dict) and len(specs) == len(flat)
+    names = sorted(specs) if is_dict else [f"input{i}" for i in range(len(flat))]
+    return {
+        name: (*(None,) * (len(spec.shape) - 1), spec.shape[-1])
+        for name, spec in zip(names, flat, strict=True)
+    }
 
 
 def _by_input(input_shape: Any, names: list[str]) -> dict[str, Any]:

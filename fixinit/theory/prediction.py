@@ -12,6 +12,7 @@ import numpy as np
 from fixinit import graph
 from fixinit._checked import checked
 from fixinit._validation import check_number, check_positive_int
+from fixinit.graph.functional import is_subclassed
 from fixinit.theory.calculus import backward
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import position_average
@@ -53,8 +54,8 @@ def predict(
     1.3373
 
     Args:
-        model: Functional or Sequential `keras.Model`, built. Channels are the last
-            axis.
+        model: `keras.Model`, built: functional, Sequential, or of a class of one's own
+            whose `call` is made of layers and `keras.ops`. Channels are the last axis.
         input_mean: float, the mean of every element of the inputs; 0 by default.
         input_variance: float, its variance; 1 by default.
         training: bool. `True` normalizes by the batch's own statistics in
@@ -116,8 +117,10 @@ def predict(
     modes = bool(training), batch_size, kernel_factor
 
     def attempt(all_own: bool = False, measures: bool = False) -> Prediction:
-        inputs = [Moments.inputs(shape or (1,), *statistics) for shape in sizes]
         with graph.opened(model, _has_rule, data, all_own) as inside:
+            # What has a `call` of its own has sizes once it is opened.
+            shapes = sizes_of(inside.model) if is_subclassed(model) else sizes
+            inputs = [Moments.inputs(shape or (1,), *statistics) for shape in shapes]
             return _predicted(graph.trace(inside.model), inputs, modes, measures)
 
     try:

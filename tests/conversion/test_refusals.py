@@ -60,8 +60,8 @@ class Mixing(layers.Layer):
 
 
 def test_models_without_a_graph():
-    with pytest.raises(TypeError, match="functional"):
-        fixinit.convert(Subclassed())
+    with pytest.raises(ValueError, match="`own` of class Subclassed is not built"):
+        fixinit.convert(Subclassed(name="own"))
     with pytest.raises(ValueError, match="not built"):
         fixinit.convert(keras.Sequential([layers.Dense(2)]))
 

@@ -74,6 +74,14 @@ def check_batch(
     return arrays, None if y is None else _checked_targets(model, y, arrays, loss)
 
 
+def compiled_like(model: keras.Model, other: keras.Model) -> keras.Model:
+    """A model with the losses that another one of the same outputs is compiled with."""
+    if _is_compiled(other):
+        weights = _keras.loss_weights(other)
+        model.compile(loss=other.loss, loss_weights=weights)
+    return model
+
+
 def _checked_targets(
     model: keras.Model, y: Any, x: Sequence[np.ndarray], loss: Identifier | None
 ) -> Any:
