@@ -8,7 +8,7 @@ import numpy as np
 from keras import tree
 
 from fixinit import _keras
-from fixinit._validation import LARGEST_SIZE
+from fixinit._validation import LARGEST_SIZE, shown
 from fixinit.graph.closed import closed, is_own_layer, opens
 from fixinit.graph.functional import functional_of, is_subclassed
 from fixinit.graph.random_inputs import random_array
@@ -114,7 +114,7 @@ def _by_input(input_shape: Any, names: list[str]) -> dict[str, Any]:
         raise ValueError(
             "`input_shape` must be the shape of the input without the batch, such as "
             "(224, 224, 3), a list of one shape for every input, or a dict of them by "
-            f"the names of the inputs: {names}. Received: {input_shape!r}"
+            f"the names of the inputs: {names}. Received: {shown(input_shape, repr)}"
         )
     return given
 
