@@ -50,24 +50,16 @@ def measure(
             f"`{setting.name}` has no variance rule, and cannot be measured: on random "
             "inputs it gives numbers that are not finite."
         )
-    shapes = setting.output_shape if len(arrays) > 1 else (setting.output_shape,)
     found = []
-    for index, (array, shape) in enumerate(zip(arrays, shapes, strict=True)):
+    for index, array in enumerate(arrays):
         sources = frozenset([object()]) if draws else before
-        y = moments_of(_in_axes(array, shape), sources)
+        y = moments_of(array if array.ndim > 2 else array[..., None], sources)
         ratios = _ratios(calls, read, index)
         linked = [(x, r) for x, r in zip(read, ratios, strict=True) if r is not None]
         if linked:
             y.node.link([x for x, _ in linked], _pull(y, [r for _, r in linked]))
         found.append(y)
     return found
-
-
-def _in_axes(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """An output as `(draws, batch, *space, channels)`."""
-    draws = len(array)
-    tail = tuple(shape) or (1,)
-    return array.reshape(draws, -1, *tail)
 
 
 def _pull(

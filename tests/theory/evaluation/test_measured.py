@@ -155,3 +155,16 @@ def test_what_stands_behind_a_measured_layer_agrees():
     measured = theory.predict(make(), unknown="measure").layers[-1]
     plain = theory.predict(network(he(activation="relu")(), he(activation="relu")()))
     assert measured.mean_square == pytest.approx(plain.layers[-1].mean_square, rel=0.15)
+
+
+def test_sizes_that_a_layer_leaves_open_are_those_that_it_gives():
+    class Vague(layers.Layer):
+        def call(self, x):
+            return ops.sort(x, axis=-1)
+
+        def compute_output_shape(self, shape):
+            return (shape[0], None, shape[-1])
+
+    model = network(Vague(name="vague"), shape=(12, 16))
+    row = theory.predict(model, unknown="measure")["vague"]
+    assert row.mean_square == pytest.approx(1.0, rel=0.1)
