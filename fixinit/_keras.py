@@ -7,6 +7,7 @@ first when Keras moves what it reads; setup.py allows the versions that pass.
 
 import contextlib
 import copy
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -162,6 +163,62 @@ def embedding_variable(layer: keras.layers.Embedding) -> keras.Variable:
     Its property `embeddings` is a tensor under LoRA.
     """
     return layer._embeddings
+
+
+@dataclasses.dataclass(frozen=True)
+class AttentionParts:
+    """What an attention layer with heads is made of.
+
+    Attributes:
+        query, key, value, output: The layers that project.
+        gate: The layer whose output multiplies what the heads give, or `None`.
+        heads, dim, value_dim: ints, the heads and their channels.
+        scale: float, what the scores are multiplied by.
+        axes: Tuple of ints, the axes that are attended, without the batch from 1; or
+            `None` for the only one.
+        window: int, how many keys a query sees before itself, or `None`.
+    """
+
+    query: Any
+    key: Any
+    value: Any
+    output: Any
+    gate: Any
+    heads: int
+    dim: int
+    value_dim: int
+    scale: float
+    axes: tuple[int, ...] | None
+    window: int | None
+
+
+def attention_parts(layer: Any) -> AttentionParts:
+    """The parts of a built `MultiHeadAttention` or `GroupQueryAttention`.
+
+    The latter has no public names for them.
+    """
+    dense = (
+        layer._query_dense,
+        layer._key_dense,
+        layer._value_dense,
+        layer._output_dense,
+    )
+    if isinstance(layer, keras.layers.GroupQueryAttention):
+        gate = layer._gate_dense if layer.use_gate else None
+        heads, dim = layer.num_query_heads, layer.head_dim
+        scale, window = layer._inverse_sqrt_head_dim, layer.sliding_window
+        return AttentionParts(*dense, gate, heads, dim, dim, scale, None, window)
+    gate = layer._gate_dense if layer._use_gate else None
+    return AttentionParts(
+        *dense,
+        gate,
+        layer._num_heads,
+        layer._key_dim,
+        layer._value_dim,
+        layer._inverse_sqrt_key_dim,
+        tuple(layer._attention_axes),
+        layer._sliding_window,
+    )
 
 
 def initializer(variable: keras.Variable) -> Any:

@@ -8,8 +8,15 @@ from keras import tree
 
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.errors import NoRuleError
-from fixinit.theory.evaluation import apply_elementwise
+from fixinit.theory.evaluation import (
+    apply_elementwise,
+    apply_own_layer,
+    calls_as_parent,
+)
+from fixinit.theory.evaluation.score_operations import apply_to_scores
 from fixinit.theory.registry import Rule, Setting, find, find_by_key, how_to_register
+
+_ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
 
 
 def apply(operation: Any, setting: Setting, args: tuple, kwargs: dict) -> list[Moments]:
@@ -33,8 +40,19 @@ def apply(operation: Any, setting: Setting, args: tuple, kwargs: dict) -> list[M
         )
     is_layer = isinstance(operation, keras.layers.Layer)
     rule = find(operation) if is_layer else find_by_key(type(operation).__name__)
+    if (
+        rule is None
+        and isinstance(operation, _ATTENTION)
+        and calls_as_parent(operation)
+    ):
+        rule = find_by_key(keras.layers.MultiHeadAttention)
+    y = apply_to_scores(operation, setting, args, kwargs)
+    if y is not None:
+        return [y]
     if rule is None:
         y = apply_elementwise(operation, setting, args, kwargs)
+        if y is None and is_layer:
+            y = apply_own_layer(operation, setting, args, kwargs)
         if y is not None:
             return [y]
         raise NoRuleError(

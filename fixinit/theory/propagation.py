@@ -18,7 +18,7 @@ from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import position_average
 from fixinit.theory.calculus.sources import Part, root
 from fixinit.theory.errors import NoRuleError
-from fixinit.theory.evaluation.folding import as_moments, folded
+from fixinit.theory.evaluation.known_calls import known_outputs, readable, token_input
 from fixinit.theory.evaluation.measured import measure
 from fixinit.theory.evaluation.random_outputs import RandomCalls
 from fixinit.theory.input_sizes import known
@@ -145,22 +145,21 @@ class Propagation:
         ids of layers to layers in their place.
         """
         values = dict(zip(traced.inputs, inputs, strict=True))
-        fixed: dict[int, np.ndarray] = {}
         shapes = _shapes(traced, inputs)
         for call in traced.calls:
             if call.is_input:
-                outputs = [values[call.outputs[0]]]
+                (value,) = call.outputs
+                outputs = [token_input(call, traced.specs[value], values[value])]
             elif call.body is not None:
                 outputs = [self._stack(call, call.body, values[call.inputs[0]], suffix)]
             else:
                 operation = (replaced or {}).get(id(call.operation), call.operation)
                 read = [values[i] for i in call.inputs]
-                arrays = folded(call, operation, [fixed.get(i) for i in call.inputs])
-                if arrays is not None:
-                    fixed.update(zip(call.outputs, arrays, strict=True))
-                    outputs = [as_moments(array) for array in arrays]
+                specs = [traced.specs[i] for i in call.inputs]
+                made = known_outputs(call, operation, read, traced.constants)
+                if made is not None:
+                    outputs = made
                 else:
-                    specs = [traced.specs[i] for i in call.inputs]
                     outputs = self._call(call, operation, read, specs, shapes, hook)
             outputs = list(hook.leave(call, outputs, None))
             values.update(zip(call.outputs, outputs, strict=True))
@@ -227,7 +226,8 @@ class Propagation:
         self, call: graph.Call, operation: Any, setting: Setting, read: list[Moments]
     ) -> list[Moments]:
         try:
-            return apply(operation, setting, *call.fill(read))
+            given = [readable(x, operation) for x in read]
+            return apply(operation, setting, *call.fill(given))
         except calculus.Dependent:
             if self.assume is None:
                 raise

@@ -22,6 +22,7 @@ from fixinit.theory.gaussian.functions import Function
 
 if TYPE_CHECKING:
     from fixinit.theory.calculus.chains import Linear, Step
+    from fixinit.theory.calculus.scores import Scores
     from fixinit.theory.calculus.selecting import View
 
 
@@ -67,6 +68,10 @@ class Moments:
             another tensor; `None` elsewhere.
         least: bool. Whether padding stands for minus infinity, as in front of a
             maximum, which it never is.
+        scores: `Scores` of the module `scores`, for logits of attention.
+        weighs: Those `Scores`, for their softmax.
+        turned: `(Moments, order)`, the tensor whose channels were moved by a
+            transposition, and the order of its axes.
         node: `Node`, its place in the graph that gradients go back through.
     """
 
@@ -90,6 +95,9 @@ class Moments:
         self.levels: tuple[tuple[Node, list[Node]], ...] = ()
         self.view: View | None = None
         self.least = False
+        self.scores: Scores | None = None
+        self.weighs: Scores | None = None
+        self.turned: tuple[Moments, list[int]] | None = None
         self.node = Node()
 
     @classmethod

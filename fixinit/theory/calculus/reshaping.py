@@ -87,3 +87,18 @@ def reshape(x: Moments, shape: Sequence[int]) -> Moments:
     if x.latent:
         y.latent = reshape(x.latent[0], shape), x.latent[1]
     return y
+
+
+def repeat_channels(x: Moments, count: int) -> Moments:
+    """Repeats all channels, to `count` of them in all.
+
+    Args:
+        x: `fixinit.theory.Moments`.
+        count: int, a multiple of the channels of `x`.
+    """
+    times = count // x.total_channels
+    if times == 1:
+        return x
+    y = Moments(x.shape, x.channels * times, x.mean, x.same, x.cross, x.sources)
+    y.node.link((x,), lambda g: [times * g])
+    return y

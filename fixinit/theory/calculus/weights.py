@@ -6,6 +6,7 @@ import numpy as np
 
 from fixinit._checked import checked
 from fixinit._validation import check_size, check_variance
+from fixinit.theory.calculus.drawn import Drawn
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import first, outer, second
 from fixinit.theory.calculus.space import back, check_windows, taps
@@ -71,7 +72,7 @@ def mix(
             out += weight[0] ** 2 * (own + others)
     shape = [window.outputs for window in windows] if windows else x.shape
     drift = _bias_drift(mean, shape, bias)
-    sources = frozenset([object()])
+    sources = frozenset([Drawn(x.node.serial, x.total_channels)])
     if weight[0]:
         sources |= x.sources
     y = Moments(shape, [filters], mean + bias[0], same + drift, cross + drift, sources)

@@ -12,14 +12,18 @@ of the operations in `fixinit.theory.calculus`, which know their gradients:
 |---|---|
 | `activation_layers` | activations, as layers, functions and recorded operations |
 | `application_layers` | scales of residual branches in `keras.applications` |
+| `attention_layers` | attention, with heads and without |
 | `fixinit_layers` | the layers of `fixinit.layers` |
 | `functional_operations` | normalization and pooling of `keras.ops` |
 | `initializers` | mean and variance of the weights that initializers draw |
 | `merging_layers` | sums, products, maxima, concatenations |
+| `mixing_operations` | Fourier transforms, gathers of scores |
 | `noise_layers` | dropout and other noise |
 | `normalization_layers` | normalization by the batch, by the input, by constants |
 | `operations` | `keras.ops`, by the names of the classes that Keras records |
 | `pooling_layers` | average and maximum pooling |
+| `products` | scores of attention and averages, inner products |
+| `recurrent_layers` | LSTM, GRU and their relatives |
 | `reductions` | means, sums, maxima over axes |
 | `resizing` | interpolation and padding |
 | `shape_layers` | reshaping, padding, cropping, repetition |
@@ -31,14 +35,18 @@ of the operations in `fixinit.theory.calculus`, which know their gradients:
 from fixinit.theory.rules import (
     activation_layers,
     application_layers,
+    attention_layers,
     fixinit_layers,
     functional_operations,
     initializers,
     merging_layers,
+    mixing_operations,
     noise_layers,
     normalization_layers,
     operations,
     pooling_layers,
+    products,
+    recurrent_layers,
     reductions,
     resizing,
     shape_layers,
@@ -50,18 +58,22 @@ from fixinit.theory.rules import (
 __all__ = [
     "activation_layers",
     "application_layers",
+    "attention_layers",
     "fixinit_layers",
     "functional_operations",
     "initializers",
     "merging_layers",
+    "mixing_operations",
     "noise_layers",
     "normalization_layers",
     "operations",
     "pooling_layers",
+    "products",
+    "recurrent_layers",
     "reductions",
     "resizing",
+    "shape_layers",
     "slicing",
     "transposing",
-    "shape_layers",
     "weight_layers",
 ]

@@ -39,6 +39,11 @@ def to_shape(x: Moments, setting: Setting) -> Moments:
     """
     shape = setting.output_shape
     before, after = (*x.shape, x.total_channels), shape or (1,)
+    if after.count(None) == 1:
+        # The shape of a call that leaves positions open; a batch that moves leaves 1.
+        rest = math.prod(n for n in after if n is not None)
+        count = math.prod(before) // rest
+        after = tuple(count if n is None and count > 1 else n for n in after)
     if None not in after:
         have, want = math.prod(before), math.prod(after)
         if have == want:

@@ -41,7 +41,11 @@ def move_axis(operation: Any, setting: Setting, x: Moments) -> Moments:
 def _in_order(x: Moments, order: Sequence[int], setting: Setting) -> Moments:
     rank = len(x.shape) + 2
     places = [int(axis) % rank for axis in order]
-    return calculus.transpose(x, order_of(places, setting))
+    order = order_of(places, setting)
+    y = calculus.transpose(x, order)
+    if order[-1] != rank - 2:
+        y.turned = x, order
+    return y
 
 
 @register("Reshape", "ExpandDims", "Squeeze", "Ravel")

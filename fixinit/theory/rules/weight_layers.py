@@ -9,9 +9,11 @@ from keras.layers import Layer
 
 from fixinit import initializers
 from fixinit.theory import calculus
+from fixinit.theory.calculus.known import Known, same_tokens
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.windows import Window
 from fixinit.theory.errors import NoRuleError
+from fixinit.theory.gaussian import activations
 from fixinit.theory.registry import Setting, register
 from fixinit.theory.rules.activation_layers import activate
 from fixinit.theory.rules.initializers import weight_moments
@@ -28,35 +30,79 @@ def dense(layer: Layer, setting: Setting, x: Moments) -> Moments:
             return activate(y, layer.activation, setting)
     shape: tuple[int, ...] = (x.total_channels, units)
     x, initializer, shape = _mirrored(layer.kernel_initializer, setting, x, shape)
-    weight = _kernel(initializer, shape, setting)
+    weight = kernel_moments(initializer, shape, setting)
     y = calculus.mix(x, [], units, weight, bias=_bias(layer, (units,)))
     return activate(y, layer.activation, setting)
 
 
 @register(keras.layers.EinsumDense)
 def einsum_dense(layer: Layer, setting: Setting, x: Moments) -> Moments:
-    inputs, rest = layer.equation.replace("...", "").split(",")
-    kernel, outputs = rest.split("->")
-    summed = set(inputs) & set(kernel) - set(outputs)
-    simple = summed == {inputs[-1]} and outputs[-1] in kernel
-    if not simple or set(outputs[:-1]) & set(kernel) or "..." in layer.equation[:-1]:
-        if layer.equation not in _LAST_AXIS:
-            raise NoRuleError(
-                f"No variance rule for EinsumDense `{setting.name}` but as a dense "
-                "layer on the last axis, such as 'ab,bc->ac'. "
-                f"Received: {layer.equation!r}"
-            )
-    units = setting.output_shape[-1]
-    shape = tuple(layer.kernel.shape)
-    weight = _kernel(layer.kernel_initializer, shape, setting)
-    bias = (0.0, 0.0)
+    """A dense layer on some of the axes, which need not be the last ones."""
+    inputs, kernel, outputs = _einsum_letters(layer, len(x.shape) + 2)
+    summed = [c for c in inputs if c in kernel and c not in outputs]
+    kept = [c for c in inputs if c not in kernel]
+    made = [c for c in kernel if c not in inputs]
+    fits = sorted(kept + made) == sorted(outputs) and len(inputs) == len(x.shape) + 1
+    if not summed or not fits:
+        raise NoRuleError(
+            f"No variance rule for EinsumDense `{setting.name}` but where a kernel is "
+            "summed over axes of the input, and all inputs of a batch are multiplied "
+            f"by the same one. Received: {layer.equation!r}"
+        )
+    sizes = dict(zip(kernel, layer.kernel.shape, strict=True))
+    sizes |= dict(zip(inputs, (*x.shape, x.total_channels), strict=True))
+    x = _transposed(x, inputs, kept + summed)
+    space = [sizes[c] for c in kept]
+    x = calculus.rearrange(x, (*space, math.prod(sizes[c] for c in summed)))
+    weight, bias = einsum_kernel(layer, setting), (0.0, 0.0)
     if layer.bias is not None:
-        bias = weight_moments(layer.bias_initializer, (units,))
-    y = calculus.mix(x, [], units, weight, bias=bias)
-    return activate(y, layer.activation, setting)
+        bias = weight_moments(layer.bias_initializer, tuple(layer.bias.shape))
+    filters = [sizes[c] for c in made] or [1]
+    y = calculus.mix(x, [], math.prod(filters), weight, bias=bias)
+    y = calculus.rearrange(y, (*space, *filters))
+    return activate(_transposed(y, kept + made, outputs), layer.activation, setting)
 
 
-_LAST_AXIS = ("...x,xy->...y", "...a,ab->...b")
+def _einsum_letters(layer: Layer, rank: int) -> tuple[list[str], str, list[str]]:
+    """The letters of the input and the output without the batch, and of the kernel."""
+    inputs, rest = layer.equation.replace(" ", "").split(",")
+    kernel, outputs = rest.split("->")
+    others = [chr(ord("A") + i) for i in range(rank - len(inputs.replace("...", "")))]
+    first, last = (
+        [*letters.split("...")[0], *others, *letters.split("...")[1]]
+        if "..." in letters
+        else list(letters)
+        for letters in (inputs, outputs)
+    )
+    return first[1:], kernel, last[1:]
+
+
+def _transposed(x: Moments, letters: list[str], order: list[str]) -> Moments:
+    return (
+        x
+        if letters == order
+        else calculus.transpose(x, list(map(letters.index, order)))
+    )
+
+
+def einsum_kernel(layer: Any, setting: Setting) -> tuple[float, float]:
+    """`(mean, variance)` of one weight of an `EinsumDense`.
+
+    Keras counts the fans of its equation, for an initializer that takes them.
+    """
+    initializer, shape = layer.kernel_initializer, tuple(layer.kernel.shape)
+    if isinstance(initializer, keras.initializers.VarianceScaling):
+        if initializer.input_axes is None or initializer.output_axes is None:
+            inputs, rest = layer.equation.split(",")
+            kernel, outputs = rest.split("->")
+            summed, made = (
+                [i for i, axis in enumerate(kernel) if axis not in others]
+                for others in (outputs, inputs)
+            )
+            axes = {"input_axes": summed, "output_axes": made}
+            config = {**initializer.get_config(), **axes}
+            initializer = type(initializer).from_config(config)
+    return kernel_moments(initializer, shape, setting)
 
 
 @register(keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
@@ -71,7 +117,7 @@ def convolution(layer: Layer, setting: Setting, x: Moments) -> Moments:
         reads = [w.tap(centre) for w, centre in zip(reads, centres, strict=True)]
         initializer = keras.initializers.Orthogonal(initializer.gain)
         shape = shape[-2:]
-    weight = _kernel(initializer, shape, setting)
+    weight = kernel_moments(initializer, shape, setting)
     bias = _bias(layer, (layer.filters,))
     y = calculus.mix(x, reads, layer.filters, weight, layer.groups, bias)
     return activate(y, layer.activation, setting)
@@ -89,7 +135,7 @@ def depthwise(layer: Layer, setting: Setting, x: Moments) -> Moments:
 def separable(layer: Layer, setting: Setting, x: Moments) -> Moments:
     y = _depthwise(layer, setting, x, (0.0, 0.0))
     shape = (*(1 for _ in x.shape), y.total_channels, layer.filters)
-    weight = _kernel(layer.pointwise_initializer, shape, setting)
+    weight = kernel_moments(layer.pointwise_initializer, shape, setting)
     points = [Window.convolution(n, 1) for n in y.shape]
     y = calculus.mix(
         y, points, layer.filters, weight, bias=_bias(layer, (layer.filters,))
@@ -104,7 +150,7 @@ def separable(layer: Layer, setting: Setting, x: Moments) -> Moments:
 )
 def transposed(layer: Layer, setting: Setting, x: Moments) -> Moments:
     shape = (*layer.kernel_size, layer.filters, x.total_channels)
-    weight = _kernel(layer.kernel_initializer, shape, setting)
+    weight = kernel_moments(layer.kernel_initializer, shape, setting)
     options = zip(
         x.shape,
         setting.output_shape,
@@ -124,10 +170,36 @@ def transposed(layer: Layer, setting: Setting, x: Moments) -> Moments:
 
 @register(keras.layers.Embedding)
 def embedding(layer: Layer, setting: Setting, x: Moments) -> Moments:
-    """Tokens are taken to differ between positions and inputs."""
+    """Tokens that are not known are taken to differ between positions and inputs."""
     shape = (layer.input_dim, layer.output_dim)
     mean, variance = weight_moments(layer.embeddings_initializer, shape)
-    return Moments.inputs(setting.output_shape, mean, variance)
+    y = Moments.inputs(setting.output_shape, mean, variance)
+    if isinstance(x, Known):
+        own, crossed = same_tokens(x, layer.input_dim)
+        y.same, y.cross = (mean**2 + variance * alike for alike in (own, crossed))
+    return y
+
+
+@register(keras.layers.ReversibleEmbedding)
+def reversible_embedding(
+    layer: Layer, setting: Setting, x: Moments, reverse: bool = False
+) -> Moments:
+    """Embeds tokens, or compares vectors with all of them."""
+    if not reverse:
+        return embedding(layer, setting, x)
+    shape, initializer = (
+        (layer.input_dim, layer.output_dim),
+        layer.embeddings_initializer,
+    )
+    if not layer.tie_weights:
+        shape = shape[::-1]
+    weight = kernel_moments(initializer, shape, setting)
+    y = calculus.mix(x, [], layer.input_dim, weight)
+    cap = getattr(layer, "logit_soft_cap", None)
+    if cap is None:
+        return y
+    y = calculus.apply(calculus.scale(y, 1 / cap), activations.activation("tanh"))
+    return calculus.scale(y, cap)
 
 
 def _windows(layer: Layer, x: Moments) -> list[Window]:
@@ -142,7 +214,7 @@ def _depthwise(
     layer: Layer, setting: Setting, x: Moments, bias: tuple[float, float]
 ) -> Moments:
     shape = (*layer.kernel_size, x.total_channels, layer.depth_multiplier)
-    weight = _kernel(layer.depthwise_initializer, shape, setting)
+    weight = kernel_moments(layer.depthwise_initializer, shape, setting)
     return calculus.depthwise(
         x, _windows(layer, x), layer.depth_multiplier, weight, bias
     )
@@ -174,7 +246,7 @@ def _mirrored(
     return x, initializer.initializer, (*rest, channels // 2, filters)
 
 
-def _kernel(
+def kernel_moments(
     initializer: Any, shape: Sequence[int], setting: Setting
 ) -> tuple[float, float]:
     """`(mean, variance)` of one weight of a kernel."""
