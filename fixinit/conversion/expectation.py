@@ -8,6 +8,7 @@ import numpy as np
 from fixinit._typing import Shape
 from fixinit.conversion.trial import Ends, Sizes, Statistics
 from fixinit.graph import Call, Graph, Hook
+from fixinit.graph.kinds import output_facts
 from fixinit.layers import facts_of
 from fixinit.theory import Moments
 from fixinit.theory.calculus import backward
@@ -127,6 +128,8 @@ class _Record(Hook):
         else:
             before = max(read, default=0.0)
         drawn = _UNIT_VARIANCE / y.total_channels if call.has_weights else 0.0
+        if output_facts(call.operation).bounded:
+            before = 0.0  # Gates give about the same, whatever the size that they read.
         if call.body is not None:
             drawn = call.operation.depth * _UNIT_VARIANCE / y.total_channels
         return float(np.sqrt(before**2 + drawn))
