@@ -105,13 +105,7 @@ def predict(
     check_number("kernel_factor", kernel_factor, "at least 0", lambda x: x >= 0)
     if batch_size is not None:
         check_positive_int("batch_size", batch_size)
-    if unknown not in ("refuse", "measure"):
-        raise ValueError(
-            "`unknown` must be 'refuse' or 'measure', for calls without a rule. "
-            f"Received: {unknown!r}"
-        )
     statistics = (input_mean, input_variance, input_correlation, space_correlation)
-
     sizes = sizes_of(model, input_shape)
     data = None if input_shape is None else random_data(model, sizes)
     modes = bool(training), batch_size, kernel_factor
