@@ -117,6 +117,7 @@ def test_a_subclass_that_computes_the_same_has_the_same_rule():
     assert rows[0].mean_square == rows[1].mean_square
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 @pytest.mark.parametrize("initializer", ["glorot_uniform", sharp()])
 def test_gradients_of_attention(initializer):

@@ -80,6 +80,7 @@ def test_cells_of_other_authors_are_refused():
         theory.predict(network(lambda: layers.RNN(Cell(4)), shape=SHAPE)())
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 @pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
 def test_gradients_of_recurrent_layers(kind):
