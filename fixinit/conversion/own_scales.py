@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from fixinit import backend
 from fixinit.conversion import kinds
 from fixinit.graph import Call, Graph, find_blocks, with_sizes
+from fixinit.graph.trials import tried
 
 # LayerScale starts between 1e-6 and 0.1 (Touvron et al., 2021).
 _LARGEST = 0.1
@@ -49,14 +49,11 @@ def _is_small_scale(call: Call, graph: Graph) -> bool:
     rng = np.random.default_rng(0)
     shape = (_BATCH, *(n or 1 for n in with_sizes(spec.shape)[1:]))
     inputs = [rng.uniform(1, 2, shape), rng.uniform(-2, -1, shape)]
-    now = [v.value for v in layer.trainable_variables]
-    drawn = [rng.uniform(1, 2, v.shape) for v in layer.trainable_variables]
-    try:
-        small, _ = _outputs(layer, now, inputs)
-        first, second = _outputs(layer, drawn, inputs)
-    except Exception:
-        # Somebody else's code, which may want other inputs: no scale, then.
+    drawn = [(v, rng.uniform(1, 2, v.shape)) for v in layer.trainable_variables]
+    now, others = (_outputs(layer, inputs, values) for values in ((), drawn))
+    if now is None or others is None:
         return False
+    small, (first, second) = now[0], others
     if not first.shape == second.shape == shape:
         return False
     # One factor for both inputs, and for every element by itself.
@@ -67,17 +64,11 @@ def _is_small_scale(call: Call, graph: Graph) -> bool:
 
 
 def _outputs(
-    layer: keras.layers.Layer, values: list[Any], inputs: list[np.ndarray]
-) -> list[np.ndarray]:
-    """What a layer gives with other values of its trainable variables."""
-    others = [v.value for v in layer.non_trainable_variables]
-    with backend.kept_random_state():
-        outputs = [
-            layer.stateless_call(
-                [ops.cast(ops.convert_to_tensor(v), "float32") for v in values],
-                others,
-                ops.cast(ops.convert_to_tensor(x), "float32"),
-            )[0]
-            for x in inputs
-        ]
-    return [np.asarray(ops.convert_to_numpy(y), "float64") for y in outputs]
+    layer: keras.layers.Layer, inputs: list[np.ndarray], values: Any
+) -> list[np.ndarray] | None:
+    """What a layer gives with other values of its variables."""
+    tensors = [ops.cast(ops.convert_to_tensor(x), "float32") for x in inputs]
+    given = tried(lambda: [layer(x) for x in tensors], values)
+    if given is None or len(given) != len(inputs):
+        return None
+    return [np.asarray(y, "float64") for y in given]

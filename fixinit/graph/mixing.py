@@ -12,6 +12,7 @@ from fixinit._typing import Tensor
 from fixinit.graph.calls import Call
 from fixinit.graph.paths import Path, Paths
 from fixinit.graph.sizes import with_sizes
+from fixinit.graph.trials import tried
 from fixinit.layers import facts_of
 
 _BATCH = 2
@@ -105,15 +106,17 @@ class Trial:
         """What the path gives for some numbers, `None` if it does not run on them."""
         if "float" not in str(self.spec.dtype):
             return None
-        values: dict[int, Tensor] = {self.start: ops.cast(x, self.spec.dtype)}
-        try:
+
+        def run() -> Tensor:
+            values: dict[int, Tensor] = {self.start: ops.cast(x, self.spec.dtype)}
             for call in self.path:
                 read = [values[value] for value in call.inputs]
                 outputs = read[:1] if skips(call.operation) else _called(call, read)
                 values.update(zip(call.outputs, outputs, strict=True))
-            return ops.convert_to_numpy(ops.cast(values[self.end], "float32"))
-        except Exception:  # whatever a layer of somebody else's raises
-            return None
+            return ops.cast(values[self.end], "float32")
+
+        given = tried(run)
+        return None if given is None else given[0]
 
 
 def _hides(operation: Any) -> bool:

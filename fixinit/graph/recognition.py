@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from fixinit import _keras
+from fixinit.graph.trials import tried
 from fixinit.layers.facts import inherited_facts
 
 # A multiple of the input that normalization takes back, and what may be left of it:
@@ -69,12 +70,10 @@ def _inputs(layer: Any) -> np.ndarray | None:
 
 def _run(layer: Any, x: np.ndarray) -> np.ndarray | None:
     """What a layer gives in test mode; `None` if it does not take `x`."""
-    try:
-        with keras.StatelessScope():
-            y = keras.ops.convert_to_numpy(layer(x))
-    except Exception:
-        # Whatever it is, it asks for more than numbers of the shape it was built for.
+    given = tried(lambda: layer(x))
+    if given is None or len(given) != 1:
         return None
+    (y,) = given
     return y.astype("float64") if np.issubdtype(y.dtype, np.floating) else None
 
 

@@ -54,7 +54,14 @@ def random_data(model: Any, sizes: list[tuple[int, ...]]) -> Any:
 
     `None` where no layer needs it to be opened, or it is too large to be run.
     """
-    if sum(map(math.prod, sizes)) > _MOST_NUMBERS or not _is_opened(model):
+    count = sum(map(math.prod, sizes))
+    if count > _MOST_NUMBERS and is_subclassed(model):
+        raise ValueError(
+            f"`input_shape` must hold at most {_MOST_NUMBERS} numbers for a model with "
+            "a `call` of its own, which is run on such inputs once to check its graph. "
+            f"Received: {sizes}"
+        )
+    if count > _MOST_NUMBERS or not _is_opened(model):
         return None
     rng, structure = np.random.default_rng(0), _structure(model)
     arrays = [
