@@ -111,10 +111,8 @@ class Comparison:
         return self._pair(call, "forward", deviation)
 
     def _backward(self, call: Call) -> _Pair | None:
-        # What signals still deviate by on their way to the end, gradients have.
-        own = self.expected.deviations[call.outputs[0]]
-        deviation = math.sqrt(max(self._furthest**2 - own**2, 0.0))
-        return self._pair(call, "backward", deviation)
+        # Slopes depend on the signals so far, gradients also on the weights behind.
+        return self._pair(call, "backward", self._furthest)
 
     def _pair(self, call: Call, way: str, deviation: float) -> _Pair | None:
         """The two sizes of a call; `None` if one is not known."""
