@@ -8,6 +8,7 @@ first when Keras moves what it reads; setup.py allows the versions that pass.
 import contextlib
 import copy
 import dataclasses
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -146,15 +147,31 @@ def own_state(layer: keras.layers.Layer) -> list[keras.Variable]:
 def seed_states(layer: keras.layers.Layer) -> list[keras.Variable]:
     """The states of what a layer and the layers in it draw random numbers from.
 
-    `non_trainable_variables` does not tell them from others. The last one is that of
-    what draws without a seed.
+    `non_trainable_variables` does not tell them from others.
     """
-    own = [
+    return [
         generator.state
         for part in layer._flatten_layers()
         for generator in part._seed_generators
     ]
-    return [*own, seed_generator.global_seed_generator().state]
+
+
+@contextlib.contextmanager
+def unseeded_state() -> Iterator[keras.Variable]:
+    """A context with the state of what draws random numbers without a seed.
+
+    Keras makes it at its first use, by one of Python's random numbers. Where that is
+    inside of the context, there is none afterwards.
+    """
+    name = seed_generator.GLOBAL_SEED_GENERATOR
+    is_new = global_state.get_global_attribute(name) is None
+    python_state = random.getstate()
+    try:
+        yield seed_generator.global_seed_generator().state
+    finally:
+        random.setstate(python_state)
+        if is_new:
+            global_state.set_global_attribute(name, None)
 
 
 def embedding_variable(layer: keras.layers.Embedding) -> keras.Variable:

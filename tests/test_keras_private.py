@@ -3,6 +3,8 @@
 A test that fails names the part that a new version of Keras has moved.
 """
 
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -52,12 +54,26 @@ def test_operation_that_keras_does_not_have():
 def test_seed_states():
     layer = keras.layers.Dropout(0.5, seed=3)
     holder = keras.Sequential([keras.Input((3,)), layer])
-    state, last = _keras.seed_states(holder)
-    before = keras.ops.convert_to_numpy(state).copy(), keras.ops.convert_to_numpy(last)
+    (state,) = _keras.seed_states(holder)
+    before = keras.ops.convert_to_numpy(state).copy()
     layer(np.ones((2, 3), "float32"), training=True)
-    keras.random.normal((2,))
-    for variable, old in zip((state, last), before, strict=True):
-        assert not np.array_equal(keras.ops.convert_to_numpy(variable), old)
+    assert not np.array_equal(keras.ops.convert_to_numpy(state), before)
+
+
+def test_unseeded_state():
+    name = "global_seed_generator"
+    before = keras.src.backend.common.global_state.get_global_attribute(name)
+    keras.src.backend.common.global_state.set_global_attribute(name, None)
+    python_state = random.getstate()
+    try:
+        with _keras.unseeded_state() as state:
+            first = keras.ops.convert_to_numpy(state).copy()
+            keras.random.normal((2,))
+            assert not np.array_equal(keras.ops.convert_to_numpy(state), first)
+        found = keras.src.backend.common.global_state.get_global_attribute(name)
+        assert found is None and random.getstate() == python_state
+    finally:
+        keras.src.backend.common.global_state.set_global_attribute(name, before)
 
 
 def test_loss_weights():

@@ -32,9 +32,9 @@ def drawing_alike(*models: keras.Model) -> Iterator[Callable[[], None]]:
         A function that brings them back to where they were.
     """
     states = [state for model in models for state in _keras.seed_states(model)]
-    before = [keras.ops.convert_to_numpy(state).copy() for state in states]
-
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack, _keras.unseeded_state() as unseeded:
+        states.append(unseeded)
+        before = [keras.ops.convert_to_numpy(state).copy() for state in states]
         stack.enter_context(backend.kept_random_state())
 
         def again() -> None:
