@@ -35,6 +35,7 @@ def test_siamese_towers():
     assert len(inner._inbound_nodes) == 2
 
 
+@pytest.mark.slow
 def test_training_of_folded_towers_goes_on():
     folded = check(siamese(tower()), [normal(2, 8, 8, 3)] * 2, 0)
     folded.compile("sgd", "mse")

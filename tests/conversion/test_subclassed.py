@@ -86,6 +86,7 @@ def test_steps_of_its_own_are_said_to_be_lost():
     assert "such as `train_step`, are not in it" in said(model, data=normal(4, 8))
 
 
+@pytest.mark.slow
 def test_what_stays_by_name():
     model = own_models.ResNet()
     model.build((None, 16, 16, 3))
@@ -118,6 +119,7 @@ def test_diagnosis_of_a_compiled_model():
     assert max(np.nan_to_num(row.update_to_weight) for row in found.layers) > 0
 
 
+@pytest.mark.slow
 def test_prediction():
     model = own_models.ResNet()
     model.build((None, 16, 16, 3))
