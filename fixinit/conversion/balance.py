@@ -222,7 +222,10 @@ class _Sizes(Hook):
             for target, scaled, exact in self._targets(place):
                 self._scale(place, outputs[0].mean_square, target, scaled, exact)
         # A model that is called again has what its first call gave it.
-        return [calculus.scale(y, math.sqrt(self._gains[place])) for y in outputs]
+        gain = self._gains[place]
+        if gain == 1:
+            return outputs
+        return [calculus.scale(y, math.sqrt(gain)) for y in outputs]
 
     def _targets(self, place: Any) -> Iterator[tuple[float, list[Any], bool]]:
         """Yields `(mean square, kernels, exact)`: what a place is to have, and from."""

@@ -15,7 +15,7 @@ from fixinit.theory.calculus.backward import Node, Reporter
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.gaussian.functions import Function, compose, expectations
 
-_FURTHEST = 4
+_FURTHEST = 8
 
 
 class Step:
