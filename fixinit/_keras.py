@@ -9,6 +9,7 @@ import contextlib
 import copy
 import dataclasses
 import random
+import string
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,6 +31,9 @@ _OPERATION_MODULES = (
     ops.image,
     activations,
 )
+
+# What `keras.ops.einsum` makes of its subscripts, by this name.
+_EINSUM = ops.numpy.Einsum
 
 # `keras.applications` scales residual branches with these two, and exports neither.
 LayerScale = applications.convnext.LayerScale
@@ -65,6 +69,42 @@ def copied_operation(operation: keras.Operation) -> keras.Operation:
     return new
 
 
+def dense(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    """A symbolic tensor that is sparse only if what it was made of is.
+
+    Keras takes every product with a number for sparse (`Multiply.compute_output_spec`),
+    and traces layers that read one with sparse tensors.
+    """
+    if tensor.sparse:
+        made_by, call, _ = origin(tensor)
+        read = calls_of(made_by)[call].input_tensors
+        # Layers say what they give.
+        if not isinstance(made_by, keras.layers.Layer):
+            tensor._sparse = any(dense(x).sparse for x in read)
+    return tensor
+
+
+@contextlib.contextmanager
+def lower_case_einsum() -> Iterator[None]:
+    """A context in which calls of `keras.ops.einsum` are recorded in lower case.
+
+    Keras computes with capital letters, and cannot give the shape of what comes out.
+    """
+    before, kind = ops.numpy.Einsum, _EINSUM
+
+    def made(subscripts: str, **kwargs: Any) -> Any:
+        letters = [x for x in string.ascii_lowercase if x not in subscripts]
+        capitals = sorted({x for x in subscripts if x.isupper()})
+        table = str.maketrans(dict(zip(capitals, letters, strict=False)))
+        return kind(subscripts.translate(table), **kwargs)
+
+    ops.numpy.Einsum = made
+    try:
+        yield
+    finally:
+        ops.numpy.Einsum = before
+
+
 def deep_copied(layer: keras.layers.Layer) -> keras.layers.Layer:
     """A copy of a layer with its weights, not called yet.
 
@@ -74,7 +114,9 @@ def deep_copied(layer: keras.layers.Layer) -> keras.layers.Layer:
     parts = layer._flatten_layers()
     memo: dict[int, Any] = {id(part): object.__new__(type(part)) for part in parts}
     for part in parts:
-        state = {**vars(part), "_inbound_nodes": [], "_outbound_nodes": []}
+        # Losses are those of the last call, on PyTorch with its graph.
+        fresh: dict[str, Any] = {"_inbound_nodes": [], "_outbound_nodes": []}
+        state = {**vars(part), **fresh, "_losses": []}
         # The lists of a built layer take nothing that it does not know yet.
         with tracking.DotNotTrackScope():
             vars(memo[id(part)]).update(copy.deepcopy(state, memo))

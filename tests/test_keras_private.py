@@ -84,6 +84,24 @@ def test_loss_weights():
     assert _keras.loss_weights(model) is None
 
 
+def test_dense():
+    """Products with numbers are no more sparse than what they are made of."""
+    x = keras.Input((3,))
+    y = _keras.dense(keras.ops.multiply(x * 2.0, 3.0))
+    assert not y.sparse
+    sparse = keras.Input((3,), sparse=True)
+    assert _keras.dense(keras.ops.multiply(sparse, 2.0)).sparse
+
+
+def test_lower_case_einsum():
+    x = keras.KerasTensor((2, 3, 4))
+    with _keras.lower_case_einsum():
+        y = keras.ops.einsum("bsc,bSc->bsS", x, x)
+    recorded, _, _ = _keras.origin(y)
+    assert tuple(y.shape) == (2, 3, 3) and recorded.subscripts.islower()
+    assert type(recorded) is _keras.operation("Einsum")
+
+
 def test_copied_operation():
     """Also of one that its config does not describe."""
     x = keras.KerasTensor((4, 6))

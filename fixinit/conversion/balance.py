@@ -13,6 +13,7 @@ from fixinit.conversion.edits import place_of
 from fixinit.conversion.noise import stream_noise
 from fixinit.conversion.sensitivity import sensitivity
 from fixinit.conversion.sites import smallest_start
+from fixinit.conversion.stream_sizes import stream_sizes
 from fixinit.conversion.sums import find_terms
 from fixinit.graph import Hook, is_activation
 from fixinit.theory import Moments, NoRuleError, calculus, propagate
@@ -64,6 +65,7 @@ def balance(model: keras.Model, plan: Any, rewriter: Any) -> list[str]:
         return [_unpredictable(error)]
     said += _assumed(assumed)
     said += stream_noise(model, plan, assume)
+    said += stream_sizes(model, plan, rewriter, assume)
     stems = [k.layer for k in plan.kernels if k.weight.role == "stem"]
     growth, name = sensitivity(model, stems, assume)
     if growth > _MOST_GROWTH:
@@ -174,6 +176,7 @@ class _Sizes(Hook):
             does.
         """
         wanted, exact = 1.0, True
+        is_table = not kinds.reads_signals(call.operation)
         if kinds.is_fused(call):
             wanted = kernels.wanted_behind(call.operation)
             exact = kernels.is_homogeneous(call.operation)
@@ -185,6 +188,8 @@ class _Sizes(Hook):
             operation = readers[0].operation
             removed = self.plan.removed(operation)
             goes_on = removed or kinds.passes(operation) or is_activation(readers[0])
+            # Tables are read as large as the factor behind makes them.
+            goes_on = goes_on or (is_table and kinds.is_factor(readers[0]))
             if not goes_on:
                 break
             call = readers[0]

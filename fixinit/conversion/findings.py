@@ -75,12 +75,15 @@ def bare_heads(plan: Any) -> list[str]:
     ]
 
 
-def _behind(survey: Any, call: Call) -> Iterator[Call]:
-    """The calls that depend on a call, some of them several times."""
-    for value in call.outputs:
-        for reader in survey.consumers.get(value, []):
-            yield reader
-            yield from _behind(survey, reader)
+def _behind(survey: Any, call: Call) -> set[Call]:
+    """The calls that depend on a call."""
+    found: set[Call] = set()
+    pending = list(call.outputs)
+    while pending:
+        readers = set(survey.consumers.get(pending.pop(), [])) - found
+        found |= readers
+        pending += [value for reader in readers for value in reader.outputs]
+    return found
 
 
 def called_inside(plan: Any) -> Iterator[str]:

@@ -126,11 +126,14 @@ class GraphPlan:
         if self.plan.keep(layer) or not outside:
             return
         square = measured.stream_square(self.graph, call)
-        if square is None or not measured.is_off(square):
+        if square is None:
+            return
+        behind = measured.factor_square(self.graph, call)
+        if not measured.is_off(square * behind):
             return
         self.plan.measured[id(layer)] = square
         self.plan.sized.append(call)
-        factor = [keras.layers.Rescaling(square**-0.5)]
+        factor = [keras.layers.Rescaling((square * behind) ** -0.5)]
         around = self._around(call)
         made = self.applicator.named(factor, f"{layer.name}_size", around)
         self.placing.after(call, made)

@@ -3,7 +3,9 @@
 from typing import Any
 
 import numpy as np
+from keras import ops, tree
 
+from fixinit.conversion import kinds
 from fixinit.graph import Call, Graph, with_sizes
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.evaluation.random_outputs import RandomCalls, outputs
@@ -34,6 +36,24 @@ def stream_square(graph: Graph, call: Call) -> float | None:
         return float(np.mean(np.square(first)))
     except Exception:  # whatever a layer of somebody else's raises
         return None
+
+
+def factor_square(graph: Graph, call: Call) -> float:
+    """By how much the constant factors behind a call multiply its mean square.
+
+    As large language models do with their embeddings, by the root of the width.
+    """
+    consumers, square = graph.consumers(), 1.0
+    while True:
+        readers = consumers.get(call.outputs[0], [])
+        if len(readers) != 1 or not kinds.is_factor(readers[0]):
+            return square
+        (call,) = readers
+        spec = graph.specs[call.inputs[0]]
+        shape = [size or 1 for size in with_sizes(spec.shape)]
+        args, kwargs = call.fill([ops.ones(shape, spec.dtype)])
+        given = tree.flatten(call.operation(*args, **kwargs))[0]
+        square *= float(ops.mean(ops.square(ops.cast(given, "float32"))))
 
 
 def is_off(square: float | None) -> bool:

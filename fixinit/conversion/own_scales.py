@@ -1,4 +1,4 @@
-"""Finds scales of the user's own that start branches near zero."""
+"""Finds scales of the user's own that start what they scale near zero."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from fixinit.conversion import kinds
-from fixinit.graph import Call, Graph, find_blocks, with_sizes
+from fixinit.graph import Call, Graph, find_gates, with_sizes
 from fixinit.graph.trials import tried
 
 # LayerScale starts between 1e-6 and 0.1 (Touvron et al., 2021).
@@ -17,10 +17,11 @@ _TOLERANCE = 1e-2  # of a product in half precision
 
 
 def own_scales(graph: Graph) -> set[int]:
-    """Ids of layers that multiply a branch by small trainable numbers, or zeros.
+    """Ids of layers that multiply a signal by small trainable numbers, or zeros.
 
     Nothing is declared about them. A zero of a scheme in front of such a layer or
-    behind it would leave both without gradients.
+    behind it would leave both without gradients. On the stream, as in an architecture
+    whose blocks have the layer and not all a shortcut, normalization made up for it.
 
     Args:
         graph: `fixinit.graph.Graph`.
@@ -29,11 +30,10 @@ def own_scales(graph: Graph) -> set[int]:
     for inner, _ in graph.graphs():
         if not any(kinds.is_unknown(call.operation) for call in inner.calls):
             continue
-        for block in find_blocks(inner):
-            branch = {call for i in block.branches for call in block.paths[i]}
-            for call in branch - set(block.paths[block.shortcut]):
-                if _is_small_scale(call, inner):
-                    found.add(id(call.operation))
+        gates = find_gates(inner)
+        for call in inner.calls:
+            if call not in gates and _is_small_scale(call, inner):
+                found.add(id(call.operation))
     return found
 
 

@@ -58,13 +58,14 @@ def find_blocks(graph: Graph) -> list[Block]:
     """
     paths = Paths(graph)
     streams = Streams(paths)
-    ends = []
     for call in graph.calls:
         block = _block(paths, call, streams) if is_addition(call) else None
         if block is not None:
-            ends.append(_end_activation(paths, block))
+            for inner in _parts(paths, block, streams):
+                streams.drop(inner)
             streams.add(block)
     found = list(streams.blocks.values())
+    ends = [_end_activation(paths, block) for block in found]
     # Behind the last sum of a pre-activation network, the head has an activation too.
     if not all(ends[:-1]):
         return found
@@ -89,6 +90,28 @@ def _block(paths: Paths, merge: Call, streams: Streams) -> Block | None:
     exchange = streams.exchange(merge, block)
     exchanged = None if exchange is None else _parted(paths, merge, *exchange)
     return exchanged if exchanged is not None and exchanged.branch_depth else block
+
+
+def _parts(paths: Paths, block: Block, streams: Streams) -> list[Block]:
+    """The blocks inside of a block that are the sums of what its branch consists of.
+
+    In `x + (A(h) + F(h))`, where h is x or what normalization makes of it, the sum of
+    attention and MLP has a path with fewer weight layers, which is no shortcut.
+    """
+    found = []
+    for position in block.branches:
+        before = paths.producers[block.merge.inputs[position]]
+        while len(before.inputs) == 1 and not before.has_weights:
+            before = paths.producers[before.inputs[0]]
+        inner = streams.blocks.get(before)
+        if inner is None or not paths.depends(inner.input, block.input):
+            continue
+        if not any(call.has_weights for call in inner.paths[inner.shortcut]):
+            continue
+        between = paths.between(block.input, inner.input)
+        if all(len(c.inputs) == 1 and not c.has_weights for c in between):
+            found.append(inner)
+    return found
 
 
 def _is_residual(paths: Paths, block: Block, streams: Streams) -> bool:

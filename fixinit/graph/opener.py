@@ -12,8 +12,15 @@ from fixinit import _keras
 from fixinit._functional import deep_graphs
 from fixinit.graph.closed import closed
 from fixinit.graph.freeing import freed
-from fixinit.graph.functional import ends_again, functional_of, input_again, is_own
+from fixinit.graph.functional import ends_again, functional_of, input_again
 from fixinit.graph.mode import Mode
+from fixinit.graph.recording import (
+    as_passed,
+    is_value,
+    may_open,
+    says_its_shape,
+    shapes_of,
+)
 from fixinit.graph.subclassed import Signature, inputs_like, integers_among
 from fixinit.graph.watching import told, unwatched, watched
 from fixinit.layers import Parameter
@@ -39,7 +46,8 @@ class Opener:
             may be right in both modes then, as layers such as dropout know the mode.
 
     Attributes:
-        made: Dict from ids of models to those made of them.
+        made: Dict from ids of models and the shapes of their inputs to those made of
+            them.
         shut: Dict from the names of layers that did not open to the reasons.
         losses: Dict of the names of layers whose `call` adds losses, which the graph
             has not.
@@ -60,7 +68,7 @@ class Opener:
         self._mode = Mode(training)
         self._shut: set[int] = set()
         self.opens = lambda layer: id(layer) not in self._shut and opens(layer)
-        self.made: dict[int, keras.Model] = {}
+        self.made: dict[Any, keras.Model] = {}
         self._kept: set[int] = set()
         self._ends: dict[int, keras.layers.Layer] = {}  # of layers that are opened
         self._names: dict[int, str] = {}  # of the layers that are renamed
@@ -75,10 +83,11 @@ class Opener:
             shapes: List of tuples, the shapes of its inputs; by default its own.
         """
         functional = functional_of(model)
-        if id(model) in self.made:
-            return self.made[id(model)]
         tensors: dict[int, Any] = {}
         shapes = shapes or [tensor.shape for tensor in functional.inputs]
+        key = id(model), str(shapes)
+        if key in self.made:
+            return self.made[key]
         for old, shape in zip(functional.inputs, shapes, strict=True):
             tensors[id(old)] = input_again(old, shape)
         for node in _keras.calls(functional):
@@ -90,17 +99,20 @@ class Opener:
             if len(given) == 1:
                 given = [self._traced(node.operation, given[0])]
             if len(given) != len(node.outputs):
-                given = [x for x in given if isinstance(x, keras.KerasTensor)]
+                given = [x for x in given if is_value(x)]
             # What nothing reads may be missing, as the scores of attention.
             for old, new in zip(node.outputs, given, strict=False):
-                if isinstance(new, keras.KerasTensor):
+                if is_value(new):
                     tensors[id(old)] = new
         _check_given(functional, functional.outputs, tensors)
+        for old in functional.outputs:
+            self._anchor = tensors[id(functional.inputs[0])]
+            tensors[id(old)] = self._as_value(tensors[id(old)])
         inputs, outputs = ends_again(functional, tensors)
         self._make_unique(tree.flatten(outputs))
         with deep_graphs():
             new = keras.Model(inputs, outputs, name=model.name)
-        self.made[id(model)] = new
+        self.made[key] = new
         return new
 
     def called(self, model: Any, signature: Signature, shapes: Any) -> keras.Model:
@@ -175,7 +187,7 @@ class Opener:
             if isinstance(operation, keras.Sequential) and not _fits(inner, args):
                 return self._in_a_row(operation, *args)
             if any(True for _ in closed(inner, self.opens)):
-                operation = self.model(operation)
+                operation = self.model(operation, shapes_of(inner, args))
         elif self.opens(operation):
             try:
                 return self._open(operation, args, kwargs)
@@ -187,7 +199,17 @@ class Opener:
                 for inner in _keras.flatten_layers(operation, include_self=False):
                     inner.name = self._names.get(id(inner), inner.name)
         self._keep(operation)
-        return operation(*args, **kwargs)
+        try:
+            given = operation(*args, **kwargs)
+        except Exception as error:
+            raise CannotOpenError(
+                f"`{operation.name}` does not take what it is given: "
+                f"{type(error).__name__}: {told(error)}"
+            ) from error
+        if may_open(operation) and id(operation) not in self._shut:
+            if not says_its_shape(operation, given, args, kwargs):
+                return self._open(operation, args, kwargs)
+        return given
 
     def _in_a_row(self, model: keras.Sequential, x: Any) -> Any:
         """What the layers of a model give that was built on inputs of other sizes."""
@@ -219,12 +241,13 @@ class Opener:
     def _run(self, layer: Any, args: Any, kwargs: Any) -> Any:
         """Runs the `call` of a layer, with the layers in it watched."""
         with contextlib.ExitStack() as watch:
+            watch.enter_context(_keras.lower_case_einsum())
             watch.enter_context(self._weights_as_values(layer, args, kwargs))
             watch.enter_context(self._losses_left_out(layer))
             for inner in _keras.sublayers(layer):
                 watch.enter_context(watched(inner, self._call_inside))
             kwargs = self._mode.given(layer, args, kwargs)
-            return layer.call(*args, **_with_mask(layer, args, kwargs))
+            return layer.call(*args, **as_passed(layer, args, kwargs))
 
     @contextlib.contextmanager
     def _losses_left_out(self, layer: Any) -> Iterator[None]:
@@ -256,16 +279,23 @@ class Opener:
                 return record(*args, **kwargs)
             # Its weights would become constants of the graph.
             args, kwargs = tree.map_structure(self._as_value, (args, kwargs))
+        for x in read:
+            if isinstance(x, keras.KerasTensor):
+                _keras.dense(x)
         if functional_of(layer) is not None or self.opens(layer):
             with unwatched(layer):
                 return self._call(layer, args, kwargs)
+        with unwatched(layer):
+            opens_else = may_open(layer)
         try:
-            return record(*args, **kwargs)
+            given = record(*args, **kwargs)
+            if not opens_else or says_its_shape(layer, given, args, kwargs):
+                return given
         except Exception:
-            if not is_own(type(layer)):
+            if not opens_else:
                 raise
-            with unwatched(layer):
-                return self._open(layer, args, kwargs)
+        with unwatched(layer):
+            return self._open(layer, args, kwargs)
 
     @contextlib.contextmanager
     def _weights_as_values(self, layer: Any, args: Any, kwargs: Any) -> Iterator[None]:
@@ -336,16 +366,6 @@ def _fits(functional: Any, args: Any) -> bool:
     return all(size is None or size == other for size, other in pairs)
 
 
-def _with_mask(layer: Any, args: Any, kwargs: Any) -> Any:
-    """The keyword arguments of a call with the mask that Keras would add."""
-    if "mask" not in layer.call_signature_parameters or len(args) != 1:
-        return kwargs
-    if kwargs.get("mask") is not None or not isinstance(args[0], keras.KerasTensor):
-        return kwargs
-    mask = _keras.get_mask(args[0])
-    return kwargs if mask is None else {**kwargs, "mask": mask}
-
-
 def _check_given(reader: Any, read: Any, given: Any) -> None:
     """Refuses a graph in which a tensor that is read does not exist."""
     if not all(id(tensor) in given for tensor in read):
@@ -372,7 +392,10 @@ def _operations(outputs: list[Any]) -> list[Any]:
 
 def _cast(x: Any, layer: Any) -> Any:
     """A floating-point tensor in the dtype that a layer computes in."""
-    if not isinstance(x, keras.KerasTensor) or not layer.autocast:
+    if not isinstance(x, keras.KerasTensor):
+        return x
+    x = _keras.dense(x)
+    if not layer.autocast:
         return x
     is_float = keras.backend.is_float_dtype(x.dtype)
     return (

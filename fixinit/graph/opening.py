@@ -17,6 +17,7 @@ from fixinit.graph.freeing import MARK
 from fixinit.graph.functional import functional_of, is_subclassed
 from fixinit.graph.opener import CannotOpenError, Opener
 from fixinit.graph.random_inputs import drawing_alike, random_array
+from fixinit.graph.sizes import with_sizes
 from fixinit.graph.subclassed import (
     Signature,
     cannot_open,
@@ -27,7 +28,7 @@ from fixinit.graph.subclassed import (
 from fixinit.graph.watching import told
 
 # What open axes are tried with: sequences of this length, images of seven times that,
-# which patches of 14 and 16 pixels divide.
+# which patches of 14 and 16 pixels divide. Then what `with_sizes` has, as for sounds.
 _SIZES = (32, 8)
 _BATCH = 2
 # Of the largest output: the same operations in the same order.
@@ -214,9 +215,11 @@ def _shapes_to_try(shapes: list[Any], data: Any) -> Iterator[list[Any]]:
             for batch in (None, MARK, known[0][0])
         ]
     else:
+        filled = [[_filled(shape[1:], size) for shape in shapes] for size in _SIZES]
+        filled.append([with_sizes(shape)[1:] for shape in shapes])
         choices = [
-            [(batch, *_filled(shape[1:], size)) for shape in shapes]
-            for size in _SIZES
+            [(batch, *sizes) for sizes in known]
+            for known in filled
             for batch in (None, MARK, _BATCH)
         ]
     tried = [shapes]
@@ -226,7 +229,7 @@ def _shapes_to_try(shapes: list[Any], data: Any) -> Iterator[list[Any]]:
             yield choice
 
 
-def _filled(sizes: Any, size: int) -> tuple[int, ...]:
+def _filled(sizes: Any, size: int) -> tuple[int | None, ...]:
     """Sizes without those that are open: one axis short, two or more larger."""
     return tuple(n or (size if sizes.count(None) == 1 else 7 * size) for n in sizes)
 

@@ -36,6 +36,10 @@ class Paths:
         # Values are numbered in the order of the calls: the last one is the nearest.
         return common.bit_length() - 1 if common else None
 
+    def depends(self, value: int, before: int) -> bool:
+        """Whether a value is another one, or is made of it."""
+        return bool(self.ancestors[value] >> before & 1)
+
     def between(self, start: int, end: int) -> Path:
         """The calls on the paths from `start` to `end`, in order."""
         return self.behind((start,), end)

@@ -56,16 +56,26 @@ def _is_scale_invariant(layer: Any) -> bool:
 
 
 def _inputs(layer: Any) -> np.ndarray | None:
-    """Standard normal numbers as a built layer of one input reads them."""
+    """Standard normal numbers as a built layer of one input reads them.
+
+    In the shape for which it was built, or with the last axis of its weights: some are
+    built by hand for another size than they are called with.
+    """
     if not getattr(layer, "built", False):
         return None
     shape = (layer.get_build_config() or {}).get("input_shape")
     if not isinstance(shape, (tuple, list)) or len(shape) < 2:
         return None
-    if not all(n is None or isinstance(n, int) for n in shape) or (shape[-1] or 0) < 2:
+    *sizes, last = shape
+    if not all(n is None or isinstance(n, int) for n in shape):
         return None
-    known = (2, *(n or 8 for n in shape[1:]))
-    return np.random.default_rng(0).normal(size=known).astype("float32")
+    shapes = [tuple(weight.shape) for weight in layer.weights]
+    for n in (last, *(shape[-1] for shape in shapes if shape)):
+        known = (2, *(m or 8 for m in sizes[1:]), n or 0)
+        x = np.random.default_rng(0).normal(size=known).astype("float32")
+        if known[-1] > 1 and _run(layer, x) is not None:
+            return x
+    return None
 
 
 def _run(layer: Any, x: np.ndarray) -> np.ndarray | None:

@@ -45,6 +45,11 @@ class Streams:
             self._ends[value] = block
             call = None if is_activation(call) else self._next(value)
 
+    def drop(self, block: Block) -> None:
+        """Takes a block out again that is the part of another."""
+        del self.blocks[block.merge]
+        self._ends = {v: b for v, b in self._ends.items() if b is not block}
+
     def _next(self, value: int) -> Call | None:
         """What alone reads a sum and scales, normalizes or activates it, or `None`."""
         readers = self._paths.consumers.get(value, [])
@@ -151,4 +156,4 @@ class Streams:
             yield end
 
     def _depends(self, value: int, before: int) -> bool:
-        return bool(self._paths.ancestors[value] >> before & 1)
+        return self._paths.depends(value, before)

@@ -1,9 +1,10 @@
-"""Converts published networks that nobody here made: the backbones of keras-hub.
+"""Converts published networks, and looks for what a conversion does not say.
 
     pip install keras-hub
     python -m recipes.real_models
 
-Each is taken apart down to the layers of Keras, converted, and trained for some steps.
+Backbones of keras-hub, one network of every family of keras.applications, and
+architectures as people write them, of layers of their own.
 """
 
 import dataclasses
@@ -12,106 +13,157 @@ import keras
 import numpy as np
 
 import fixinit
-from fixinit.conversion.kinds import is_normalization
 from recipes.common import experiment
 from recipes.common.experiment import Table, Verdict, format_number, setting
 from recipes.common.experiment.reading import number
 from recipes.common.training import conversion
-from recipes.real_models.networks import BACKBONES, build, check_name
+from recipes.real_models import checks
+from recipes.real_models.batches import batch
+from recipes.real_models.networks import NETWORKS, ORIGINS, check_name, origin
 
-STEPS = 3
-LEARNING_RATE = 1e-3
-# Mean squares of outputs may leave 1 by this factor, either way, as features do.
-FACTOR = 10.0
+# In float32, of the largest output.
+FOLDED = 1e-4
+FIGURES = ("converts", "trains", "nothing_silent")
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(experiment.Settings):
     models: tuple[str, ...] = setting(
-        tuple(BACKBONES),
-        "Classes of keras_hub.models.",
-        quick=("BertBackbone",),
+        tuple(NETWORKS),
+        "Networks: backbones of keras-hub, of keras.applications, and examples.",
+        quick=("ConvMixer",),
         check=check_name,
     )
-    scheme: str = setting(
-        "fixup", "Scheme to convert with.", choices=fixinit.schemes.names()
+    schemes: tuple[str, ...] = setting(
+        ("fixup",), "Schemes to convert with.", choices=fixinit.schemes.names()
     )
 
 
 def arms(settings):
-    return experiment.grid(model=settings.models)
+    return experiment.grid(scheme=settings.schemes, model=settings.models)
 
 
-def sample(tensor, rng):
-    """Random numbers for an input: tokens, ones for masks, standard normal values."""
-    batch, *sizes = tensor.shape
-    shape = (batch or 2, *(size or 8 for size in sizes))
-    if "mask" in tensor.name:
-        return np.ones(shape, tensor.dtype)
-    if keras.backend.is_float_dtype(tensor.dtype):
-        return rng.normal(size=shape).astype("float32")
-    return rng.integers(0, 2, shape).astype(tensor.dtype)
+def random_targets(network, x, seed):
+    """Normal numbers as large as the outputs, and `None` for whole numbers."""
+    rng = np.random.default_rng([seed, 1])
+
+    def draw(y):
+        y = keras.ops.convert_to_numpy(y)
+        if not np.issubdtype(y.dtype, np.floating):
+            return None
+        size = np.sqrt(np.mean(y**2)) or 1.0
+        return rng.normal(0, size, y.shape).astype("float32")
+
+    return keras.tree.map_structure(draw, network(x, training=False))
 
 
-def measure(settings, model):
-    network = build(model)
-    measured = {"parameters": network.count_params()}
+def measure(settings, scheme, model):
+    chosen = NETWORKS[model]
+    network = chosen.build()
+    data = batch(network, settings.seed, chosen.shapes) if chosen.shapes else None
+    measured = {"origin": origin(model), "parameters": network.count_params()}
     try:
-        free = conversion.convert(network, settings.scheme, seed=settings.seed)
+        free = conversion.convert(network, scheme, seed=settings.seed, data=data)
     except (ValueError, TypeError) as error:
         # Refusals name the layer and the reason; other errors are none.
         return {**measured, "refused": str(error).splitlines()[0]}
-    rng = np.random.default_rng(settings.seed)
-    x = keras.tree.map_structure(lambda tensor: sample(tensor, rng), free.input)
-    outputs = free(x, training=False)
-    last = keras.ops.convert_to_numpy(keras.tree.flatten(outputs)[-1])
-    targets = keras.tree.map_structure(
-        lambda y: rng.normal(size=y.shape).astype("float32"), outputs
-    )
-    free.compile(keras.optimizers.SGD(LEARNING_RATE), "mse")
-    left = [h.name for h in free._flatten_layers() if is_normalization(h)]
+    x = batch(free, settings.seed, chosen.shapes)
+    targets = random_targets(network, x, settings.seed)
+    original = checks.Original.of(network, x, targets, data)
+    findings, found = checks.silent_changes(original, free, chosen.blocks, x, targets)
+    # The network has trained, so that its statistics are not those of the start.
+    error = checks.folding_error(network, original, x, data)
+    if error is not None and not error < FOLDED:
+        findings.append(f"folded: predictions differ by {error:.2g}")
     return {
         **measured,
         "refused": "",
-        "num_branches": free.conversion["num_branches"],
-        "blocks": len(free.conversion["blocks"]),
-        "left": left,
-        "mean_square": float(np.mean(last.astype("float64") ** 2)),
-        "losses": conversion.batch_losses(free, x, targets, STEPS),
+        "assumptions": len(free.conversion["assumptions"]),
+        "findings": findings,
+        "losses_before": original.losses,
+        "folding_error": error,
+        **found,
+    }
+
+
+def figures_of(arm):
+    """Which of the three hold for an arm."""
+    if arm["refused"]:
+        return dict.fromkeys(FIGURES, False)
+    losses = [number(loss) for loss in arm["losses"]]
+    return {
+        "converts": True,
+        "trains": bool(np.all(np.isfinite(losses)) and losses[-1] < losses[0]),
+        "nothing_silent": not arm["findings"],
     }
 
 
 def tables(results):
-    columns = {
+    found = results["arms"]
+    rows = []
+    for scheme in dict.fromkeys(arm["scheme"] for arm in found):
+        for name in (*ORIGINS, "all"):
+            chosen = [
+                arm
+                for arm in found
+                if arm["scheme"] == scheme and name in (arm["origin"], "all")
+            ]
+            if chosen:
+                sums = [sum(figures_of(a)[f] for a in chosen) for f in FIGURES]
+                rows.append((scheme, name, len(chosen), *sums))
+    titles = ("scheme", "origin", "networks", "convert", "train", "nothing silent")
+    return [Table("figures", titles, rows), Table.of("networks", found, _columns())]
+
+
+def _columns():
+    def answer(figure):
+        return lambda arm: "yes" if figures_of(arm)[figure] else "no"
+
+    def squares(arm):
+        return " to ".join(format_number(number(x)) for x in arm.get("squares", []))
+
+    def losses(arm):
+        ends = arm.get("losses", [])[:: checks.STEPS - 1]
+        return ", ".join(format_number(number(loss)) for loss in ends)
+
+    return {
         "network": "model",
+        "origin": "origin",
+        "scheme": "scheme",
         "parameters": "parameters",
         "blocks": lambda arm: arm.get("blocks", "–"),
         "L": lambda arm: arm.get("num_branches", "–"),
-        "mean square": lambda arm: number(arm.get("mean_square", "nan")),
-        f"losses of {STEPS} steps": lambda arm: ", ".join(
-            format_number(number(loss)) for loss in arm.get("losses", [])
-        ),
-        "refused": "refused",
+        "mean squares": squares,
+        "loss, first and last": losses,
+        "converts": answer("converts"),
+        "trains": answer("trains"),
+        "nothing silent": answer("nothing_silent"),
+        "what": lambda arm: arm["refused"] or "; ".join(arm["findings"]),
     }
-    return [Table.of("converted", results["arms"], columns)]
 
 
 def claims(results):
-    arms = results["arms"]
-    found = [arm for arm in arms if not arm["refused"]]
-    counts = {"networks": len(arms), "converted": len(found)}
-    yield Verdict("converts", len(found) >= 0.95 * len(arms), **counts)
-    left = [arm["model"] for arm in found if arm["left"]]
-    yield Verdict("nothing_left", not left, left=left, **counts)
-    finite = [np.all(np.isfinite([number(x) for x in arm["losses"]])) for arm in found]
-    yield Verdict("trains", all(finite), finite=int(np.sum(finite)), **counts)
-    sizes = {arm["model"]: number(arm["mean_square"]) for arm in found}
-    outside = {
-        name: square
-        for name, square in sizes.items()
-        if not 1 / FACTOR < square < FACTOR
-    }
-    yield Verdict("keeps_sizes", not outside, outside=outside, factor=FACTOR)
+    found = results["arms"]
+    for figure in FIGURES:
+        wanted = (
+            found if figure == "converts" else [a for a in found if not a["refused"]]
+        )
+        held = [arm for arm in wanted if figures_of(arm)[figure]]
+        others = [arm["model"] for arm in wanted if arm not in held]
+        counts = {"networks": len(wanted), "count": len(held), "others": others}
+        least = 0.95 * len(wanted) if figure == "converts" else len(wanted)
+        yield Verdict(figure, len(held) >= least, **counts)
+    errors = {a["model"]: number(a.get("folding_error")) for a in found}
+    errors = {name: error for name, error in errors.items() if not np.isnan(error)}
+    if errors:
+        worst = max(errors, key=errors.get)
+        yield Verdict(
+            "folds",
+            errors[worst] < FOLDED,
+            networks=len(errors),
+            worst=worst,
+            error=errors[worst],
+        )
 
 
 EXPERIMENT = experiment.Experiment(

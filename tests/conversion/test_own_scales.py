@@ -80,6 +80,18 @@ def test_other_layers_of_ones_own_stay(make):
     assert {"own0", "own1", "own2"} <= {layer.name for layer in free.layers}
 
 
+def test_small_scales_of_the_stream_are_taken_out():
+    """A block with such a scale and without a shortcut would end the signal."""
+    x = inputs = keras.Input((8,))
+    for name in ("first", "second"):
+        h = layers.Dense(16, "relu")(layers.LayerNormalization()(x))
+        x = OwnScale(1e-5, name=name)(layers.Dense(16)(h))
+    free = convert(keras.Model(inputs, layers.LayerNormalization()(x)))
+    y = free.predict(normal(64, 8), verbose=0)
+    assert 0.2 < np.mean(y**2) < 5
+    assert not {"first", "second"} & {layer.name for layer in free.layers}
+
+
 def test_scales_of_trained_models_stay_where_statistics_are_folded():
     x = inputs = keras.Input((8,))
     y = layers.BatchNormalization()(layers.Dense(8)(x))

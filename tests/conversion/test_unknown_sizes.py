@@ -67,6 +67,15 @@ def test_embeddings_of_ones_own(scheme):
     assert "measured on random inputs" in (text := said(model)) and "tokens" in text
 
 
+@pytest.mark.parametrize("kind", [Table, layers.Embedding])
+def test_embeddings_with_a_factor_behind(kind):
+    """By the root of the width, as in Gemma: together they are to give 1."""
+    table = kind(50, 16, name="tokens")
+    model = network(lambda x: 100.0 * table(x), keras.Input((8,), dtype="int32"))
+    tokens = np.random.default_rng(0).integers(0, 50, (16, 8))
+    assert 0.3 < size(convert(model), tokens) < 3
+
+
 @pytest.mark.parametrize("scheme", ["fixup", "scaled_residual"])
 def test_stems_of_ones_own(scheme):
     model = network(Large(name="stem"), keras.Input((8,)))

@@ -56,6 +56,29 @@ def test_parallel_branches_beside_a_shortcut():
     assert (block.shortcut, block.branches, block.branch_depth) == (1, (0, 2), 2)
 
 
+@pytest.mark.parametrize("normalizes", [False, True])
+def test_parallel_parts_of_a_branch_are_no_block(normalizes):
+    """`x + (A(h) + F(h))`: A has fewer weight layers than F, and is no shortcut."""
+    x = inputs = keras.Input((8,))
+    for i in range(2):
+        h = keras.layers.LayerNormalization()(x) if normalizes else x
+        f = dense(dense(h, f"up{i}"), f"down{i}")
+        x = x + keras.layers.Dropout(0.1)(dense(h, f"a{i}") + f)
+    first, second = blocks(inputs, x)
+    assert set(first.weights) == {"a0", "up0", "down0"}
+    assert first.branch_depth == 2 and not first.changes_shape
+    assert second.input == first.output
+
+
+def test_projecting_blocks_inside_a_branch_are_blocks():
+    x = inputs = keras.Input((8,))
+    h = dense(x, "before")
+    h = dense(dense(h, "up"), "down") + dense(h, "projection")
+    inner, outer = blocks(inputs, x + h)
+    assert inner.weights == ("up", "down") and inner.changes_shape
+    assert outer.input != inner.input
+
+
 def test_no_shortcut_no_block():
     inputs, other = keras.Input((8,)), keras.Input((8,))
     assert not blocks(inputs, keras.layers.add([dense(inputs), dense(inputs)]))

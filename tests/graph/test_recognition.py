@@ -62,6 +62,18 @@ def test_normalization(kind, mean, shape):
     assert centers(layer) == mean
 
 
+def test_normalization_that_is_built_for_another_size():
+    """As of the queries of each head, built for all heads."""
+
+    class OfHeads(RootMeanSquare):
+        def build(self, shape):
+            super().build((4,))
+
+    layer = OfHeads()
+    layer.build((None, None, 16))
+    assert normalizes(layer) and not centers(layer)
+
+
 @pytest.mark.parametrize("kind", [Sign, Affine, Nothing, Softmaxed])
 def test_no_normalization(kind):
     assert not normalizes(built(kind))

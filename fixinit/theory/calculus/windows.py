@@ -7,6 +7,7 @@ import numpy as np
 from fixinit._checked import checked, checked_but
 from fixinit._validation import check_choice, check_size
 from fixinit.theory.calculus.positions import (
+    RESOLUTION,
     longest,
     pair_classes,
     position_weights,
@@ -85,7 +86,9 @@ class Window:
         _check_sizes(inputs=inputs, kernel=kernel, stride=stride, dilation=dilation)
         check_choice("padding", padding, ("valid", "same", "causal"))
         full, reach = inputs, (kernel - 1) * dilation + 1
-        inputs = max(shortened(inputs), min(inputs, reach))
+        # As many outputs as an axis has classes of positions, if it has them.
+        least = reach + RESOLUTION * stride
+        inputs = max(shortened(inputs), min(inputs, least))
         _check_positions(inputs=inputs, kernel=kernel)
 
         def count(n: int) -> int:

@@ -25,6 +25,15 @@ def test_classes_keep_short_distances_and_the_order_of_a_pair(n):
     assert classes[0, n - 1] == m - 1
 
 
+def test_long_strides_on_long_axes_keep_all_classes():
+    """A shortened axis would have fewer outputs than the axis has classes."""
+    inputs, outputs = 2000, (2000 - 127) // 64 + 1
+    mean = Window.convolution(inputs, 127, 64).mean
+    assert mean.shape == (positions.size(outputs), positions.size(inputs))
+    # Each output is the sum of 127 inputs.
+    np.testing.assert_allclose(mean.sum(axis=1), 127)
+
+
 @pytest.mark.parametrize(
     "n, kernel, stride, dilation, padding",
     [(7, 3, 1, 1, "same"), (8, 3, 2, 1, "same"), (8, 2, 1, 3, "valid")],

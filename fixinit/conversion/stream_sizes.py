@@ -1,0 +1,68 @@
+"""Finds streams that start at another size than the converter gives them."""
+
+from typing import Any
+
+import keras
+
+from fixinit.conversion.assumptions import some
+from fixinit.conversion.edits import place_of
+from fixinit.graph import Hook
+from fixinit.theory import propagate
+from fixinit.theory.propagation import Assumption
+
+# Of a mean square that is to be 1.
+_FAR = 10.0
+
+
+class _Starts(Hook):
+    """Observes mean squares at some places."""
+
+    def __init__(self, places: dict[Any, str]) -> None:
+        self.places = places
+        self.squares: dict[str, float] = {}
+
+    def leave(self, call: Any, outputs: Any, control: Any) -> Any:
+        name = self.places.get(place_of(call))
+        if name is not None:
+            self.squares[name] = outputs[0].mean_square
+        return outputs
+
+
+def stream_sizes(
+    model: keras.Model, plan: Any, rewriter: Any, assume: Assumption
+) -> list[str]:
+    """What is said of streams that start far from a mean square of 1.
+
+    Such a stream is made by no layer that the scheme draws: by learned queries, or by a
+    sum of many terms. Normalization made up for its size.
+
+    Args:
+        model: The converted model.
+        plan: `Plan`.
+        rewriter: The `Rewriter` that has made the model.
+        assume: What calls without a variance rule give.
+    """
+    producers, blocks = plan.survey.producers, plan.survey.blocks
+    ends = {block.output for block in blocks} | {b.merge.outputs[0] for b in blocks}
+    roots = {}
+    for block in blocks:
+        root = producers[block.input]
+        while plan.removed(root.operation):
+            root = producers[root.inputs[0]]
+        if root.outputs[0] not in ends and not root.is_input:
+            roots[rewriter.end_place(root)] = root.name
+    starts = _Starts(roots)
+    propagate(model, starts, assume=assume, training=True)
+    far = {
+        name: square
+        for name, square in starts.squares.items()
+        if not 1 / _FAR <= square <= _FAR
+    }
+    if not far:
+        return []
+    sizes = some([f"{name} ({square:.2g})" for name, square in far.items()])
+    return [
+        "The streams of residual blocks start at mean squares far from 1, where the "
+        f"scheme draws nothing: {sizes}. Normalization made up for that. Scale what "
+        "makes them, or keep the normalization."
+    ]
