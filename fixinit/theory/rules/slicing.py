@@ -124,9 +124,8 @@ def flip(operation: Any, setting: Setting, x: Moments) -> Moments:
 @register("Roll")
 def roll(operation: Any, setting: Setting, x: Moments) -> Moments:
     axes = _listed(operation.axis, operation, setting)
-    shifts = operation.shift
-    shifts = [shifts] * len(axes) if isinstance(shifts, int) else list(shifts)
-    for axis, shift in zip(axes, shifts, strict=True):
+    shifts = np.broadcast_to(operation.shift, len(axes))
+    for axis, shift in zip(axes, shifts.tolist(), strict=True):
         place = axis_of(axis, len(x.shape) + 2, setting)
         size = _size(x, place)
         x = take(x, place, [(i - shift) % size for i in range(size)])
@@ -144,8 +143,7 @@ def repeat(operation: Any, setting: Setting, x: Moments) -> Moments:
 
 @register("Tile")
 def tile(operation: Any, setting: Setting, x: Moments) -> Moments:
-    repeats = operation.repeats
-    repeats = [repeats] if isinstance(repeats, int) else list(repeats)
+    repeats = np.atleast_1d(operation.repeats).tolist()
     rank = len(x.shape) + 2
     repeats = [1] * (rank - len(repeats)) + repeats
     if len(repeats) > rank or repeats[0] != 1:
