@@ -198,8 +198,10 @@ class Propagation:
         try:
             outputs = self._applied(call, operation, setting, read)
         except calculus.Dependent as error:
+            # Random inputs are drawn from no weights, and would be independent.
+            also = ", and cannot be measured on random inputs" if self.measures else ""
             raise NoRuleError(
-                f"`{call.name}` {error}. {how_to_register(operation)}"
+                f"`{call.name}` {error}{also}. {how_to_register(operation)}"
             ) from error
         except NoRuleError:
             if self.assume is not None:

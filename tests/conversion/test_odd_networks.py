@@ -318,7 +318,7 @@ def test_normalization_of_the_data_is_named():
     with pytest.warns(UserWarning, match=r"keep=\['of_data'\]"):
         fixinit.convert(keras.Model(inputs, x))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         fixinit.convert(keras.Model(inputs, x), keep=["of_data"])
 
 

@@ -10,10 +10,12 @@ from fixinit.theory.calculus.pairs import along
 
 
 @checked
-def into_batch(x: Moments) -> Moments:
+def into_batch(x: Moments, within: bool = False) -> Moments:
     """Makes every position of the first spatial axis an input of its own.
 
     Two inputs have in common what two positions of different inputs had, on average.
+    With `within`, they have in common what two different positions of one input had;
+    gradients do not go back through that.
 
     Example:
 
@@ -23,6 +25,7 @@ def into_batch(x: Moments) -> Moments:
 
     Args:
         x: `fixinit.theory.Moments` with at least one spatial axis.
+        within: bool. Whether pairs of inputs come from one input; `False` by default.
 
     Returns:
         `Moments` without that axis.
@@ -39,26 +42,32 @@ def into_batch(x: Moments) -> Moments:
     def reduced(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
         return along(weights[None], values, 1)[:, 0]
 
+    weights = positions.pair_weights(count)
+    if within:
+        apart = np.where(np.arange(m * m) % (m + 1), weights, 0.0)
+        weights = apart / apart.sum() if count > 1 else own
     y = Moments(
         rest,
         x.channels,
         reduced(positions.position_weights(count), x.mean),
         reduced(own, x.same),
-        reduced(positions.pair_weights(count), x.cross),
+        reduced(weights, x.same if within else x.cross),
         x.sources,
     )
     into = x.mean.shape
-    y.node.link((x,), lambda g: [np.broadcast_to(g[:, None], into)])
+    if not within:
+        y.node.link((x,), lambda g: [np.broadcast_to(g[:, None], into)])
     if x.latent:
-        y.latent = into_batch(x.latent[0]), x.latent[1]
+        y.latent = into_batch(x.latent[0], within), x.latent[1]
     return y
 
 
 @checked
-def from_batch(x: Moments, count: int) -> Moments:
+def from_batch(x: Moments, count: int, within: Moments | None = None) -> Moments:
     """Makes every `count` inputs the positions of a new first spatial axis.
 
-    Different positions of it have in common what different inputs have.
+    Different positions of it have in common what different inputs have, or what those
+    of `within` have.
 
     Example:
 
@@ -69,6 +78,8 @@ def from_batch(x: Moments, count: int) -> Moments:
     Args:
         x: `fixinit.theory.Moments`.
         count: int, the size of the new axis.
+        within: `Moments` of the same tensor for inputs that come from one input; `None`
+            (default) for those of `x`.
 
     Returns:
         `Moments` with that axis.
@@ -79,12 +90,14 @@ def from_batch(x: Moments, count: int) -> Moments:
     def repeated(values: np.ndarray, size: int) -> np.ndarray:
         return np.repeat(values[:, None], size, axis=1)
 
-    same, cross = repeated(x.cross, m * m), repeated(x.cross, m * m)
+    pairs = x if within is None else within
+    same, cross = repeated(pairs.cross, m * m), repeated(x.cross, m * m)
     same[:, :: m + 1] = x.same[:, None]
     mean = repeated(x.mean, m)
     y = Moments((count, *x.shape), x.channels, mean, same, cross, x.sources)
     weights = positions.position_weights(count)[None]
     y.node.link((x,), lambda g: [along(weights, g, 1)[:, 0]])
-    if x.latent:
-        y.latent = from_batch(x.latent[0], count), x.latent[1]
+    if x.latent and (within is None or within.latent):
+        others = within.latent[0] if within and within.latent else None
+        y.latent = from_batch(x.latent[0], count, others), x.latent[1]
     return y

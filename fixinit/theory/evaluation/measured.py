@@ -40,6 +40,10 @@ def measure(
     before = frozenset().union(*(x.sources for x in read))
     try:
         arrays = outputs(calls)
+    except NoRuleError as error:
+        raise NoRuleError(
+            f"`{setting.name}` has no variance rule, and cannot be measured: {error}"
+        ) from error
     except Exception as error:  # whatever somebody else's layer raises
         raise NoRuleError(
             f"`{setting.name}` has no variance rule, and cannot be measured: on random "

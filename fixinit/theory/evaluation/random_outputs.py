@@ -14,6 +14,7 @@ from fixinit._typing import Tensor
 from fixinit.graph.copies import copied
 from fixinit.graph.random_inputs import random_array
 from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.errors import NoRuleError
 from fixinit.theory.evaluation.samples import sample
 
 BATCH, _DRAWS = 8, 4
@@ -108,6 +109,11 @@ def _drawn(x: Moments, spec: Any, rng: np.random.Generator) -> Tensor:
         array = random_array((batch, *tail), spec.dtype, rng)
     if len(spec.shape) == len(tail):
         # Without an axis of the channels, or, for constants, of the batch.
+        if spec.shape[0] is None and x.total_channels > 1:
+            raise NoRuleError(
+                f"the moments of a tensor of shape {tuple(spec.shape)} are known for "
+                f"the shape {tail}, as if weights that it was made from had a batch."
+            )
         array = array[..., 0] if spec.shape[0] is None else array[0]
     return ops.convert_to_tensor(array, spec.dtype)
 

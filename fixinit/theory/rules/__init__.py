@@ -30,6 +30,7 @@ of the operations in `fixinit.theory.calculus`, which know their gradients:
 | `slicing` | slices, splits, rolls, repetition |
 | `transposing` | reshapes, transpositions, stacks, depth to space |
 | `weight_layers` | dense layers, convolutions, embeddings |
+| `wrapping_layers` | layers that apply another one at every step |
 """
 
 from fixinit.theory.rules import (
@@ -53,6 +54,7 @@ from fixinit.theory.rules import (
     slicing,
     transposing,
     weight_layers,
+    wrapping_layers,
 )
 
 __all__ = [
@@ -76,4 +78,5 @@ __all__ = [
     "slicing",
     "transposing",
     "weight_layers",
+    "wrapping_layers",
 ]

@@ -121,7 +121,32 @@ def test_dependent_values_are_refused_all_the_same():
     inputs = keras.Input((8, 8, 16))
     x = he()()(inputs)
     net = keras.Model(inputs, x + ops.sort(x))
-    with pytest.raises(theory.NoRuleError, match="depend on the same weights"):
+    with pytest.raises(theory.NoRuleError, match="same weights.*cannot be measured"):
+        theory.predict(net, unknown="measure")
+
+
+def test_weights_that_are_repeated_for_a_batch_are_refused():
+    """Their moments have an axis for the batch, as in relative positions."""
+
+    class Repeated(layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.norm = layers.LayerNormalization()
+
+        def build(self, shape):
+            self.table = self.add_weight(shape=(6, 8), initializer="random_normal")
+            self.norm.build((1, 6, 8))
+
+        def call(self, x):
+            rows = self.norm(ops.expand_dims(self.table, 0))
+            return ops.repeat(rows, ops.shape(x)[0], axis=0)
+
+    inputs = keras.Input((4, 8))
+    x = layers.EinsumDense("abc,cde->abde", (None, 2, 4), name="query")(
+        Repeated()(inputs)
+    )
+    net = keras.Model(inputs, x)
+    with pytest.raises(theory.NoRuleError, match="`query`.*cannot be measured.*batch"):
         theory.predict(net, unknown="measure")
 
 
