@@ -187,8 +187,11 @@ THEORY = {
     "registry": {"errors"},
     "input_sizes": set(),
     "evaluation": {"calculus", "errors", "gaussian", "registry"},
-    "rules": {"calculus", "errors", "evaluation", "gaussian", "registry"},
     "application": {"calculus", "errors", "evaluation", "registry"},
+    "rules": {
+        *("application", "calculus", "errors"),
+        *("evaluation", "gaussian", "registry"),
+    },
     "propagation": {
         *("application", "calculus", "errors"),
         *("evaluation", "input_sizes", "registry"),

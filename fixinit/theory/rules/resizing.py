@@ -29,12 +29,32 @@ def resize(operation: Any, setting: Setting, x: Moments) -> Moments:
 
 
 def _resize(source: Any, setting: Setting, x: Moments) -> Moments:
-    if source.crop_to_aspect_ratio or source.pad_to_aspect_ratio:
+    shape = setting.output_shape
+    if source.crop_to_aspect_ratio:
+        x = _cropped(x, shape)
+    elif source.pad_to_aspect_ratio:
         raise NoRuleError(
-            f"No variance rule for `{setting.name}` with crop_to_aspect_ratio or "
-            "pad_to_aspect_ratio. " + how_to_register(source)
+            f"No variance rule for `{setting.name}` with pad_to_aspect_ratio. "
+            + how_to_register(source)
         )
-    return resized(x, setting.output_shape, source.interpolation, source.antialias)
+    return resized(x, shape, source.interpolation, source.antialias)
+
+
+def _cropped(x: Moments, shape: Sequence[int]) -> Moments:
+    """The middle of an image, of the ratio of height and width that `shape` has.
+
+    Sizes and starts are rounded down, as Keras does.
+    """
+    sizes = x.shape
+    kept = [
+        max(min(sizes[axis], sizes[1 - axis] * shape[axis] // shape[1 - axis]), 1)
+        for axis in (0, 1)
+    ]
+    for axis, (size, part) in enumerate(zip(sizes, kept, strict=True)):
+        if part < size:
+            start = (size - part) // 2
+            x = calculus.select(x, axis, range(start, start + part))
+    return x
 
 
 def resized(

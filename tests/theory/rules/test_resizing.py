@@ -26,6 +26,7 @@ def of(function):
         lambda: layers.Resizing(5, 13),
         lambda: layers.Resizing(12, 6, interpolation="nearest"),
         lambda: layers.Resizing(3, 3, antialias=True),
+        lambda: layers.Resizing(4, 6, crop_to_aspect_ratio=True),
     ],
 )
 def test_interpolation_of_maps_whose_neighbours_are_alike(layer):
@@ -40,6 +41,15 @@ def test_interpolation_of_independent_pixels():
     inside, border = (1 / 16 + 9 / 16), 1.0
     expected = (inside * 126 / 128 + border * 2 / 128) ** 2
     assert row.mean_square == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_crop_keeps_the_middle_of_an_image():
+    inputs = keras.Input((9, 4, 1))
+    framed = ops.pad(inputs, [[0, 0], [0, 0], [3, 2], [0, 0]])
+    # Of 9 x 9 stay 9 x 4, from column 2: one of zeros, and three of numbers.
+    y = layers.Resizing(9, 4, "nearest", crop_to_aspect_ratio=True)(framed)
+    row = theory.predict(keras.Model(inputs, y)).layers[-1]
+    assert row.mean_square == pytest.approx(3 / 4)
 
 
 def test_long_axes_are_cut_in_their_ratio():
@@ -73,7 +83,7 @@ def test_padding(function):
     [
         (lambda x: ops.pad(x, [[1, 0], [0, 0], [0, 0], [0, 0]]), "pads the batch"),
         (lambda x: ops.pad(x, 1, mode="reflect"), "pads the batch"),
-        (layers.Resizing(4, 6, crop_to_aspect_ratio=True), "crop_to_aspect_ratio"),
+        (layers.Resizing(4, 6, pad_to_aspect_ratio=True), "pad_to_aspect_ratio"),
     ],
 )
 def test_what_is_not_known_is_refused(function, message):
