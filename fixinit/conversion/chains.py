@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from fixinit.graph import Call, Graph
+from fixinit.layers import facts_of
 from fixinit.theory import Moments, NoRuleError
 from fixinit.theory.application import apply
 from fixinit.theory.calculus import Dependent
@@ -35,6 +36,8 @@ def chain_behind(graph: Graph, value: int) -> tuple[Call, ...]:
         reads_all = call.inputs and values.issuperset(call.inputs)
         if not reads_all or isinstance(call.operation, keras.layers.Layer):
             continue
+        if facts_of(call.operation).rearranges:
+            continue  # also where it keeps the shape, as of as many rows as columns
         if len(call.outputs) != 1 or graph.specs[call.outputs[0]].shape != shape:
             continue
         (made,) = call.outputs

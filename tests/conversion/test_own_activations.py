@@ -108,3 +108,14 @@ def test_nothing_is_assumed_of_functions_of_elements(make):
 def test_functions_that_mix_channels_are_named():
     text = said(chain(alone(layers.Activation(squeezed, name="squeezed")), 1))
     assert "No variance rule for some calls" in text and "squeezed" in text
+
+
+def test_transpositions_of_squares_are_no_activation():
+    """As many patches as channels: what mixes patches is one weight layer more."""
+    x = inputs = keras.Input((16, 16))
+    for _ in range(2):
+        h = layers.LayerNormalization()(layers.Dense(16)(x))
+        h = ops.transpose(layers.Dense(16)(ops.transpose(h, (0, 2, 1))), (0, 2, 1))
+        x = x + h
+    free = convert(keras.Model(inputs, x))
+    assert [b["branches"][0]["depth"] for b in free.conversion["blocks"]] == [2, 2]
