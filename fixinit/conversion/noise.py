@@ -79,6 +79,6 @@ class _Factors(Hook):
         return inputs
 
     def leave(self, call: Call, outputs: list[Any], control: Any) -> Sequence[Any]:
-        if self._read > 0:
+        if self._read > 0 and outputs[0].mean_square > 0:
             self.found[call.operation.name] = outputs[0].mean_square / self._read
         return outputs
