@@ -237,6 +237,9 @@ def _distinct(
     pairs = np.stack([mean.ravel(), deviation.ravel()])
     # Rounded, because sums in another order differ in the last digits.
     keys = quadrature.rounded(pairs)
-    _, index, inverse = np.unique(keys, axis=1, return_index=True, return_inverse=True)
+    # Numbers of single values are sorted much faster than pairs.
+    codes = [np.unique(key, return_inverse=True)[1].ravel() for key in keys]
+    code = codes[0] * (codes[1].max() + 1) + codes[1]
+    _, index, inverse = np.unique(code, return_index=True, return_inverse=True)
     distinct = pairs[0, index], pairs[1, index]
     return distinct, lambda y: y[inverse.ravel()].reshape(shape)

@@ -249,11 +249,13 @@ def _lstm(
     ones = (1.0, 0.0) if cell.use_bias and cell.unit_forget_bias else None
 
     def step(h: Moments | None) -> list[Moments]:
-        new = calculus.multiply([gates.gate(h), gates.candidate(gates.sum(h))])
+        gate = gates.gate(h)  # Gates of equal biases have equal moments.
+        new = calculus.multiply([_fresh(gate), gates.candidate(gates.sum(h))])
         first = start[1] if start else None
-        carried = carry(gates.gate(h, ones), new, first, backwards)
+        forget = gates.gate(h, ones) if ones else _fresh(gate)
+        carried = carry(forget, new, first, backwards)
         active = gates.candidate(_fresh(carried))
-        return [_fresh(calculus.multiply([gates.gate(h), active])), carried]
+        return [_fresh(calculus.multiply([_fresh(gate), active])), carried]
 
     return step
 
