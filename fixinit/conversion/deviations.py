@@ -50,9 +50,9 @@ def deviations(
     roles, reason = _roles(graph, plan, rewriter), ""
     for size in (None, _SHORT):
         rng = np.random.default_rng(0)
-        inputs = _inputs(model, graph, data, size, rng)
-        ends = _ends(graph, roles, data is None, inputs, rng)
         try:
+            inputs = _inputs(model, graph, data, size, rng)
+            ends = _ends(graph, roles, data is None, inputs, rng)
             sizes, read = measured(graph, inputs, ends)
         except Exception as error:  # whatever layers of somebody else's raise
             reason = reason or f"{type(error).__name__}: {told(error)}"
@@ -137,6 +137,8 @@ def _drawn(
         for call in graph.calls
         if value in call.inputs and isinstance(call.operation, keras.layers.Embedding)
     ]
+    if dtype == "string":
+        raise TypeError("Strings are not drawn at random.")
     if tables:
         return rng.integers(0, min(tables), shape).astype(dtype)
     return random_array(shape, dtype, rng).astype(dtype)

@@ -138,6 +138,8 @@ class _Tap(Hook):
 
     def __init__(self, graph: Graph, names: set[str], ends: Ends) -> None:
         self.graph, self.names, self.ends = graph, names, ends
+        # Values inside of a stack have numbers of their own.
+        self._outer = set(graph.calls)
         self.start()
 
     def start(self) -> None:
@@ -161,6 +163,8 @@ class _Tap(Hook):
     ) -> list[Tensor]:
         if control is not None:
             outputs = [probed(outputs[0], control, _mean_square), *outputs[1:]]
+        if call not in self._outer:
+            return outputs
         for value, y in zip(call.outputs, outputs, strict=True):
             if value in self.ends.gradients and _is_float(self.graph.specs[value]):
                 signs = np.random.default_rng(value).choice([-1.0, 1.0], tuple(y.shape))

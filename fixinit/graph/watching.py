@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -40,7 +41,8 @@ def unwatched(layer: Any) -> Iterator[None]:
 
 def told(error: Exception) -> str:
     """What an error says, in one line."""
-    lines = str(error).strip().splitlines() or [""]
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # colours of terminals
+    lines = text.strip().splitlines() or [""]
     # Keras says on top where an error was, and below what it was.
     told = [line.strip() for line in lines if line.strip()]
     what = (line for line in told if not line.startswith("Exception enc"))

@@ -1,10 +1,13 @@
 """What one pass through the converted network shows that was not foreseen."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
 from keras import layers, ops
 
+import fixinit
 from fixinit import theory
 from tests.conversion.helpers import convert, normal, said
 
@@ -172,3 +175,13 @@ def test_data_of_another_size_than_kernels_are_drawn_for(mean, deviation, is_sai
     assert ("Standardize it" in text) is is_said and "`stem`" in text or not is_said
     # The prediction is that for such data.
     assert DIFFER not in text
+
+
+def test_stacks_are_compared_as_a_whole():
+    """Values inside of a stack have the numbers of values outside, and are others."""
+    model = fixinit.models.ResidualMLP(
+        6, 32, scheme="batch_norm", input_shape=(16,), stacked=True, seed=0
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        fixinit.convert(model, "scaled_residual", seed=0)

@@ -172,7 +172,11 @@ def test_explains_what_cannot_be_predicted():
     model = keras.Model(inputs, layers.Dense(2)(layers.Reshape((2, 12))(x)))
     record = explain(model, "rezero")
     assert any("cannot be predicted" in text for text in record.assumptions)
-    assert record.to_dict() == fixinit.convert(model, "rezero").conversion
+    done = fixinit.convert(model, "rezero").conversion
+    # Nor is there a pass through a model whose sizes do not fit.
+    *foreseen, compared = done["assumptions"]
+    assert "could not be compared" in compared
+    assert record.to_dict() == {**done, "assumptions": foreseen}
 
 
 def test_explaining_builds_and_changes_nothing(monkeypatch):

@@ -23,7 +23,9 @@ def token_input(call: graph.Call, spec: Any, x: Moments) -> Moments:
     dtype, shape = keras.backend.standardize_dtype(spec.dtype), (*x.shape,)
     shape = (*shape, x.total_channels) if len(spec.shape) > 1 else shape
     is_mask = dtype == "bool" or "mask" in call.name
-    if "float" in dtype or is_long(shape) or (len(shape) > 1 and not is_mask):
+    if not (dtype == "bool" or "int" in dtype):
+        return x
+    if is_long(shape) or (len(shape) > 1 and not is_mask):
         return x
     return known(example(call.name, shape, dtype, spec.shape[0] or _SAMPLES))
 
