@@ -162,6 +162,7 @@ def load_in_a_fresh_process(paths, imports):
     )
 
 
+@pytest.mark.slow
 def test_files_load_in_a_fresh_process_that_imports_fixinit(tmp_path):
     models = {"library": small_mlp(), "converted": converted()}
     paths = [tmp_path / f"{name}.keras" for name in models]

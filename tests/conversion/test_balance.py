@@ -28,6 +28,7 @@ def test_one_pooling_for_the_whole_network():
         assert 0.4 < size(y) < 2.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nested", [True, False])
 @pytest.mark.parametrize(("activation", "wanted"), [("silu", 1), ("tanh", 0.394)])
 def test_towers_that_are_called_twice(nested, activation, wanted):
@@ -139,7 +140,10 @@ class Turned(layers.Layer):
         return keras.ops.transpose(x, (0, 2, 1))
 
 
-@pytest.mark.parametrize("scheme", ["scaled_residual", "normalized_sum"])
+@pytest.mark.parametrize(
+    "scheme",
+    ["scaled_residual", pytest.param("normalized_sum", marks=pytest.mark.slow)],
+)
 def test_one_operation_without_a_rule_does_not_stop_the_rest(scheme):
     """As in every mixer of tokens and channels."""
     x = inputs = keras.Input((32, 32))

@@ -33,6 +33,7 @@ def nested(levels):
     return keras.Model(inputs, layers.Dense(3)(inside(weight(inputs))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", AT_IDENTITY)
 def test_everything_opens_at_any_depth(scheme):
     free = convert(nested(levels=5), scheme)

@@ -48,6 +48,7 @@ def residual(act):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 @pytest.mark.parametrize("scheme", ["fixup", "scaled_residual"])
 def test_sizes_are_those_of_the_function_of_keras(scheme):
@@ -70,6 +71,7 @@ def test_sizes_are_those_of_the_function_of_keras(scheme):
         assert 0.1 < np.exp(np.mean(logs)) < 10
 
 
+@pytest.mark.slow
 def test_kernels_in_branches_are_those_for_the_function_of_keras():
     found = []
     for act in (
@@ -82,6 +84,7 @@ def test_kernels_in_branches_are_those_for_the_function_of_keras():
     np.testing.assert_allclose(found[1:], found[:1] * 2, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_factors_are_no_activations():
     found = []
     for factor in (1.0, 0.1):

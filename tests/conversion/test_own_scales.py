@@ -49,6 +49,7 @@ def network(make):
     return keras.Model(inputs, layers.Dense(2)(x))
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 @pytest.mark.parametrize("scheme", ["rezero", "fixup", "skip_init"])
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ def mean_square_of(y):
     return float(np.mean(np.square(ops.convert_to_numpy(y))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["fixup", "scaled_residual"])
 def test_conditions_that_scale_a_stream_are_its_gates(scheme):
     """`h * (1 + W e)`, as in FiLM, where h depends on e as well."""
@@ -81,6 +82,7 @@ def parallel_behind_an_activation(x):
     return layers.Add()([x, dense()(y)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [parallel, parallel_behind_an_activation])
 @pytest.mark.parametrize("scheme", ["fixup", *NOT_AT_ZERO])
 def test_parallel_branches_may_share_their_normalization(block, scheme):

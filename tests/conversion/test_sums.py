@@ -76,6 +76,7 @@ def test_all_of_a_denoiser_is_one_branch():
     assert not still(free)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", fixinit.schemes.names())
 def test_sums_of_many_forecasts_keep_their_size(scheme):
     x = inputs = keras.Input((32,))

@@ -109,6 +109,7 @@ def mlp(scheme, **options):
     )
 
 
+SLOW = pytest.mark.slow
 MAKERS = {
     "mlp": mlp,
     "mlp_of_a_stack": lambda scheme: mlp(scheme, stacked=True),
@@ -148,7 +149,13 @@ def test_layers_of_one_kind_are_numbered():
     ]
 
 
-@pytest.mark.parametrize("make", [*MAKERS.values()], ids=[*MAKERS])
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(make, id=name, marks=SLOW if name == "converted_stack" else ())
+        for name, make in MAKERS.items()
+    ],
+)
 @pytest.mark.parametrize("end", [dense, with_draws_of_their_own])
 def test_the_same_seed_draws_the_same_in_all_layers(make, end):
     first, second = (values(make(Drawn(end))) for _ in range(2))

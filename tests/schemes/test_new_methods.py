@@ -270,6 +270,7 @@ def test_models(scheme, name, tmp_path):
     check_saved(model, tmp_path / "model.keras")
 
 
+@pytest.mark.slow
 @EVERY_METHOD
 def test_diagnose_and_predict(scheme):
     for model in (cifar(scheme, preactivation=True), mlp(scheme)):
@@ -285,7 +286,7 @@ def conversions():
     """Every method on every network; two on the smallest are quick enough."""
     for scheme in METHODS:
         for name in NETWORKS:
-            quick = name == "MobileNetV2" and scheme in METHODS[:2]
+            quick = name == "MobileNetV2" and scheme is METHODS[0]
             marks = () if quick else pytest.mark.slow
             yield pytest.param(scheme, name, marks=marks, id=f"{scheme.name}-{name}")
 

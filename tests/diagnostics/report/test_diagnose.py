@@ -103,6 +103,7 @@ def test_frozen_layers_have_weights_and_no_gradients(stacked):
     assert math.isnan(frozen.update_to_weight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["scaled_residual", "batch_norm", "fixup"])
 def test_a_stack_is_measured_like_separate_blocks(scheme):
     sgd = fixinit.optimizers.with_scalar_learning_rate(keras.optimizers.SGD(0.1))

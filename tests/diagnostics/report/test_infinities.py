@@ -25,6 +25,7 @@ def padded(value, pool, blocks=4):
     return keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 def test_padding_that_pooling_takes_away():
     found = diagnose(padded(-np.inf, layers.MaxPooling2D(3, 2)), IMAGES)
@@ -36,6 +37,7 @@ def test_padding_that_pooling_takes_away():
     assert pad.variance == pytest.approx(zeros.variance, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value, pool",
     [

@@ -55,6 +55,7 @@ MODELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 @pytest.mark.parametrize("name", MODELS)
 def test_diagnoses_leave_no_objects(name):

@@ -153,6 +153,7 @@ def test_gradients_may_explode_behind_a_head_of_zeros():
     assert 100 < monitor.alarm.growth < math.inf
 
 
+@pytest.mark.slow
 def test_a_model_that_has_diverged_is_said_to_have():
     model = compiled(0.01)
     model.get_layer("head").kernel.assign(np.full((16, 10), np.nan))

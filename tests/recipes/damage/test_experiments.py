@@ -129,6 +129,7 @@ def check(recipe, finished, tmp_path, count, seed):
     return found
 
 
+@pytest.mark.slow
 def test_damaged_files_are_named_or_written_again(recipe, finished, tmp_path):
     found = check(recipe, finished, tmp_path, 56, seed=0)
     # Arms are damaged in seven ways, of which only a lost one is measured again.

@@ -60,7 +60,14 @@ def test_names():
         check_name("ConvMixers")
 
 
-@pytest.mark.parametrize("name", ["ConvMixer", "WaveNet", "TwoTowers"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("ConvMixer", marks=pytest.mark.slow),
+        pytest.param("WaveNet", marks=pytest.mark.slow),
+        "TwoTowers",
+    ],
+)
 def test_some_networks_convert_train_and_change_nothing_silently(name):
     found = measure(Settings(), "fixup", name)
     assert found["refused"] == "" and found["findings"] == []

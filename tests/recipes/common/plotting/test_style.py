@@ -41,6 +41,7 @@ def test_colors_differ_in_grey():
     assert values[-1] < 85
 
 
+@pytest.mark.slow
 def test_unknown_scheme_has_the_same_style_in_every_process():
     code = (
         "from recipes.common.plotting import style; print(style.scheme_style('mine'))"
