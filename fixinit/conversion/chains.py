@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+from keras import tree
 
 from fixinit.graph import Call, Graph
 from fixinit.layers import facts_of
@@ -38,6 +39,8 @@ def chain_behind(graph: Graph, value: int) -> tuple[Call, ...]:
             continue
         if facts_of(call.operation).rearranges:
             continue  # also where it keeps the shape, as of as many rows as columns
+        if _reads_arrays(call):
+            continue  # such as codes of positions, which are no part of an activation
         if len(call.outputs) != 1 or graph.specs[call.outputs[0]].shape != shape:
             continue
         (made,) = call.outputs
@@ -50,6 +53,12 @@ def chain_behind(graph: Graph, value: int) -> tuple[Call, ...]:
         if not any(others) and not values & set(graph.outputs) - {made}:
             closed = len(joined)
     return tuple(joined[:closed])
+
+
+def _reads_arrays(call: Call) -> bool:
+    """Whether a call reads constants that have axes."""
+    given = tree.flatten(call.fill([None] * len(call.inputs)))
+    return any(getattr(x, "ndim", 0) > 0 for x in given)
 
 
 def chain_gain(value: int, chain: Sequence[Call]) -> float:

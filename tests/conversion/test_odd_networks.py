@@ -547,3 +547,13 @@ def test_further_inputs_of_a_block_go_to_the_same_layer():
         free = convert(model, scheme)
         (new,) = (h for h in free.layers if isinstance(h, type(block)))
         assert new.branch[new.context_layer].name == "last"
+
+
+@pytest.mark.parametrize("lead", [(), (1,)])
+def test_codes_of_positions_are_no_part_of_an_activation(lead):
+    codes = ops.convert_to_tensor(normal(*lead, 16, 32))
+    x = layers.Dense(32)(inputs := keras.Input((16, 24))) + codes
+    y = layers.Dense(32, "relu")(layers.LayerNormalization()(x))
+    model = keras.Model(inputs, layers.Dense(2)(x + layers.Dense(32)(y)))
+    free = convert(model, "rezero")
+    assert free.conversion["num_branches"] == 1
