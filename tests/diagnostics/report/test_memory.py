@@ -100,7 +100,7 @@ MEASURE = f"""
 """
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 @pytest.mark.every_backend
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("name", MODELS)
