@@ -34,7 +34,7 @@ def test_300_calls():
     assert counts["refused"] > 100 and counts["returned"] > 60
 
 
-@pytest.mark.evidence
+@pytest.mark.slow
 @pytest.mark.parametrize("start", range(0, 10_000, 2000))
 def test_10000_calls(start):
     counts = check(range(start, start + 2000))

@@ -175,7 +175,8 @@ def facts_of(operation: Any) -> Facts:
     if ATTRIBUTE in getattr(operation, "__dict__", ()):
         return _resolved(vars(operation)[ATTRIBUTE], operation, bound=True)
     if not isinstance(operation, keras.Operation):
-        hashable = isinstance(operation, Hashable)
+        # Tensors have a hash that raises.
+        hashable = callable(operation) and isinstance(operation, Hashable)
         found = _REGISTERED.get(operation, _UNKNOWN) if hashable else _UNKNOWN
         return _resolved(found, operation)
     owner = _declaring_class(type(operation))

@@ -233,3 +233,7 @@ def test_refuses_what_are_no_facts():
     layer.fixinit_facts = "adds"
     with pytest.raises(TypeError, match="`fixinit_facts` must be.*Received: 'adds'"):
         facts_of(layer)
+
+
+def test_nothing_is_declared_about_a_tensor():
+    assert facts_of(keras.ops.ones((2, 3))) == Facts()

@@ -83,8 +83,17 @@ def from_batch(x: Moments, count: int, within: Moments | None = None) -> Moments
 
     Returns:
         `Moments` with that axis.
+
+    Raises:
+        ValueError: If `within` has other axes or channels than `x`.
     """
     check_size("count", count)
+    if within is not None and (within.shape, within.channels) != (x.shape, x.channels):
+        raise ValueError(
+            "Argument `within` must have the shape and channels of `x`, "
+            f"{x.shape} and {x.channels}. Received: {within.shape} and "
+            f"{within.channels}"
+        )
     m = positions.size(count)
 
     def repeated(values: np.ndarray, size: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fixinit.theory import Moments, calculus
 from fixinit.theory.calculus import positions
 from fixinit.theory.calculus.windows import Window
 
@@ -59,3 +60,9 @@ def test_short_axes_are_exact(n, kernel, stride, dilation, padding):
     found = window.shared.reshape(out, out)
     np.testing.assert_allclose(found, whole @ whole.T, atol=1e-12)
     np.testing.assert_allclose(window.backward, whole.T, atol=1e-12)
+
+
+def test_inputs_that_come_from_one_input_have_the_axes_of_all():
+    x, other = (Moments.inputs((size, 16)) for size in (8, 4))
+    with pytest.raises(ValueError, match="`within` must have the shape and channels"):
+        calculus.from_batch(x, 3, within=other)
