@@ -99,7 +99,8 @@ def measured(graph: Graph, inputs: Sequence[Any], ends: Ends) -> tuple[Sizes, di
         `(sizes, read)`: `Sizes`, and a dict from the stems to the `Statistics` of what
         they read.
     """
-    names = [c.name for c in graph.calls if _is_float(graph.specs[c.outputs[0]])]
+    is_float = [keras.backend.is_float_dtype(spec.dtype) for spec in graph.specs]
+    names = [call.name for call in graph.calls if is_float[call.outputs[0]]]
     # What is equal for all samples has the gradients of all.
     by_sample = _with_batch(graph, len(inputs[0]))
     slotted = [name for name in names if name in by_sample]
@@ -166,7 +167,7 @@ class _Tap(Hook):
         if call not in self._outer:
             return outputs
         for value, y in zip(call.outputs, outputs, strict=True):
-            if value in self.ends.gradients and _is_float(self.graph.specs[value]):
+            if value in self.ends.gradients and keras.backend.is_float_dtype(y.dtype):
                 signs = np.random.default_rng(value).choice([-1.0, 1.0], tuple(y.shape))
                 signs = ops.convert_to_tensor(signs, "float32")
                 self.total = self.total + ops.sum(ops.cast(y, "float32") * signs)
@@ -183,10 +184,6 @@ class _Tap(Hook):
 
 def _mean_square(x: Tensor) -> Tensor:
     return ops.mean(ops.square(ops.cast(x, "float32")))
-
-
-def _is_float(spec: Any) -> bool:
-    return "float" in spec.dtype
 
 
 def _number(tensor: Tensor) -> float:

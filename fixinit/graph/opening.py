@@ -292,6 +292,6 @@ def _random_inputs(functional: Any) -> Any:
     def draw(tensor: Any) -> np.ndarray:
         batch, *sizes = tensor.shape
         shape = (batch or 2, *(n or 8 for n in sizes))
-        return random_array(shape, tensor.dtype, rng).astype(tensor.dtype)
+        return random_array(shape, tensor.dtype, rng)
 
     return tree.map_structure(draw, _keras.input_structure(functional))

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-from keras import ops
-
+from fixinit import backend
 from fixinit._typing import Tensor
 
 
@@ -16,7 +15,7 @@ def probed(x: Tensor, slot: Tensor, statistics: Callable[[Tensor], Tensor]) -> T
         statistics: Callable from the gradient with respect to `x` to the statistic.
     """
 
-    @ops.custom_gradient
+    @backend.custom_gradient
     def identity(x, slot):
         def gradient(*args, upstream=None):
             if upstream is None:

@@ -18,10 +18,13 @@ def random_array(
         shape: Sequence of ints.
         dtype: String.
         rng: `numpy.random.Generator`.
+
+    Returns:
+        Array of that dtype.
     """
-    if "float" in dtype:
-        return rng.standard_normal(shape)
-    return rng.integers(0, 2, shape)
+    if keras.backend.is_float_dtype(dtype):
+        return rng.standard_normal(shape).astype(dtype)
+    return rng.integers(0, 2, shape).astype(dtype)
 
 
 @contextlib.contextmanager

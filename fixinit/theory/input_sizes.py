@@ -65,9 +65,7 @@ def random_data(model: Any, sizes: list[tuple[int, ...]]) -> Any:
         return None
     rng, structure = np.random.default_rng(0), _structure(model)
     arrays = [
-        random_array((tensor.shape[0] or 2, *shape), tensor.dtype, rng).astype(
-            tensor.dtype
-        )
+        random_array((tensor.shape[0] or 2, *shape), tensor.dtype, rng)
         for tensor, shape in zip(tree.flatten(structure), sizes, strict=True)
     ]
     return tree.pack_sequence_as(structure, arrays)

@@ -14,6 +14,7 @@ from fixinit._typing import Identifier, Tensor
 from fixinit.diagnostics._shared.stateless import stateless
 from fixinit.diagnostics._shared.targets import loss_function
 from fixinit.graph.kinds import output_facts
+from fixinit.graph.probe import probed
 
 # What is observed of an activation. Moments are those of the activation divided by
 # its largest finite magnitude, "peak", so that squares neither overflow nor vanish;
@@ -83,7 +84,8 @@ class Measure:
             call.name: depth
             for inner, depth in self.graph.graphs()
             for call in inner.calls
-            if call.body is None and _is_float(inner.specs[call.outputs[0]])
+            if call.body is None
+            and keras.backend.is_float_dtype(inner.specs[call.outputs[0]].dtype)
         }
         # Their gradients are what is measured on the way back.
         self._slots = [
@@ -170,7 +172,7 @@ class _Statistics(graph.Hook):
     ) -> Sequence[Tensor]:
         if control is None:
             return outputs
-        return [_probe(outputs[0], control), *outputs[1:]]
+        return [probed(outputs[0], control, _compiled_gradient_moments()), *outputs[1:]]
 
     def observation_shape(self, call: graph.Call) -> tuple[int, ...] | None:
         return (len(FORWARD),) if call.name in self.names else None
@@ -271,22 +273,6 @@ def _compiled_gradient_moments() -> Callable:
         return ops.stack([peak, ops.mean(ops.square(g))])
 
     return backend.compiled(moments)
-
-
-@backend.custom_gradient
-def _probe(x, slot):
-    """Identity of `x`; the "gradient" of `slot` is `BACKWARD` of the gradient."""
-
-    def gradient(*args, upstream=None):
-        if upstream is None:
-            (upstream,) = args
-        return upstream, _compiled_gradient_moments()(upstream)
-
-    return x, gradient
-
-
-def _is_float(spec: keras.KerasTensor) -> bool:
-    return spec.dtype in ("float16", "bfloat16", "float32", "float64")
 
 
 def _numpy(values: Tensor) -> np.ndarray:

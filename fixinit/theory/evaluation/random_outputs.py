@@ -103,7 +103,7 @@ def _drawn(x: Moments, spec: Any, rng: np.random.Generator) -> Tensor:
     batch = BATCH
     if len(spec.shape) > len(tail):
         batch = spec.shape[0] or BATCH
-    if "float" in spec.dtype:
+    if keras.backend.is_float_dtype(spec.dtype):
         array = sample(x, batch, rng)
     else:
         array = random_array((batch, *tail), spec.dtype, rng)

@@ -43,10 +43,10 @@ def multi_head_attention(
     mask = mask_array(attention_mask, setting)
     if mask is not None and mask.ndim > 2:
         mask = mask[0]  # Masks of heads are taken to be alike.
+    scores = Scores(q, k, parts.dim, parts.scale, mask)
     if use_causal_mask or parts.window:
         seen = causal(q.shape[-1], k.shape[-1], use_causal_mask, parts.window)
-        mask = seen if mask is None else mask & seen
-    scores = Scores(q, k, parts.dim, parts.scale, mask)
+        scores = scores.masked(seen)
     keep = 1 - layer.dropout if setting.training else 1.0
     y = attend(scores, v, keep, common_width(k.sources, v.sources))
     y = repeat_channels(y, parts.heads * parts.value_dim)
@@ -66,7 +66,7 @@ def multi_head_attention(
     return output, calculus.spatial(heads, [window, *rest])
 
 
-@register(keras.layers.Attention)
+@register(keras.layers.Attention, keras.layers.AdditiveAttention)
 def attention(
     layer: Layer,
     setting: Setting,
@@ -75,58 +75,28 @@ def attention(
     return_attention_scores: bool = False,
     use_causal_mask: bool = False,
 ) -> Any:
-    """Scores are inner products of what comes in, or sums of tanh."""
+    """Values are averaged by the softmax of scores, of a query and all keys."""
     query, value = inputs[0], inputs[1]
     key = inputs[2] if len(inputs) > 2 else value
-    if layer.score_mode == "dot":
-        scores = scores_of(query, key)
-    else:
-        scores = _additive(query, key, 1.0)
-    modes = (return_attention_scores, use_causal_mask, key is value)
-    return _averaged(layer, setting, scores, value, mask, *modes)
-
-
-@register(keras.layers.AdditiveAttention)
-def additive_attention(
-    layer: Layer,
-    setting: Setting,
-    inputs: Sequence[Moments],
-    mask: Any = None,
-    return_attention_scores: bool = False,
-    use_causal_mask: bool = False,
-) -> Any:
-    """The scale of the sums of tanh is drawn."""
-    query, value = inputs[0], inputs[1]
-    key = inputs[2] if len(inputs) > 2 else value
-    square = 1.0
-    if layer.use_scale:
-        mean, variance = weight_moments("glorot_uniform", (query.total_channels,))
-        square = mean**2 + variance
-    scores = _additive(query, key, math.sqrt(square))
-    modes = (return_attention_scores, use_causal_mask, key is value)
-    return _averaged(layer, setting, scores, value, mask, *modes)
-
-
-def _averaged(
-    layer: Layer,
-    setting: Setting,
-    scores: Scores,
-    value: Moments,
-    mask: Any,
-    returns_scores: bool,
-    is_causal: bool,
-    is_key: bool,
-) -> Any:
-    seen = None
-    if mask is not None and len(mask) > 1 and mask[1] is not None:
-        seen = mask_array(mask[1], setting)
-    if is_causal:
-        order = causal(scores.query.shape[-1], scores.key.shape[-1])
-        seen = order if seen is None else seen & order
-    scores = scores.masked(seen)
+    scores = _scores(layer, query, key)
+    if mask is not None and len(mask) > 1:
+        scores = scores.masked(mask_array(mask[1], setting))
+    if use_causal_mask:
+        scores = scores.masked(causal(query.shape[-1], key.shape[-1]))
     keep = 1 - layer.dropout if setting.training else 1.0
-    y = attend(scores, value, keep, value.total_channels if is_key else None)
-    return (y, weights(scores)) if returns_scores else y
+    y = attend(scores, value, keep, value.total_channels if key is value else None)
+    return (y, weights(scores)) if return_attention_scores else y
+
+
+def _scores(layer: Layer, query: Moments, key: Moments) -> Scores:
+    """Inner products of what comes in, or sums of tanh, whose scale may be drawn."""
+    if not isinstance(layer, keras.layers.AdditiveAttention):
+        is_product = layer.score_mode == "dot"
+        return scores_of(query, key) if is_product else _additive(query, key, 1.0)
+    if not layer.use_scale:
+        return _additive(query, key, 1.0)
+    mean, variance = weight_moments("glorot_uniform", (query.total_channels,))
+    return _additive(query, key, math.sqrt(mean**2 + variance))
 
 
 def _additive(query: Moments, key: Moments, factor: float) -> Scores:
