@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops, tree
 
 from fixinit import _keras
@@ -14,6 +13,8 @@ from fixinit.graph.closed import closed
 from fixinit.graph.freeing import freed
 from fixinit.graph.functional import ends_again, functional_of, input_again
 from fixinit.graph.mode import Mode
+from fixinit.graph.originals import Originals, operations_before
+from fixinit.graph.parameters import Parameters
 from fixinit.graph.recording import (
     as_passed,
     is_value,
@@ -23,7 +24,6 @@ from fixinit.graph.recording import (
 )
 from fixinit.graph.subclassed import Signature, inputs_like, integers_among
 from fixinit.graph.watching import told, unwatched, watched
-from fixinit.layers import Parameter
 
 
 class CannotOpenError(ValueError):
@@ -61,7 +61,7 @@ class Opener:
         must_open: Callable[[Any], bool],
         training: bool = False,
     ) -> None:
-        self.restore, self.must_open = restore, must_open
+        self.must_open = must_open
         self.shut: dict[str, str] = {}
         self.losses: dict[str, None] = {}
         self.fixed: dict[str, None] = {}
@@ -69,11 +69,9 @@ class Opener:
         self._shut: set[int] = set()
         self.opens = lambda layer: id(layer) not in self._shut and opens(layer)
         self.made: dict[Any, keras.Model] = {}
-        self._kept: set[int] = set()
         self._ends: dict[int, keras.layers.Layer] = {}  # of layers that are opened
-        self._names: dict[int, str] = {}  # of the layers that are renamed
-        self._parameters: dict[int, Parameter] = {}
-        self._anchor: Any = None  # what gives such layers a place in the graph
+        self._originals = Originals(restore)
+        self._parameters = Parameters()
 
     def model(self, model: Any, shapes: list[Any] | None = None) -> keras.Model:
         """A functional model like the given one, with its layers opened.
@@ -106,10 +104,10 @@ class Opener:
                     tensors[id(old)] = new
         _check_given(functional, functional.outputs, tensors)
         for old in functional.outputs:
-            self._anchor = tensors[id(functional.inputs[0])]
-            tensors[id(old)] = self._as_value(tensors[id(old)])
+            self._parameters.anchor = tensors[id(functional.inputs[0])]
+            tensors[id(old)] = self._parameters.of_constant(tensors[id(old)])
         inputs, outputs = ends_again(functional, tensors)
-        self._make_unique(tree.flatten(outputs))
+        self._originals.make_unique(tree.flatten(outputs))
         with deep_graphs():
             new = keras.Model(inputs, outputs, name=model.name)
         self.made[key] = new
@@ -132,7 +130,7 @@ class Opener:
     ) -> keras.Model:
         inputs = inputs_like(signature.structure, shapes, integers)
         for inner in _keras.flatten_layers(model, include_self=False):
-            self._keep(inner)
+            self._originals.keep(inner)
         kwargs = signature.arguments(inputs)
         kwargs = tree.map_structure(lambda x: _cast(x, model), kwargs)
         try:
@@ -149,14 +147,14 @@ class Opener:
                 f"The `call` of model `{model.name}` of class {type(model).__name__} "
                 f"returns what is no tensor of a graph: {(others or [None])[0]!r}"
             )
-        self._make_unique(flat)
+        self._originals.make_unique(flat)
         with deep_graphs():
             return keras.Model(inputs, outputs, name=model.name)
 
     def freed(self, model: keras.Model) -> keras.Model:
         """A model of batches of `MARK` inputs for batches of any size."""
-        for operation in _operations(tree.flatten(model.outputs)):
-            self._keep(operation)
+        for operation in operations_before(tree.flatten(model.outputs)):
+            self._originals.keep(operation)
         try:
             return freed(model)
         except Exception as error:
@@ -197,8 +195,8 @@ class Opener:
                 self._shut.add(id(operation))
                 self.shut[operation.name] = str(error)
                 for inner in _keras.flatten_layers(operation, include_self=False):
-                    inner.name = self._names.get(id(inner), inner.name)
-        self._keep(operation)
+                    self._originals.name_back(inner)
+        self._originals.keep(operation)
         try:
             given = operation(*args, **kwargs)
         except Exception as error:
@@ -214,18 +212,16 @@ class Opener:
     def _in_a_row(self, model: keras.Sequential, x: Any) -> Any:
         """What the layers of a model give that was built on inputs of other sizes."""
         for layer in model.layers:
-            if id(layer) not in self._names:
-                self._rename(layer, f"{model.name}_{layer.name}")
+            self._originals.prefix(layer, model.name)
             x = self._call(layer, (x,), {})
         return x
 
     def _open(self, layer: Any, args: Any, kwargs: Any) -> Any:
         """What the `call` of a layer gives for symbolic tensors."""
         for inner in _keras.flatten_layers(layer, include_self=False):
-            self._keep(inner)
+            self._originals.keep(inner)
         for inner in _keras.sublayers(layer):
-            if id(inner) not in self._names:
-                self._rename(inner, f"{layer.name}_{inner.name}")
+            self._originals.prefix(inner, layer.name)
         args, kwargs = tree.map_structure(lambda x: _cast(x, layer), (args, kwargs))
         try:
             if isinstance(layer, keras.layers.TimeDistributed):
@@ -242,7 +238,7 @@ class Opener:
         """Runs the `call` of a layer, with the layers in it watched."""
         with contextlib.ExitStack() as watch:
             watch.enter_context(_keras.lower_case_einsum())
-            watch.enter_context(self._weights_as_values(layer, args, kwargs))
+            watch.enter_context(self._parameters.of_weights(layer, args, kwargs))
             watch.enter_context(self._losses_left_out(layer))
             for inner in _keras.sublayers(layer):
                 watch.enter_context(watched(inner, self._call_inside))
@@ -278,7 +274,9 @@ class Opener:
             if not layer.weights:
                 return record(*args, **kwargs)
             # Its weights would become constants of the graph.
-            args, kwargs = tree.map_structure(self._as_value, (args, kwargs))
+            args, kwargs = tree.map_structure(
+                self._parameters.of_constant, (args, kwargs)
+            )
         for x in read:
             if isinstance(x, keras.KerasTensor):
                 _keras.dense(x)
@@ -297,66 +295,6 @@ class Opener:
         with unwatched(layer):
             return self._open(layer, args, kwargs)
 
-    @contextlib.contextmanager
-    def _weights_as_values(self, layer: Any, args: Any, kwargs: Any) -> Iterator[None]:
-        """Lets `call` read a layer's own weights as outputs of `Parameter` layers."""
-        self._anchor = next(
-            x for x in tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)
-        )
-        attributes = vars(layer)
-        own = {
-            name: value
-            for name, value in attributes.items()
-            if isinstance(value, keras.Variable)
-        }
-        for name, variable in own.items():
-            attributes[name] = self._parameter(
-                variable, f"{layer.name}_{variable.name}"
-            )
-        try:
-            yield
-        finally:
-            attributes.update(own)
-
-    def _parameter(self, variable: keras.Variable, name: str) -> keras.KerasTensor:
-        """The value of a variable as the output of the one layer that holds it."""
-        if id(variable) not in self._parameters:
-            self._parameters[id(variable)] = Parameter.of(variable, name=name)
-        return self._parameters[id(variable)](self._anchor)
-
-    def _as_value(self, x: Any) -> Any:
-        """A constant tensor as a value of the graph."""
-        if not (keras.ops.is_tensor(x) or isinstance(x, np.ndarray)):
-            return x
-        dtype = keras.backend.standardize_dtype(x.dtype)
-        constant = keras.Variable(x, trainable=False, dtype=dtype)
-        return self._parameter(constant, "constant")
-
-    def _keep(self, operation: Any) -> None:
-        """Has Keras's records of calls taken off an operation again in the end."""
-        if id(operation) in self._kept:
-            return
-        self._kept.add(id(operation))
-        self.restore.callback(_keras.restored_calls(operation))
-
-    def _rename(self, layer: Any, name: str) -> None:
-        """Gives a layer another name until the end."""
-        self._names.setdefault(id(layer), layer.name)
-        self.restore.callback(setattr, layer, "name", layer.name)
-        layer.name = name
-
-    def _make_unique(self, outputs: list[Any]) -> None:
-        """Gives operations with the same name different ones."""
-        taken: dict[str, int] = {}
-        for operation in _operations(outputs):
-            name = operation.name
-            count = taken[name] = taken.get(name, 0) + 1
-            if count > 1:
-                while f"{name}_{count}" in taken:
-                    count += 1
-                self._rename(operation, f"{name}_{count}")
-                taken[operation.name] = 1
-
 
 def _fits(functional: Any, args: Any) -> bool:
     """Whether a model has an input of the sizes that it is called on."""
@@ -373,21 +311,6 @@ def _check_given(reader: Any, read: Any, given: Any) -> None:
             f"`{reader.name}` reads what a layer gives as a tensor, and what the graph "
             "of the layers inside of it has not."
         )
-
-
-def _operations(outputs: list[Any]) -> list[Any]:
-    """The operations in front of some symbolic tensors, each once."""
-    found: dict[int, Any] = {}
-    pending, seen = list(outputs), set()
-    while pending:
-        tensor = pending.pop()
-        if id(tensor) in seen:
-            continue
-        seen.add(id(tensor))
-        operation, call, _ = _keras.origin(tensor)
-        found.setdefault(id(operation), operation)
-        pending += _keras.calls_of(operation)[call].input_tensors
-    return list(found.values())[::-1]
 
 
 def _cast(x: Any, layer: Any) -> Any:
