@@ -88,11 +88,12 @@ def from_batch(x: Moments, count: int, within: Moments | None = None) -> Moments
         ValueError: If `within` has other axes or channels than `x`.
     """
     check_size("count", count)
-    if within is not None and (within.shape, within.channels) != (x.shape, x.channels):
+    groups = list(x.channels)
+    if within is not None and (within.shape, list(within.channels)) != (x.shape, groups):
         raise ValueError(
             "Argument `within` must have the shape and channels of `x`, "
-            f"{x.shape} and {x.channels}. Received: {within.shape} and "
-            f"{within.channels}"
+            f"{x.shape} and {groups}. Received: {within.shape} and "
+            f"{list(within.channels)}"
         )
     m = positions.size(count)
 

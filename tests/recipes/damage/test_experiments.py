@@ -136,7 +136,7 @@ def test_damaged_files_are_named_or_written_again(recipe, finished, tmp_path):
     assert found["arms", "said"] >= 4 * 5 and found["config.json", "said"] == 7
 
 
-@pytest.mark.evidence
+@pytest.mark.slow
 def test_hundreds_of_damaged_files(recipe, finished, tmp_path):
     found = check(recipe, finished, tmp_path, 1008, seed=1)
     assert sum(found.values()) > 1000
