@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import random
 import string
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -112,7 +113,9 @@ def deep_copied(layer: keras.layers.Layer) -> keras.layers.Layer:
     that call the layer too, by the records of its calls.
     """
     parts = layer._flatten_layers()
-    memo: dict[int, Any] = {id(part): object.__new__(type(part)) for part in parts}
+    # Modules have no copies. A seed generator holds that of the backend.
+    memo: dict[int, Any] = {id(module): module for module in sys.modules.values()}
+    memo.update({id(part): object.__new__(type(part)) for part in parts})
     for part in parts:
         # Losses are those of the last call, on PyTorch with its graph.
         fresh: dict[str, Any] = {"_inbound_nodes": [], "_outbound_nodes": []}

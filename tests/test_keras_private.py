@@ -123,6 +123,16 @@ def test_deep_copied(sequential):
     assert new.kernel is not dense.kernel and not _keras.calls_of(new)
 
 
+def test_deep_copied_seed_generator():
+    """A copy has a state of its own, and the modules of the given one."""
+    layer = keras.layers.Layer()
+    layer.generator = keras.random.SeedGenerator(3)
+    new = _keras.deep_copied(layer)
+    draws = [keras.random.normal((2,), seed=x.generator) for x in (layer, new)]
+    np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, draws))
+    assert new.generator.state is not layer.generator.state
+
+
 def test_layer_scale_of_keras_applications():
     layer = _keras.LayerScale(0.5, 3)
     scaled = keras.ops.convert_to_numpy(layer(np.ones((1, 3))))

@@ -107,6 +107,32 @@ def test_layers_with_weights_are_copied_with_them_and_named():
     assert "do not describe" in (text := said(model)) and "matrix" in text
 
 
+class Drop(layers.Layer):
+    """Stochastic depth as it is often written: without a config."""
+
+    def __init__(self, rate, **kwargs):
+        super().__init__(**kwargs)
+        self.rate, self.generator = rate, keras.random.SeedGenerator(1)
+
+    def call(self, x, training=False):
+        if not training:
+            return x
+        shape = (ops.shape(x)[0], 1)
+        kept = ops.floor(
+            1 - self.rate + keras.random.uniform(shape, seed=self.generator)
+        )
+        return x / (1 - self.rate) * kept
+
+
+@pytest.mark.every_backend
+def test_layers_with_generators_of_seeds_are_copied():
+    inputs = keras.Input((8,))
+    y = layers.Dense(8)(layers.BatchNormalization()(inputs))
+    free = convert(keras.Model(inputs, inputs + Drop(0.5, name="drop")(y)))
+    assert free.conversion["num_branches"] == 1
+    assert free.get_layer("drop").generator.state in free.non_trainable_variables
+
+
 def test_initializers_without_a_config_do_no_harm():
     inputs = keras.Input((8,))
     x = layers.Dense(8, kernel_initializer=lambda shape, dtype=None: ops.ones(shape))
