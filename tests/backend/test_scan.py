@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from fixinit import backend
+from tests.marks import mostly_slow
 
 LENGTH, WIDTH = 6, 3
 
@@ -94,7 +95,7 @@ def test_outputs_of_every_step_are_stacked(problem, every):
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="XLA is a choice on TensorFlow only"
 )
-@pytest.mark.parametrize("every", [None, 4])
+@mostly_slow("every", [None, 4], quick=1)
 def test_gradients_under_xla_on_tensorflow(problem, every):
     import tensorflow as tf
 

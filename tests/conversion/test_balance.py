@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops
 
 from tests.conversion.helpers import convert, normal, said
+from tests.marks import mostly_slow
 
 
 def size(y):
@@ -109,7 +110,7 @@ def silu_net(shape, **options):
     return keras.Model(inputs, x)
 
 
-@pytest.mark.parametrize("scheme", ["scaled_residual", "skip_init"])
+@mostly_slow("scheme", ["scaled_residual", "skip_init"], quick=1)
 def test_sizes_need_not_be_known(scheme):
     known, _ = measured(silu_net((12, 12, 16)), scheme, 12, 12, 16)
     free, unknown = measured(silu_net((None, None, 16)), scheme, 12, 12, 16)
@@ -140,10 +141,7 @@ class Turned(layers.Layer):
         return keras.ops.transpose(x, (0, 2, 1))
 
 
-@pytest.mark.parametrize(
-    "scheme",
-    ["scaled_residual", pytest.param("normalized_sum", marks=pytest.mark.slow)],
-)
+@mostly_slow("scheme", ["scaled_residual", "normalized_sum"], quick=1)
 def test_one_operation_without_a_rule_does_not_stop_the_rest(scheme):
     """As in every mixer of tokens and channels."""
     x = inputs = keras.Input((32, 32))
@@ -212,8 +210,8 @@ DROPOUTS = {
 }
 
 
-@pytest.mark.parametrize("kind", DROPOUTS)
-@pytest.mark.parametrize("scheme", ["scaled_residual", "skip_init"])
+@mostly_slow("kind", DROPOUTS, quick=1)
+@mostly_slow("scheme", ["scaled_residual", "skip_init"], quick=1)
 def test_sizes_hold_in_training_with_dropout(kind, scheme):
     drop = DROPOUTS[kind]
     x = inputs = keras.Input((8, 32))

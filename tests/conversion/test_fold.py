@@ -123,6 +123,7 @@ def test_nested_models_and_frozen_layers(all_frozen):
     assert trainable == ([False] if all_frozen else [False, True])
 
 
+@pytest.mark.slow
 def test_training_goes_on():
     model = models.ResidualMLP(2, units=8, scheme="batch_norm")
     folded = check(model, normal(2, 40))

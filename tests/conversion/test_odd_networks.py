@@ -81,6 +81,7 @@ def test_frozen_layers_without_kernels_keep_their_weights():
     np.testing.assert_array_equal(got, np.arange(8))
 
 
+@pytest.mark.slow
 def test_outer_branches_with_constraints_stay_small():
     def last():
         return dense(32, kernel_constraint="unit_norm")
@@ -257,6 +258,7 @@ def test_masks_pass_sums():
     assert ops.convert_to_numpy(mask).tolist() == [[True, True, False, False, False]]
 
 
+@pytest.mark.slow
 def test_an_addition_that_is_called_again():
     x = inputs = keras.Input((8,))
     add = layers.Add(name="sum")

@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops
 
 from tests.conversion.helpers import convert, normal, roles, zeros
+from tests.marks import mostly_slow
 
 NOT_AT_ZERO = ("scaled_residual", "normalized_sum")
 
@@ -126,7 +127,7 @@ def test_conditions_on_the_stream_are_gates_too():
     assert not any(f"stream{i}" in found for i in range(3))
 
 
-@pytest.mark.parametrize("scheme", ["scaled_residual", "skip_init"])
+@mostly_slow("scheme", ["scaled_residual", "skip_init"], quick=1)
 @pytest.mark.parametrize("activation", ["sigmoid", None])
 def test_networks_that_make_masks_are_residual_networks(activation, scheme):
     inputs = keras.Input((32,))

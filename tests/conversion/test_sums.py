@@ -7,6 +7,7 @@ from keras import layers, ops
 
 import fixinit
 from tests.conversion.helpers import assert_close, convert, normal, still, zeros
+from tests.marks import mostly_slow
 
 
 def two_layers(x, width=32):
@@ -33,7 +34,7 @@ TAKE_AWAY = {
 }
 
 
-@pytest.mark.parametrize("scheme", fixinit.schemes.names())
+@mostly_slow("scheme", fixinit.schemes.names(), quick=2)
 @pytest.mark.parametrize("take_away", TAKE_AWAY.values(), ids=TAKE_AWAY)
 def test_differences_are_residual_blocks(take_away, scheme):
     free = convert(network(take_away), scheme)

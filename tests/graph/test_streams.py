@@ -8,6 +8,7 @@ from keras import layers, ops
 
 import fixinit
 from fixinit.graph import find_blocks, trace
+from tests.marks import mostly_slow
 
 
 def blocks(inputs, outputs):
@@ -124,7 +125,7 @@ def test_streams_may_begin_at_one_value():
     assert [block.branch_depth for block in found] == [2] * 6
 
 
-@pytest.mark.parametrize("scheme", ["fixup", "skip_init", "batch_norm"])
+@mostly_slow("scheme", ["fixup", "skip_init", "batch_norm"], quick=1)
 def test_a_second_look_finds_the_same_streams(scheme):
     """What a scheme puts behind a sum does not hide the end of a block."""
     first = second = inputs = keras.Input((16,))

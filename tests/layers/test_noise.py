@@ -14,6 +14,7 @@ from fixinit.layers import (
     StochasticDepth,
     noise,
 )
+from tests.marks import mostly_slow
 
 WIDTH = 4
 
@@ -122,7 +123,7 @@ def test_test_time_is_deterministic(kind):
     np.testing.assert_array_equal(numpy(layer(x)), numpy(layer(x)))
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     ("kind", "jit_compile"),
     [
         ("stochastic_depth", False),
@@ -132,6 +133,7 @@ def test_test_time_is_deterministic(kind):
         pytest.param("shake_drop", True, marks=pytest.mark.slow),
         pytest.param("shake_shake", True, marks=pytest.mark.slow),
     ],
+    quick=2,
 )
 def test_stacks_draw_for_every_block_and_train(kind, jit_compile):
     if jit_compile and keras.backend.backend() != "tensorflow":

@@ -7,6 +7,7 @@ from keras import ops
 
 from fixinit import backend
 from fixinit.layers import ResidualBlock, ScalarBias, ScaledAdd, Stack
+from tests.marks import mostly_slow
 
 DEPTH, WIDTH = 5, 4
 
@@ -218,6 +219,7 @@ def test_every_block_draws_its_own_noise():
     assert (numpy(stack(np.ones((2, 8), "float32"))) == 1).all()
 
 
+@pytest.mark.slow
 def test_nested_stacks():
     inner = Stack(plain_block(), 2)
     stack = Stack(inner, 3, remat="sqrt")
@@ -782,8 +784,8 @@ def recurrent_block(seed):
     "block",
     [dense_block, pytest.param(recurrent_block, marks=pytest.mark.slow)],
 )
-@pytest.mark.parametrize("remat", [None, "sqrt"])
-@pytest.mark.parametrize("jit_compile", [True, False])
+@mostly_slow("remat", [None, "sqrt"], quick=1)
+@mostly_slow("jit_compile", [True, False], quick=1)
 def test_blocks_on_sequences_train_like_separate_blocks(block, remat, jit_compile):
     if jit_compile and keras.backend.backend() == "torch":
         pytest.skip("Keras has no compiler for PyTorch on the CPU.")

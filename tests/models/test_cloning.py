@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import fixinit
+from tests.marks import mostly_slow
 
 
 def residual_mlp(scheme="skip_init", **kwargs):
@@ -86,7 +87,7 @@ def test_with_a_seed_clones_repeat_the_draw(make):
     assert all(equal(model, keras.models.clone_model(model)))
 
 
-@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+@mostly_slow("make", MAKERS.values(), quick=2, ids=MAKERS)
 def test_without_a_seed_the_global_seed_decides(make):
     models = []
     for _ in range(2):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fixinit import layers, models, schemes
+from tests.marks import mostly_slow
 
 
 def blocks(model):
@@ -43,7 +44,7 @@ def test_cifar_parameters_are_those_of_he_et_al():
     assert trainable == convolutions + normalizations + 64 * 10 + 10
 
 
-@pytest.mark.parametrize(("depth", "parameters"), [(18, 11_689_512), (50, 25_557_032)])
+@mostly_slow(("depth", "parameters"), [(18, 11_689_512), (50, 25_557_032)], quick=1)
 def test_imagenet_parameters_are_torchvisions(depth, parameters):
     model = models.ImageNetResNet(depth, scheme="batch_norm")
     trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)

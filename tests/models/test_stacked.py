@@ -6,6 +6,7 @@ import pytest
 
 from fixinit import diagnostics, layers, models, schemes
 from fixinit.models import _network as network
+from tests.marks import mostly_slow
 from third_party import fixup_pytorch
 
 
@@ -45,7 +46,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CASES)
+@mostly_slow("name", CASES, quick=1)
 def test_the_same_seed_gives_the_same_weights_and_outputs(name):
     stacked, separate = (CASES[name](seed=3, stacked=s) for s in (True, False))
     assert any(isinstance(layer, layers.Stack) for layer in stacked.layers)
@@ -85,7 +86,7 @@ def test_save_and_load(tmp_path):
     )
 
 
-@pytest.mark.parametrize("scheme", ["fixup", "batch_norm"])
+@mostly_slow("scheme", ["fixup", "batch_norm"], quick=1)
 def test_deep_models_are_stacked_by_default(scheme):
     def is_stacked(num_blocks):
         model = models.ResidualMLP(num_blocks, 2, scheme=scheme)

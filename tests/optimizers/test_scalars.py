@@ -4,6 +4,7 @@ import pytest
 
 import fixinit
 from fixinit.optimizers import with_scalar_learning_rate
+from tests.marks import mostly_slow
 
 X = np.random.default_rng(0).normal(size=(32, 6)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 32)
@@ -50,9 +51,10 @@ def test_scalars_move_a_tenth_as_far_and_the_others_as_before():
     assert sum("scalar_" in path for path in start) == 2
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     "optimizer",
     ["sgd", "adam", "adamw", keras.optimizers.serialize(keras.optimizers.RMSprop())],
+    quick=2,
     ids=["sgd", "adam", "adamw", "config of rmsprop"],
 )
 def test_wraps_any_optimizer(optimizer):
@@ -134,7 +136,7 @@ CALLBACKS = {
 }
 
 
-@pytest.mark.parametrize("callback", CALLBACKS)
+@mostly_slow("callback", CALLBACKS, quick=1)
 def test_scalars_keep_their_tenth_under_callbacks(callback):
     start = values(small_model())
     trained = []
@@ -171,6 +173,7 @@ def test_schedules_are_scaled():
     assert float(others.learning_rate) < 0.2
 
 
+@pytest.mark.slow
 def test_survives_saving_and_goes_on_training(tmp_path):
     sgd = keras.optimizers.SGD(0.1, momentum=0.9)
     model = fit(with_scalar_learning_rate(sgd), steps=2)
@@ -183,6 +186,7 @@ def test_survives_saving_and_goes_on_training(tmp_path):
         np.testing.assert_allclose(first[path], second[path], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_rate_that_was_set_survives_saving_under_a_loss_scale(tmp_path):
     inner = with_scalar_learning_rate(keras.optimizers.SGD(0.1, momentum=0.9))
     optimizer = keras.optimizers.LossScaleOptimizer(inner)

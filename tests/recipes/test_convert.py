@@ -61,6 +61,7 @@ def test_inputs_are_standard_behind_what_the_model_does_to_them(tmp_path):
     assert abs(np.var(outputs) - 1) < 5 * np.sqrt(2 / outputs.size)
 
 
+@pytest.mark.slow
 def test_networks_of_several_inputs_and_outputs_and_of_any_size(tmp_path):
     images = keras.Input((None, None, 3), name="images")
     words = keras.Input((5,), dtype="int32", name="words")

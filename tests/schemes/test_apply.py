@@ -14,6 +14,7 @@ from fixinit import layers, schemes
 from fixinit.schemes._registry import is_own
 from fixinit.schemes.apply import Applicator
 from fixinit.schemes.independence import compare, compared
+from tests.marks import mostly_slow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +157,7 @@ def test_layers_of_one_kind_are_numbered():
         for name, make in MAKERS.items()
     ],
 )
-@pytest.mark.parametrize("end", [dense, with_draws_of_their_own])
+@mostly_slow("end", [dense, with_draws_of_their_own], quick=1)
 def test_the_same_seed_draws_the_same_in_all_layers(make, end):
     first, second = (values(make(Drawn(end))) for _ in range(2))
     for a, b in zip(first, second, strict=True):
@@ -229,7 +230,7 @@ def test_the_number_of_compared_blocks_is_bounded():
     assert len(many) == 15 + 8
 
 
-@pytest.mark.parametrize("name", schemes.names())
+@mostly_slow("name", schemes.names(), quick=2)
 def test_own_schemes_depend_on_the_branch_only_where_they_say_so(name):
     """Stacks of the library's own schemes do not compare blocks."""
     scheme = schemes.get(name)

@@ -9,6 +9,7 @@ import pytest
 import fixinit
 from fixinit import schemes
 from fixinit.schemes import Site
+from tests.marks import mostly_slow
 
 SCHEMES = [
     *(schemes.get(name) for name in schemes.names()),
@@ -72,7 +73,7 @@ def test_prediction_refuses_no_branches(scheme):
         scheme.predicted_variance(0)
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     ("scheme", "branch_depth"),
     [
         *((schemes.get(name), 2) for name in schemes.names()),
@@ -83,6 +84,7 @@ def test_prediction_refuses_no_branches(scheme):
         (schemes.ScaledResidual(0.5, "folded"), 2),
         (schemes.ScaledResidual(0.5, "trainable"), 2),
     ],
+    quick=3,
     ids=repr,
 )
 def test_prediction_agrees_with_measurement(scheme, branch_depth):

@@ -14,6 +14,7 @@ import fixinit
 from fixinit import schemes, theory
 from fixinit.schemes import Start
 from tests.conversion.helpers import convert, said
+from tests.marks import mostly_slow
 
 registered = keras.saving.register_keras_serializable("new_methods")
 
@@ -256,7 +257,7 @@ def check_saved(model, path):
 
 
 @EVERY_METHOD
-@pytest.mark.parametrize("name", MODELS)
+@mostly_slow("name", MODELS, quick=1)
 def test_models(scheme, name, tmp_path):
     model = MODELS[name](scheme)
     assert len(signs(model, scheme)) >= (1 if name == "stacked" else 3)
@@ -306,6 +307,7 @@ def test_convert(scheme, name, tmp_path):
     check_saved(free, tmp_path / "free.keras")
 
 
+@pytest.mark.slow
 def test_the_variance_starts_anew_in_every_stage():
     model = cifar(Standardized(), 20, preactivation=True)
     starts = [x.scale for x in (c.operation for c, _ in walk(model)) if scales(x)]

@@ -7,6 +7,7 @@ from scipy import stats
 
 import fixinit
 from fixinit import layers, schemes, theory
+from tests.marks import mostly_slow
 
 SCHEMES = {
     **{name: name for name in schemes.names()},
@@ -136,7 +137,7 @@ def check(found, expected, standard_errors, outside):
 
 
 @pytest.mark.every_backend
-@pytest.mark.parametrize("name", ["unnormalized", "scaled_residual", "fixup"])
+@mostly_slow("name", ["unnormalized", "scaled_residual", "fixup"], quick=1)
 def test_networks_agree_with_both(name):
     width, blocks = 128, 4
     found = measured(lambda seed: mlp(name, blocks, width, seed), 10, (width,))

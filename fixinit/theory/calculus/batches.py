@@ -89,7 +89,10 @@ def from_batch(x: Moments, count: int, within: Moments | None = None) -> Moments
     """
     check_size("count", count)
     groups = list(x.channels)
-    if within is not None and (within.shape, list(within.channels)) != (x.shape, groups):
+    if within is not None and (within.shape, list(within.channels)) != (
+        x.shape,
+        groups,
+    ):
         raise ValueError(
             "Argument `within` must have the shape and channels of `x`, "
             f"{x.shape} and {groups}. Received: {within.shape} and "

@@ -6,6 +6,7 @@ from keras import ops
 import fixinit
 from fixinit.diagnostics import function_update, function_update_by_depth
 from fixinit.optimizers import with_scalar_learning_rate
+from tests.marks import mostly_slow
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(16, 5)).astype("float32")
@@ -28,13 +29,14 @@ def test_a_step_of_sgd_on_a_linear_model_is_the_closed_form():
 
 
 @pytest.mark.every_backend
-@pytest.mark.parametrize(
+@mostly_slow(
     "make",
     [
         lambda: keras.optimizers.SGD(0.1, momentum=0.9),
         lambda: keras.optimizers.AdamW(0.01),
         lambda: with_scalar_learning_rate(keras.optimizers.SGD(0.1, momentum=0.9)),
     ],
+    quick=1,
     ids=["momentum", "adamw", "scalars"],
 )
 def test_steps_are_those_of_training(make):

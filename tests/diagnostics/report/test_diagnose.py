@@ -10,6 +10,7 @@ from keras import ops
 import fixinit
 from fixinit.diagnostics import diagnose
 from fixinit.diagnostics.report.verdict import judge
+from tests.marks import mostly_slow
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 8)).astype("float32")
@@ -90,7 +91,7 @@ def test_update_to_weight_ratio_of_plain_gradient_descent():
     assert row.update_to_weight == pytest.approx(ratio, rel=1e-4)
 
 
-@pytest.mark.parametrize("stacked", [False, True])
+@mostly_slow("stacked", [False, True], quick=1)
 def test_frozen_layers_have_weights_and_no_gradients(stacked):
     model = mlp("scaled_residual", 2, stacked=stacked)
     name = "blocks[0]/weight1" if stacked else "block1/weight1"
@@ -146,6 +147,7 @@ def test_tells_schemes_apart():
     assert "comes with the second step" in kinds["fixup"].verdict.text
 
 
+@pytest.mark.slow
 def test_remedies_are_code_that_runs():
     model = mlp(stacked=True)
     remedy = diagnose(model, X).verdict.remedy
@@ -202,7 +204,7 @@ def plain(num_layers, activation, std, units=32):
     return keras.Sequential([keras.Input((8,)), *layers, keras.layers.Dense(10)])
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     "num_layers, activation, std, kind",
     [
         (12, "tanh", 0.05, "vanishing"),
@@ -214,6 +216,7 @@ def plain(num_layers, activation, std, units=32):
         (6, "relu", 0.25, "healthy"),
         (3, "relu", 0.25, "undecided"),
     ],
+    quick=3,
 )
 def test_networks_without_blocks_are_judged_by_their_weight_layers(
     num_layers, activation, std, kind

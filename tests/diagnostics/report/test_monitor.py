@@ -55,6 +55,7 @@ def test_measures_the_weights_of_the_moment():
     assert monitor.history[-1][1].loss < 0.95 * monitor.history[0][1].loss
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 def test_training_is_what_it_is_without():
     losses = []
@@ -75,6 +76,7 @@ def test_stops_before_the_loss_is_nan_and_names_the_block():
     assert len(history.history["loss"]) < 50
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="single steps only")
 def test_counts_the_steps_of_one_execution():
@@ -113,6 +115,7 @@ def test_noisy_losses_cost_nothing():
     assert len(measured_steps(losses, 100, 300)) <= len(regular) + 1
 
 
+@pytest.mark.slow
 def test_warns_once_and_goes_on():
     model = compiled(3.0, "unnormalized", 6)
     monitor = Monitor(X[:32], Y[:32], every=1, action="warn", explosion=100.0)
@@ -122,6 +125,7 @@ def test_warns_once_and_goes_on():
     assert len(history.history["loss"]) == 2
 
 
+@pytest.mark.slow
 def test_no_alarm_where_training_is_stable():
     monitor = Monitor(X[:32], Y[:32], every=4)
     with warnings.catch_warnings():
@@ -130,6 +134,7 @@ def test_no_alarm_where_training_is_stable():
     assert monitor.alarm is None
 
 
+@pytest.mark.slow
 def test_steps_away_from_a_head_of_zeros_are_no_explosion():
     model = compiled(0.001, "fixup")
     monitor = Monitor(X[:32], Y[:32], every=1, action="none", explosion=20.0)
@@ -141,6 +146,7 @@ def test_steps_away_from_a_head_of_zeros_are_no_explosion():
     assert monitor.alarm is None
 
 
+@pytest.mark.slow
 def test_gradients_may_explode_behind_a_head_of_zeros():
     model = compiled(0.0, "fixup")
     monitor = Monitor(X[:32], Y[:32], every=8, action="none", explosion=100.0)
@@ -177,6 +183,7 @@ def test_a_second_fit_goes_on(tmp_path):
     assert [step for step, _ in monitor.history] == [0, 6]
 
 
+@pytest.mark.slow
 def test_a_second_fit_takes_the_new_loss():
     model = compiled(0.0)
     monitor = Monitor(X[:16], Y[:16], every=8)

@@ -7,6 +7,7 @@ from keras import layers
 
 import fixinit
 from fixinit.diagnostics import diagnose
+from tests.marks import mostly_slow
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(32, 8)).astype("float32")
@@ -49,7 +50,7 @@ def network(*ends, blocks=3):
 
 
 @pytest.mark.every_backend
-@pytest.mark.parametrize(
+@mostly_slow(
     "ends",
     [
         (zero_kernel, scalar),
@@ -59,6 +60,7 @@ def network(*ends, blocks=3):
         (zero_kernel, lambda: Gamma(1e-6)),
         (lambda: layers.BatchNormalization(gamma_initializer="zeros"), scalar),
     ],
+    quick=2,
 )
 def test_a_zero_behind_a_zero_never_opens(ends):
     found = diagnose(network(*ends), X, Y)
@@ -68,7 +70,7 @@ def test_a_zero_behind_a_zero_never_opens(ends):
     assert "3 of 3 blocks never open" in verdict.text
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     "ends",
     [
         (zero_kernel,),
@@ -80,6 +82,7 @@ def test_a_zero_behind_a_zero_never_opens(ends):
         # The bias of the last layer opens the branch.
         (scalar, lambda: Gamma(1.0), lambda: fixinit.layers.ScalarBias()),
     ],
+    quick=2,
 )
 def test_one_zero_opens(ends):
     assert diagnose(network(*ends), X, Y).closed == []
@@ -96,6 +99,7 @@ def test_a_branch_without_a_gradient_behind_it_is_not_judged():
     assert diagnose(model, X, Y).closed == []
 
 
+@pytest.mark.slow
 def test_stochastic_depth_that_drops_a_batch_closes_nothing():
     def drop():
         return layers.Dropout(0.9999, noise_shape=(1, 1), seed=0)
@@ -117,7 +121,7 @@ def test_blocks_of_a_stack():
     assert diagnose(model, X, Y).closed == ["blocks[0]", "blocks[1]", "blocks[2]"]
 
 
-@pytest.mark.parametrize("scheme", fixinit.schemes.names())
+@mostly_slow("scheme", fixinit.schemes.names(), quick=2)
 def test_no_scheme_closes_its_branches(scheme):
     model = fixinit.models.ResidualMLP(3, 16, scheme=scheme, input_shape=(8,), seed=0)
     head = model.layers[-2]

@@ -9,6 +9,7 @@ from recipes.changing_width import networks
 from recipes.changing_width.__main__ import EXPERIMENT, Settings
 from recipes.changing_width.networks import WAYS
 from recipes.common.data.datasets import Dataset
+from tests.marks import mostly_slow
 
 SMALL = Settings(num_blocks=3, units=4, draws=2, runs=2, epochs=2)
 
@@ -32,7 +33,7 @@ def test_every_way_ends_at_four_times_the_width(way, data):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@mostly_slow("way", WAYS, quick=2)
 def test_growth_is_the_closed_form(way, data):
     settings = Settings(num_blocks=6, units=128)
     squares = []

@@ -55,6 +55,7 @@ def test_result_does_not_depend_on_the_arms_before(trained):
     assert _without_cost(first) == _without_cost(again)
 
 
+@pytest.mark.slow
 def test_another_trainer_gives_the_same_result(trained):
     keras.utils.set_random_seed(123)
     trainer = _trainer("batch_norm", seeds=(2, 1, 0))

@@ -26,6 +26,7 @@ def test_claims_look_at_what_they_are_about(lag1, held):
     assert len(made) == 8 and sum(claim.held for claim in made) == held
 
 
+@pytest.mark.slow
 def test_normalization_shatters_and_its_absence_does_not():
     settings = Settings(units=100, num_seeds=4)
     found = {

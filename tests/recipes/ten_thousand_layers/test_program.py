@@ -100,6 +100,7 @@ def finished(npz, tmp_path_factory):
         return settings, path, _run(settings, path)
 
 
+@pytest.mark.slow
 def test_network_learns_and_every_file_is_written(finished):
     settings, path, content = finished
     arm = content["arms"][1]
@@ -119,6 +120,7 @@ def test_network_learns_and_every_file_is_written(finished):
     assert "<script" not in report and "http" not in report
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_xla")
 def test_he_initialization_alone_is_not_finite_before_the_first_step(npz, tmp_path):
     settings = _settings(npz, layers=600, units=32, schemes=("unnormalized",), epochs=1)
@@ -138,6 +140,7 @@ def test_finished_networks_are_not_trained_again(finished, monkeypatch):
     assert _run(settings, path) == content
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_xla", "without_drawing")
 def test_a_run_goes_on_from_its_finished_networks(
     finished, npz, monkeypatch, without_cost

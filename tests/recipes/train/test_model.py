@@ -97,6 +97,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch():
         np.testing.assert_allclose(by_name(halves)[name], expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_schedule_counts_batches_when_gradients_accumulate():
     model = compiled(network(), steps_per_epoch=1, gradient_accumulation_steps=4)
     without_gradient(model, steps=8)

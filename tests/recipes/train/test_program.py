@@ -268,6 +268,7 @@ def test_second_command_is_told_who_holds_the_directory(data, tmp_path):
     assert err.strip().splitlines()[-1].startswith("train: interrupted.")
 
 
+@pytest.mark.slow
 def test_divergence_keeps_the_epochs_that_are_finished(data, tmp_path, monkeypatch):
     original = train.TrainingBatches.epoch
 
@@ -302,6 +303,7 @@ def test_half_precision_trains(data, tmp_path, policy):
     assert metrics["test_accuracy"] > 0.8
 
 
+@pytest.mark.slow
 def test_tensorboard_logs_are_written(finished):
     import tensorboard  # noqa: F401  The extra `recipes` holds it.
 

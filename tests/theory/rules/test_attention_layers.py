@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fixinit import theory
+from tests.marks import mostly_slow
 from tests.theory.calculus.measured_gradients import gradient_of_input
 from tests.theory.measuring import check
 
@@ -30,7 +31,7 @@ def heads(x, **options):
     return layers.MultiHeadAttention(4, WIDTH // 4, **options)(x, x, **call)
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     "attend",
     [
         heads,
@@ -49,6 +50,7 @@ def heads(x, **options):
             [0.3 * layers.Dense(64)(x), x], use_causal_mask=True
         ),
     ],
+    quick=6,
 )
 def test_attention_layers(attend):
     # Keys and values of few channels are alike by chance: a share 1 / WIDTH each.

@@ -4,6 +4,7 @@ import keras
 import pytest
 
 from fixinit import theory
+from tests.marks import mostly_slow
 from tests.theory.calculus.measured_gradients import gradient_of_input
 from tests.theory.measuring import check, network
 
@@ -15,7 +16,7 @@ def sequence(kind, **options):
     return lambda: kind(UNITS, return_sequences=True, **options)
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     "stack",
     [
         [lambda: layers.LSTM(UNITS)],
@@ -31,6 +32,7 @@ def sequence(kind, **options):
         # What steps have in common stays in the average over them.
         [sequence(layers.LSTM), layers.GlobalAveragePooling1D],
     ],
+    quick=5,
 )
 def test_recurrent_layers(stack):
     check(network(*stack, shape=SHAPE), SHAPE, rtol=0.06)

@@ -5,6 +5,7 @@ import pytest
 
 import fixinit
 from fixinit import theory
+from tests.marks import mostly_slow
 from tests.theory.measuring import SIZE, WIDTH, check, he, network
 
 layers = keras.layers
@@ -30,7 +31,7 @@ def test_convolutions(options):
     check(network(he(), layers.ReLU, he(size=size, **options)), (SIZE, SIZE, 16), 0.03)
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     "middle, shape",
     [
         ([lambda: layers.Conv1D(WIDTH, 3, padding="causal")], (SIZE, 16)),
@@ -59,6 +60,7 @@ def test_convolutions(options):
         ),
         ([lambda: layers.Dense(WIDTH, "relu")], (5, 64)),
     ],
+    quick=7,
     ids=lambda value: None,
 )
 def test_other_weight_layers(middle, shape):

@@ -3,6 +3,7 @@ import types
 
 import keras
 import numpy as np
+import pytest
 
 from recipes.common.data import datasets
 from recipes.common.training import families
@@ -11,6 +12,7 @@ from recipes.common.training.fit import fit
 SETTINGS = types.SimpleNamespace(epochs=3, batch_size=50, seed=0)
 
 
+@pytest.mark.slow
 def test_the_network_learns_and_the_seed_decides_the_order():
     data = families.get("residual_mlp").adapt(datasets.load("digits"))
     data = dataclasses.replace(
