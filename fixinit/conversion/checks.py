@@ -16,7 +16,7 @@ from fixinit.graph.functional import no_graph
 def check_graph(
     graph: Graph, keep: Callable[[Any], bool], shut: dict[str, str]
 ) -> None:
-    """Refuses Lambda layers, and normalization that the converter cannot take out.
+    """Refuses closed Lambdas, and normalization that the converter cannot take out.
 
     Args:
         graph: `fixinit.graph.Graph`.
@@ -25,15 +25,17 @@ def check_graph(
 
     Raises:
         TypeError: If a model inside has no graph.
-        ValueError: For Lambda layers, normalization by operations or inside of layers,
-            and kernels that are quantized or have LoRA.
+        ValueError: For Lambda layers that did not open, normalization by operations or
+            inside of layers, and kernels that are quantized or have LoRA.
     """
     lambdas = [call.name for call, _ in graph.walk() if _holds_lambda(call.operation)]
     if lambdas:
+        reasons = (shut[name] for name in lambdas if name in shut)
         raise ValueError(
-            "Lambda layers may hold anything, also normalization. Received: "
-            f"{lambdas}. Replace them by operations of keras.ops or by layers of your "
-            "own, which declare what they do in `fixinit_facts`."
+            "Lambda layers may hold anything, also normalization, and these show no "
+            f"graph. Received: {lambdas}. Replace them by operations of keras.ops or "
+            "by layers of your own, which declare what they do in `fixinit_facts`. "
+            f"{next(reasons, '')}".rstrip()
         )
     for call, _ in graph.walk():
         operation = call.operation

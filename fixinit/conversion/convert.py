@@ -103,8 +103,8 @@ def convert(
         TypeError: If the model has no graph, as a subclass whose `call` decides by the
             values of tensors.
         ValueError: If an argument is outside its range, for models with Lambda layers
-            and with normalization that the converter cannot reach, and from
-            `weights="fold"`, for normalization that has no statistics to fold.
+            that show no graph and with normalization that the converter cannot reach,
+            and from `weights="fold"`, for normalization without statistics to fold.
 
     Warns:
         UserWarning: For what was assumed, with the names of layers, and for signals or

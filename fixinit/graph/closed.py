@@ -15,12 +15,17 @@ _ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
 
 
 def opens(layer: Any) -> bool:
-    """Whether a layer is one to open: of one's own, and around layers that matter."""
+    """Whether a layer is one to open: of one's own, and around layers that matter.
+
+    A Lambda may hold anything.
+    """
     if not isinstance(layer, keras.layers.Layer) or functional_of(layer) is not None:
         return False
     if isinstance(layer, keras.layers.TimeDistributed):
         return functional_of(layer.layer) is not None and _matters(layer.layer)
     declared = facts_of(layer) != Facts() or inherited_facts(layer) != Facts()
+    if isinstance(layer, keras.layers.Lambda):
+        return not declared
     if isinstance(layer, _ATTENTION) and not holds_normalization(layer):
         return False
     return is_own(type(layer)) and not declared and _matters(layer)

@@ -229,7 +229,7 @@ class Opener:
             return self._run(layer, args, kwargs)
         except Exception as error:
             raise CannotOpenError(
-                f"Layer `{layer.name}` of type {type(layer).__name__} holds layers "
+                f"Layer `{layer.name}` of type {type(layer).__name__} {_why(layer)} "
                 "that its graph would show, and its `call` fails on symbolic tensors: "
                 f"{type(error).__name__}: {told(error)}"
             ) from error
@@ -294,6 +294,12 @@ class Opener:
                 raise
         with unwatched(layer):
             return self._open(layer, args, kwargs)
+
+
+def _why(layer: Any) -> str:
+    """Why a layer is opened, as the first words of a relative clause."""
+    is_lambda = isinstance(layer, keras.layers.Lambda)
+    return "may do anything" if is_lambda else "holds layers"
 
 
 def _fits(functional: Any, args: Any) -> bool:

@@ -10,7 +10,8 @@ import numpy as np
 from keras import ops, tree
 
 from fixinit import _keras
-from fixinit.graph.functional import has_call, is_own, is_subclassed
+from fixinit.graph.functional import functional_of, has_call, is_own, is_subclassed
+from fixinit.layers import Parameter
 
 # What reads integers, also where an input is said to be floating-point.
 _READS_INTEGERS = (keras.layers.Embedding, keras.layers.CategoryEncoding)
@@ -211,11 +212,29 @@ def losses_of(
             "Calls with training=False run in the mode of the whole model, as Keras "
             f"has it in functional models: {', '.join(opener.fixed)}."
         )
+    if names := _not_held(model, graph):
+        yield (
+            "Layers with weights that the model calls and does not hold, as in a "
+            f"Lambda, are part of the graph, and train: {', '.join(names)}."
+        )
     if is_subclassed(model) and (names := _left_out(model, graph)):
         yield (
             "Layers with weights that the `call` of the model does not reach are not "
             f"in the graph: {', '.join(names)}."
         )
+
+
+def _not_held(model: keras.Model, graph: keras.Model) -> list[str]:
+    """The names of layers that train in a graph and that its model does not track."""
+    held = {id(layer) for layer in _keras.flatten_layers(model)}
+    return [
+        layer.name
+        for layer in graph.layers
+        if id(layer) not in held
+        and not isinstance(layer, Parameter)
+        and functional_of(layer) is None
+        and layer.trainable_weights
+    ]
 
 
 def _left_out(model: keras.Model, graph: keras.Model) -> list[str]:

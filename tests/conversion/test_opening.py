@@ -7,7 +7,7 @@ from keras import initializers, layers
 
 import fixinit
 from fixinit import schemes
-from tests.conversion.helpers import convert, normal, still
+from tests.conversion.helpers import assert_close, convert, normal, said, still
 
 AT_IDENTITY = ("fixup", "skip_init", "rezero")
 WIDTH = 64
@@ -79,3 +79,22 @@ def test_only_zeros_are_opened():
     assert isinstance(
         schemes.Fixup().branch_end(site)[0].initializer, initializers.Ones
     )
+
+
+def test_lambdas():
+    """Copies, slices and calls of layers; the graph has what they do."""
+    dense, norm = layers.Dense(8, name="inner"), layers.BatchNormalization(name="norm")
+    inputs = keras.Input((5, 8))
+    x = layers.Lambda(lambda x: x, name="same")(inputs)
+    x = layers.Add()([x, layers.Lambda(lambda x: dense(norm(x)))(inputs)])
+    x = layers.Lambda(lambda x, axis: x[:, axis], arguments={"axis": -1})(x)
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    x = normal(3, 5, 8)
+    expected = model(x)
+    free = convert(model, "skip_init")
+    (block,) = free.conversion["blocks"]
+    assert block["branches"][0]["weights"] == ["inner"]
+    assert free.conversion["removed"] == {"BatchNormalization": ["norm"]}
+    assert not any(isinstance(layer, layers.Lambda) for layer in free.layers)
+    assert "does not hold, as in a Lambda" in said(model) and dense.name == "inner"
+    assert_close(convert(model, weights="fold")(x), expected)
