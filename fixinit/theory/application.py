@@ -13,6 +13,7 @@ from fixinit.theory.evaluation import (
     apply_own_layer,
     calls_as_parent,
 )
+from fixinit.theory.evaluation.arrays import with_arrays
 from fixinit.theory.evaluation.score_operations import apply_to_scores
 from fixinit.theory.registry import Rule, Setting, find, find_by_key, how_to_register
 
@@ -60,6 +61,7 @@ def apply(operation: Any, setting: Setting, args: tuple, kwargs: dict) -> list[M
             + how_to_register(operation)
         )
     if is_layer:
+        args, kwargs = with_arrays((args, kwargs))
         args, kwargs = _arguments(operation, rule, setting, args, kwargs)
     outputs = tree.flatten(rule(operation, setting, *args, **kwargs))
     if not all(isinstance(y, Moments) for y in outputs):

@@ -196,7 +196,7 @@ class Propagation:
         )
         read = list(hook.enter(call, given, None))
         try:
-            outputs = self._applied(call, operation, setting, read)
+            outputs = self._applied(call, operation, setting, read, specs)
         except calculus.Dependent as error:
             # Random inputs are drawn from no weights, and would be independent.
             also = ", and cannot be measured on random inputs" if self.measures else ""
@@ -225,10 +225,16 @@ class Propagation:
         ]
 
     def _applied(
-        self, call: graph.Call, operation: Any, setting: Setting, read: list[Moments]
+        self,
+        call: graph.Call,
+        operation: Any,
+        setting: Setting,
+        read: list[Moments],
+        specs: list[Any],
     ) -> list[Moments]:
         try:
-            given = [readable(x, operation) for x in read]
+            pairs = zip(read, specs, strict=True)
+            given = [readable(x, spec, operation) for x, spec in pairs]
             return apply(operation, setting, *call.fill(given))
         except calculus.Dependent:
             if self.assume is None:

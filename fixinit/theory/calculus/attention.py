@@ -23,7 +23,7 @@ import numpy as np
 from fixinit.theory.calculus import pairs, positions
 from fixinit.theory.calculus.backward import Node
 from fixinit.theory.calculus.moments import Moments
-from fixinit.theory.calculus.scores import Scores, over_groups, sizes
+from fixinit.theory.calculus.scores import Scores, check_rows, over_groups, sizes
 from fixinit.theory.calculus.sites import sites
 from fixinit.theory.calculus.softmax_rows import softmax_rows
 
@@ -89,6 +89,7 @@ class _Attention:
     ) -> None:
         self.scores, self.value, self.keep = scores, value, keep
         x, y, v = scores.query, scores.key, value
+        check_rows(x, y, v)
         shapes = [m.shape[:-1] for m in (x, y, v)]
         self.rows = tuple(max(same) for same in zip(*shapes, strict=True))
         self.queries, self.keys = sites(x.shape[-1]), sites(y.shape[-1])

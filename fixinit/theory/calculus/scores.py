@@ -11,6 +11,7 @@ from fixinit.theory.calculus.backward import Node
 from fixinit.theory.calculus.joining import same_latent
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.sites import sites
+from fixinit.theory.errors import NoRuleError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,9 @@ class Scores:
     keep: float = 1.0
     nodes: tuple[Node, ...] = ()
 
+    def __post_init__(self) -> None:
+        check_rows(self.query, self.key)
+
     @property
     def gain(self) -> float:
         """What products of moments of queries and keys are multiplied by."""
@@ -56,8 +60,14 @@ class Scores:
         """The same scores, of the keys that are seen."""
         if mask is None:
             return self
-        if self.mask is not None:
-            mask = self.mask & mask
+        whole = (*self.rows, self.query.shape[-1], self.key.shape[-1])
+        if not _broadcasts(mask.shape, whole):
+            raise NoRuleError(
+                "No variance rule for attention with a mask that does not broadcast "
+                "against (*rows, queries, keys) of one input. Received: mask of "
+                f"shape {mask.shape} for {whole}"
+            )
+        mask = mask if self.mask is None else self.mask & mask
         return dataclasses.replace(self, mask=mask)
 
     def moments(self) -> Moments:
@@ -91,6 +101,7 @@ def scores_of(query: Moments, key: Moments) -> Scores:
 
     A query that is its own key has the mean score of its length.
     """
+    check_rows(query, key)
     mean = None
     slope = 1.0 if query is key else _slope(query, key)
     if slope is not None:
@@ -118,6 +129,43 @@ def _slope(query: Moments, key: Moments) -> float | None:
     slopes = [float(f(1.0)) - float(f(0.0)) for f in joined[1]]
     shifts = [float(f(0.0)) for f in joined[1]]
     return slopes[0] / slopes[1] if slopes[1] and not any(shifts) else None
+
+
+def check_axes(*xs: Moments) -> None:
+    """Refuses queries, keys and values of different numbers of axes, or of none.
+
+    Raises:
+        NoRuleError: If that is so.
+    """
+    shapes = [x.shape for x in xs]
+    if len({len(shape) for shape in shapes}) > 1 or not all(shapes):
+        raise NoRuleError(
+            "No variance rule for attention but of queries, keys and values of as many "
+            "axes, (*rows, positions, channels) of one input. Received: spatial axes "
+            f"{shapes}"
+        )
+
+
+def check_rows(*xs: Moments) -> None:
+    """Refuses queries, keys and values without common rows.
+
+    Raises:
+        NoRuleError: If they have other numbers of axes, or rows that do not broadcast.
+    """
+    check_axes(*xs)
+    shapes = [x.shape for x in xs]
+    rows = zip(*(shape[:-1] for shape in shapes), strict=True)
+    if any(len({*sizes} - {1}) > 1 for sizes in rows):
+        raise NoRuleError(
+            "No variance rule for attention but of queries, keys and values whose rows "
+            f"broadcast. Received: spatial axes {shapes}"
+        )
+
+
+def _broadcasts(shape: Sequence[int], into: Sequence[int]) -> bool:
+    """Whether an array of one shape broadcasts into another one."""
+    pairs_of_sizes = zip(shape[::-1], into[::-1], strict=False)
+    return len(shape) <= len(into) and all(n in (1, m) for n, m in pairs_of_sizes)
 
 
 def over_groups(x: Moments, values: np.ndarray) -> np.ndarray:

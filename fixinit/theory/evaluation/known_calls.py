@@ -11,6 +11,7 @@ from fixinit import graph
 from fixinit.layers.parameter import Parameter
 from fixinit.theory.calculus.known import Known, example, is_long, known
 from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.calculus.reshaping import reshape
 
 _SAMPLES = 2
 
@@ -44,15 +45,16 @@ def known_outputs(
             return None
         if getattr(operation, "variables", None):
             return None
-    given = [_tensor(x) for x in read]
     try:
-        args, kwargs = call.fill(given)
-        with keras.StatelessScope():
-            found = tree.flatten(operation(*args, **kwargs))
-        arrays = [np.asarray(ops.convert_to_numpy(y)) for y in found]
+        arrays = _called(call, operation, read)
+        others = arrays
+        if not (all(isinstance(x, Known) for x in read)):
+            others = _called(call, operation, read, unknown=1.0)
     except Exception:
         # Its rule may know it; it need not run on the few samples that are known.
         return None
+    if not all(map(np.array_equal, arrays, others)):
+        return None  # what it reads is constant, but not known
     if any(np.issubdtype(a.dtype, np.floating) and np.isnan(a).any() for a in arrays):
         return None  # JAX's rows of a table for tokens that it does not have.
     if isinstance(operation, Parameter):
@@ -63,17 +65,37 @@ def known_outputs(
     return [known(array, is_batch) for array in arrays]
 
 
-def readable(x: Moments, operation: Any) -> Any:
-    """What a rule gets for a tensor: an operation, for weights, their numbers."""
+def _called(
+    call: graph.Call, operation: Any, read: Sequence[Moments], unknown: float = 0.0
+) -> list[np.ndarray]:
+    """What a call gives, for one number in the place of all that is not known."""
+    args, kwargs = call.fill([_tensor(x, unknown) for x in read])
+    with keras.StatelessScope():
+        found = tree.flatten(operation(*args, **kwargs))
+    return [np.asarray(ops.convert_to_numpy(y)) for y in found]
+
+
+def readable(x: Moments, spec: Any, operation: Any) -> Any:
+    """What a rule gets for a tensor: an operation, for weights, their numbers.
+
+    Layers take the first axis for the batch, which of weights is one of 1.
+    """
     if isinstance(operation, keras.layers.Layer):
-        return x
+        shape = x.shape
+        if shape[:1] != (1,) or len(spec.shape) != len(shape) + 1 or not spec.shape[0]:
+            return x
+        if not isinstance(x, Known):
+            return reshape(x, shape[1:])
+        y = known(x.array)
+        y.node.link((x,), lambda g: [g[:, None]])
+        return y
     return x.array if isinstance(x, Known) and not x.is_batch else x
 
 
-def _tensor(x: Moments) -> Any:
+def _tensor(x: Moments, unknown: float) -> Any:
     if isinstance(x, Known):
         return ops.convert_to_tensor(x.array)
-    return ops.zeros((_SAMPLES, *x.shape, x.total_channels))
+    return ops.full((_SAMPLES, *x.shape, x.total_channels), unknown)
 
 
 def _drawn(operation: Any, array: np.ndarray) -> Moments:

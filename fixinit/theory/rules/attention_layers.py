@@ -14,7 +14,7 @@ from fixinit.theory.calculus.attention import attend, weights
 from fixinit.theory.calculus.drawn import common_width
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.reshaping import repeat_channels
-from fixinit.theory.calculus.scores import Scores, scores_of
+from fixinit.theory.calculus.scores import Scores, check_axes, check_rows, scores_of
 from fixinit.theory.errors import NoRuleError
 from fixinit.theory.gaussian import activations
 from fixinit.theory.registry import Setting, register
@@ -38,12 +38,13 @@ def multi_head_attention(
     parts = _keras.attention_parts(layer)
     key, space = value if key is None else key, query.shape
     axes = [axis - 1 for axis in parts.axes or range(1, len(space) + 1)]
+    check_axes(query, key, value)
     given = [(parts.query, query), (parts.key, key), (parts.value, value)]
     q, k, v = (_attended(_projected(d, setting, x), axes, setting) for d, x in given)
+    scores = Scores(q, k, parts.dim, parts.scale)
     mask = mask_array(attention_mask, setting)
-    if mask is not None and mask.ndim > 2:
-        mask = mask[0]  # Masks of heads are taken to be alike.
-    scores = Scores(q, k, parts.dim, parts.scale, mask)
+    if mask is not None:
+        scores = scores.masked(_of_one_head(mask, len(scores.rows), axes, scores))
     if use_causal_mask or parts.window:
         seen = causal(q.shape[-1], k.shape[-1], use_causal_mask, parts.window)
         scores = scores.masked(seen)
@@ -78,9 +79,10 @@ def attention(
     """Values are averaged by the softmax of scores, of a query and all keys."""
     query, value = inputs[0], inputs[1]
     key = inputs[2] if len(inputs) > 2 else value
+    check_rows(query, key, value)
     scores = _scores(layer, query, key)
     if mask is not None and len(mask) > 1:
-        scores = scores.masked(mask_array(mask[1], setting))
+        scores = scores.masked(mask_array(mask[1], setting, rank=2))
     if use_causal_mask:
         scores = scores.masked(causal(query.shape[-1], key.shape[-1]))
     keep = 1 - layer.dropout if setting.training else 1.0
@@ -134,6 +136,22 @@ def _additive(query: Moments, key: Moments, factor: float) -> Scores:
     x = calculus.apply(x, activations.activation("tanh"))
     constant = Moments.inputs((query.shape[-1], x.total_channels), 1.0, 0.0)
     return Scores(constant, x, x.total_channels, factor)
+
+
+def _of_one_head(
+    mask: np.ndarray, rows: int, axes: Sequence[int], scores: Scores
+) -> np.ndarray:
+    """A mask whose queries and keys are one axis each. Heads are taken to be alike."""
+    if mask.ndim == rows + 2 * len(axes) + 1:
+        mask = mask.take(0, axis=rows)
+    pairs = (scores.query.shape[-1], scores.key.shape[-1])
+    if (
+        len(axes) > 1
+        and mask.shape[rows:]
+        and mask[(0,) * rows].size == math.prod(pairs)
+    ):
+        return mask.reshape(*mask.shape[:rows], *pairs)
+    return mask
 
 
 def _projected(dense: Any, setting: Setting, x: Moments) -> Moments:

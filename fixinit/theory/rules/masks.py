@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from fixinit.theory.calculus.known import Known
 from fixinit.theory.calculus.moments import Moments
@@ -10,8 +11,11 @@ from fixinit.theory.errors import NoRuleError
 from fixinit.theory.registry import Setting
 
 
-def mask_array(mask: Any, setting: Setting) -> np.ndarray | None:
-    """A mask of one sample as an array of truth values, `None` if it hides nothing."""
+def mask_array(mask: Any, setting: Setting, rank: int = 3) -> np.ndarray | None:
+    """A mask of one sample as an array of truth values, `None` if it hides nothing.
+
+    One of fewer than `rank` axes has no batch.
+    """
     if mask is None:
         return None
     if isinstance(mask, Known):
@@ -21,7 +25,8 @@ def mask_array(mask: Any, setting: Setting) -> np.ndarray | None:
             f"No variance rule for `{setting.name}`, whose mask depends on activations "
             "or on inputs that are no integers. Give masks as inputs of dtype 'bool'."
         )
-    seen = np.asarray(mask).astype(bool)[0]
+    seen = np.asarray(ops.convert_to_numpy(mask)).astype(bool)
+    seen = seen[0] if seen.ndim >= rank else seen
     return None if seen.all() else seen
 
 

@@ -11,6 +11,7 @@ from fixinit.theory import calculus
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.errors import NoRuleError
 from fixinit.theory.evaluation import apply_activation, apply_elementwise
+from fixinit.theory.evaluation.arrays import with_arrays
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 from fixinit.theory.registry import Setting, how_to_register, register
 from fixinit.theory.rules.merging_layers import concatenate_along
@@ -122,7 +123,7 @@ def unchanged(
 
 @register("Concatenate")
 def concatenate(operation: Any, setting: Setting, xs: Sequence[Moments]) -> Moments:
-    return concatenate_along(xs, operation.axis, setting)
+    return concatenate_along(with_arrays(xs), operation.axis, setting)
 
 
 def _one_of(a: Any, b: Any, setting: Setting) -> tuple[Moments, float]:

@@ -15,6 +15,7 @@ from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.scores import scores_of
 from fixinit.theory.errors import NoRuleError
 from fixinit.theory.evaluation import apply_elementwise
+from fixinit.theory.evaluation.arrays import with_arrays
 from fixinit.theory.registry import Setting, how_to_register, register
 from fixinit.theory.rules.masks import causal, mask_array
 
@@ -79,7 +80,8 @@ def dot_product_attention(
     **options: Any,
 ) -> Moments:
     """Of tensors `(batch, positions, heads, channels)`."""
-    if bias is not None or len(query.shape) != 2:
+    query, key, value = with_arrays((query, key, value))
+    if bias is not None or any(len(x.shape) != 2 for x in (query, key, value)):
         raise _refused(operation, setting)
     if query.shape[1] != key.shape[1]:
         times = query.shape[1] // key.shape[1]

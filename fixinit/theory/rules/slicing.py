@@ -8,6 +8,7 @@ import numpy as np
 from fixinit.theory import calculus
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.errors import NoRuleError
+from fixinit.theory.evaluation.arrays import with_arrays
 from fixinit.theory.registry import Setting, how_to_register, register
 from fixinit.theory.rules.axes import axis_of
 from fixinit.theory.rules.shape_layers import to_shape
@@ -135,6 +136,9 @@ def roll(operation: Any, setting: Setting, x: Moments) -> Moments:
 @register("Repeat")
 def repeat(operation: Any, setting: Setting, x: Moments) -> Moments:
     (axis,) = _listed(operation.axis, operation, setting)
+    x = with_arrays(x)
+    if axis == 0:  # the inputs of a batch, or weights for each of them
+        return to_shape(x, setting)
     place = axis_of(axis, len(x.shape) + 2, setting)
     each = np.asarray(operation.repeats)
     indices = np.repeat(np.arange(_size(x, place)), each if each.ndim else int(each))
@@ -143,13 +147,14 @@ def repeat(operation: Any, setting: Setting, x: Moments) -> Moments:
 
 @register("Tile")
 def tile(operation: Any, setting: Setting, x: Moments) -> Moments:
-    repeats = np.atleast_1d(operation.repeats).tolist()
+    repeats = list(np.atleast_1d(np.asarray(operation.repeats, object)))
+    x = with_arrays(x)
     rank = len(x.shape) + 2
     repeats = [1] * (rank - len(repeats)) + repeats
-    if len(repeats) > rank or repeats[0] != 1:
+    if len(repeats) > rank:
         raise NoRuleError(
-            f"No variance rule for `{setting.name}`, which repeats the batch. "
-            f"Received: repeats={operation.repeats}"
+            f"No variance rule for `{setting.name}`, which adds an axis in front of "
+            f"the batch. Received: repeats={operation.repeats}"
         )
     for place, count in enumerate(repeats[1:]):
         x = take(x, place, list(range(_size(x, place))) * int(count))

@@ -5,6 +5,7 @@ from typing import Any
 
 from fixinit.theory import calculus
 from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.evaluation.arrays import with_arrays
 from fixinit.theory.registry import Setting, register
 from fixinit.theory.rules.axes import axis_of, order_of
 from fixinit.theory.rules.merging_layers import concatenate_along
@@ -57,6 +58,7 @@ def reshape(
 
 @register("Stack")
 def stack(operation: Any, setting: Setting, xs: Sequence[Moments]) -> Moments:
+    xs = with_arrays(xs)
     sizes = [*xs[0].shape, xs[0].total_channels]
     axis = axis_of(operation.axis, len(sizes) + 2, setting)
     sizes.insert(axis, 1)

@@ -125,13 +125,13 @@ def test_dependent_values_are_refused_all_the_same():
         theory.predict(net, unknown="measure")
 
 
-def test_weights_that_are_repeated_for_a_batch_are_refused():
-    """Their moments have an axis for the batch, as in relative positions."""
+def test_weights_that_are_repeated_for_a_batch():
+    """As in relative positions: a normalized table, the same for every input."""
 
     class Repeated(layers.Layer):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
-            self.norm = layers.LayerNormalization()
+            self.norm = layers.LayerNormalization(epsilon=1e-9)
 
         def build(self, shape):
             self.table = self.add_weight(shape=(6, 8), initializer="random_normal")
@@ -145,9 +145,10 @@ def test_weights_that_are_repeated_for_a_batch_are_refused():
     x = layers.EinsumDense("abc,cde->abde", (None, 2, 4), name="query")(
         Repeated()(inputs)
     )
-    net = keras.Model(inputs, x)
-    with pytest.raises(theory.NoRuleError, match="`query`.*cannot be measured.*batch"):
-        theory.predict(net, unknown="measure")
+    row = theory.predict(keras.Model(inputs, x))["query"]
+    # Normalized rows, times a kernel of the Glorot variance.
+    assert row.mean_square == pytest.approx(8 * 2 / (8 + 8), rel=1e-3)
+    assert row.correlation == pytest.approx(1.0)
 
 
 def test_the_argument_is_checked():

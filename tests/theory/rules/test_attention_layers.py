@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fixinit import theory
+from fixinit.layers import Parameter
 from tests.marks import mostly_slow
 from tests.theory.calculus.measured_gradients import gradient_of_input
 from tests.theory.measuring import check
@@ -129,3 +130,42 @@ def test_gradients_of_attention(initializer):
     measured, error = gradient_of_input(make, (LENGTH, WIDTH), seeds=8)
     predicted = theory.predict(make()).layers[0].gradient
     assert abs(predicted - measured) < 4 * error + 0.12 * measured
+
+
+@pytest.mark.parametrize("lead", [(1,), ()])
+def test_queries_may_be_weights_without_a_batch(lead):
+    """As embeddings of positions that are decoded all at once, under a mask."""
+    memory = keras.Input((5, WIDTH))
+    place = Parameter((*lead, 3, WIDTH), initializer=keras.initializers.RandomNormal())
+    query = place(memory) if lead else keras.ops.expand_dims(place(memory), 0)
+    seen = np.array([[1, 1, 0, 0, 0]] * 3, bool)
+
+    def output(**options):
+        y = layers.MultiHeadAttention(4, 16, name="y")(query, memory, **options)
+        return theory.predict(keras.Model(memory, y))["y"]
+
+    few, many = output(attention_mask=seen), output()
+    # Such scores are small: averages over two keys, and over five.
+    assert few.mean_square / many.mean_square == pytest.approx(5 / 2, rel=0.01)
+
+
+def test_masks_of_two_attended_axes_are_those_of_their_pairs():
+    x = keras.Input((2, 3, 32))
+    seen = np.zeros((1, 2, 3, 2, 3), bool)
+    seen[..., 0, :2] = True
+    small = keras.initializers.RandomNormal(stddev=1e-3)
+    options = {"kernel_initializer": small, "attention_axes": (1, 2)}
+    rows = [
+        theory.predict(keras.Model(x, layer(x, x, attention_mask=mask))).layers[-1]
+        for mask in (seen, None)
+        for layer in [layers.MultiHeadAttention(2, 16, **options)]
+    ]
+    ratio = rows[0].mean_square / rows[1].mean_square
+    assert ratio == pytest.approx(3.0, rel=0.01)  # two keys instead of six
+
+
+def test_masks_that_do_not_fit_are_refused():
+    x = keras.Input((2, 3, 32))
+    y = layers.MultiHeadAttention(2, 16)(x, x, attention_mask=np.eye(3)[None] > 0)
+    with pytest.raises(theory.NoRuleError, match="mask that does not broadcast"):
+        theory.predict(keras.Model(x, y))

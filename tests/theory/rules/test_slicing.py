@@ -105,7 +105,7 @@ def test_gradients_go_back_to_what_was_taken():
     [
         (lambda x: x[0], "one input of the batch"),
         (lambda x: ops.flip(x, axis=0), "along the batch"),
-        (lambda x: ops.tile(x, [2, 1, 1, 1]), "repeats the batch"),
+        (lambda x: ops.tile(x, [2, 1, 1, 1, 1]), "in front of the batch"),
         (lambda x: ops.take(x, [[0, 1]], axis=1), "list of indices"),
         (lambda x: ops.flip(x), "without an axis"),
     ],
@@ -113,6 +113,18 @@ def test_gradients_go_back_to_what_was_taken():
 def test_what_touches_the_batch_is_refused(function, message):
     with pytest.raises(theory.NoRuleError, match=message):
         theory.predict(of(function)())
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: ops.tile(x, [2, 1, 1, 1]), lambda x: ops.repeat(x, 3, axis=0)],
+)
+def test_a_repeated_batch_has_the_moments_of_its_inputs(function):
+    before, after = theory.predict(of(function)()).layers[-2:]
+    assert (after.mean_square, after.correlation) == (
+        before.mean_square,
+        before.correlation,
+    )
 
 
 def test_a_network_of_slices():
