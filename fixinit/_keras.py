@@ -376,11 +376,6 @@ def compiled_loss(model: keras.Model) -> Any:
     return model._compile_loss
 
 
-def loss_weights(model: keras.Model) -> Any:
-    """The weights of a compiled model's losses, as `compile` was given them."""
-    return getattr(model._compile_loss, "_user_loss_weights", None)
-
-
 def trained_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
     """The variables that an optimizer was built on.
 

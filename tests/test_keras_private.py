@@ -76,14 +76,6 @@ def test_unseeded_state():
         keras.src.backend.common.global_state.set_global_attribute(name, before)
 
 
-def test_loss_weights():
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-    model.compile(loss="mse", loss_weights=[0.5])
-    assert _keras.loss_weights(model) == [0.5]
-    model.compile(loss="mse")
-    assert _keras.loss_weights(model) is None
-
-
 def test_dense():
     """Products with numbers are no more sparse than what they are made of."""
     x = keras.Input((3,))

@@ -22,7 +22,12 @@ def _has_own_call(model: Any) -> bool:
 
     Keras's does not, and that of `fixinit.models` only refuses integers before.
     """
-    return is_own(next(cls for cls in type(model).__mro__ if "call" in vars(cls)))
+    return has_own(model, "call")
+
+
+def has_own(model: Any, method: str) -> bool:
+    """Whether a method of a model is one of the user's own class."""
+    return is_own(next(cls for cls in type(model).__mro__ if method in vars(cls)))
 
 
 def is_subclassed(model: Any) -> bool:

@@ -73,7 +73,8 @@ def signature_of(model: keras.Model, data: Any = None) -> Signature:
             f"Model `{model.name}` of class {type(model).__name__} is not built: the "
             "shapes of its inputs are not known. Call it on a batch, or give the "
             "shapes, the batch among them, as in `model.build((None, 32, 32, 3))`. "
-            "`convert` and `explain` also take a batch as data=x."
+            "`convert`, `explain` and the classes of fixinit.diagnostics also take a "
+            "batch as data=x."
         )
     shapes = config.get("shapes_dict") or {"": config["input_shape"]}
     names = tuple(name.removesuffix("_shape") for name in shapes)
@@ -255,8 +256,8 @@ def cannot_open(model: keras.Model, reason: Exception) -> TypeError:
     return TypeError(
         f"Model `{model.name}` of class {type(model).__name__} has a `call` of its "
         f"own, of which there is no graph. {reason} A `call` has one if it is made of "
-        "layers and `keras.ops` alone, and neither reads the numbers in tensors nor "
-        "decides by them."
+        "layers and `keras.ops` alone, and neither reads the numbers in tensors, nor "
+        "decides by them, nor assigns weights of the model itself."
     )
 
 

@@ -2,14 +2,13 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import keras
 from keras import tree
 
-from fixinit import _keras, backend
+from fixinit import backend
 from fixinit._typing import Tensor
-from fixinit.graph.functional import functional_of
+from fixinit.diagnostics._shared.subject import Subject
 
 
 @contextlib.contextmanager
@@ -33,7 +32,7 @@ def stateless(
 
 
 def outputs_of(
-    model: keras.Model,
+    subject: Subject,
     x: Sequence[Tensor],
     trainable: Sequence[Tensor],
     non_trainable: Sequence[Tensor],
@@ -42,27 +41,13 @@ def outputs_of(
     """Calls a model with other values; its outputs as a flat list.
 
     Args:
-        model: Functional or Sequential `keras.Model`.
+        subject: `Subject`.
         x: List of tensors, one per input of the model.
         trainable, non_trainable: Lists of tensors, as `stateless_call` takes them.
         training: bool.
     """
-    outputs, _ = model.stateless_call(
-        trainable, non_trainable, structured_inputs(model, x), training=training
+    args, kwargs = subject.arguments(x)
+    outputs, _ = subject.model.stateless_call(
+        trainable, non_trainable, *args, **kwargs, training=training
     )
     return tree.flatten(outputs)
-
-
-def structured_inputs(model: keras.Model, x: Sequence[Tensor]) -> Any:
-    """Packs a flat list of inputs into the structure that the model takes."""
-    return tree.pack_sequence_as(_keras.input_structure(functional_of(model)), x)
-
-
-def structured(model: keras.Model, outputs: Sequence[Any]) -> Any:
-    """Packs a flat list of outputs into the structure that the model gives."""
-    return tree.pack_sequence_as(_keras.output_structure(functional_of(model)), outputs)
-
-
-def output_names(model: keras.Model) -> list[str]:
-    """Names of the output layers, which are keys of `y` for Keras."""
-    return functional_of(model).output_names

@@ -11,16 +11,16 @@ from fixinit import _keras, graph
 from fixinit._typing import Identifier, Tensor
 from fixinit._validation import check_keras
 from fixinit.diagnostics._shared.default_loss import check_target, default_loss
-from fixinit.diagnostics._shared.stateless import output_names, structured
+from fixinit.diagnostics._shared.subject import Subject
 
 
 def loss_function(
-    model: keras.Model, loss: Identifier | None, outputs: Sequence[Tensor], y: Any
+    subject: Subject, loss: Identifier | None, outputs: Sequence[Tensor], y: Any
 ) -> Tensor:
     """Computes the scalar whose gradients are measured.
 
     Args:
-        model: `keras.Model`.
+        subject: `Subject`.
         loss: Keras loss, its name, or a callable `(y_true, y_pred)`, for each of the
             outputs; their sum is taken. `None` takes the loss that the model is
             compiled with; if it is not compiled, see `default_loss`.
@@ -31,11 +31,11 @@ def loss_function(
     outputs = [ops.cast(h, "float32") for h in outputs]
     if y is None:
         return sum(_weighted_sum(h, seed) for seed, h in enumerate(outputs))
-    if loss is None and _is_compiled(model):
-        return model.compute_loss(y=y, y_pred=structured(model, outputs))
-    targets = _one_per_output(model, y)
+    if loss is None and _is_compiled(subject.model):
+        return subject.model.compute_loss(y=y, y_pred=subject.structured(outputs))
+    targets = _one_per_output(subject, y)
     if loss is None:
-        triples = zip(targets, outputs, model.outputs, strict=True)
+        triples = zip(targets, outputs, subject.outputs, strict=True)
         return sum(default_loss(t, h, spec) for t, h, spec in triples)
     loss = check_keras("loss", loss, keras.losses.get, "a loss")
     pairs = zip(targets, outputs, strict=True)
@@ -43,12 +43,12 @@ def loss_function(
 
 
 def check_batch(
-    model: keras.Model, x: Any, y: Any, loss: Identifier | None = None
+    subject: Subject, x: Any, y: Any, loss: Identifier | None = None
 ) -> tuple[list[np.ndarray], Any]:
     """Checks a batch: `(list of arrays, targets)`, one array per input of the model.
 
     Args:
-        model: Functional or Sequential `keras.Model`.
+        subject: `Subject`.
         x: Array, or a list or dict of them for several inputs.
         y: Targets, in the structure of the outputs, or `None`.
         loss: As `loss_function` takes it.
@@ -58,34 +58,26 @@ def check_batch(
             takes.
         ValueError: If it does not fit the model or its default loss, or is not finite.
     """
-    names = [tensor.name for tensor in model.inputs]
+    names = [tensor.name for tensor in subject.inputs]
     if isinstance(x, dict) and set(names) <= x.keys():
         arrays = [x[name] for name in names]
     elif len(names) == 1:
-        arrays = tree.flatten(_batch("Argument `x`", x, len(model.inputs[0].shape)))
+        arrays = tree.flatten(_batch("Argument `x`", x, len(subject.inputs[0].shape)))
     else:
         arrays = tree.flatten(x)
     if len(arrays) != len(names):
         raise ValueError(
-            f"Model `{model.name}` has {len(names)} inputs, {names}. Received "
+            f"Model `{subject.model.name}` has {len(names)} inputs, {names}. Received "
             f"{len(arrays)} arrays for `x`. Give a list of {len(names)}, or a dict."
         )
-    arrays = [_checked(model, i, array) for i, array in enumerate(arrays)]
-    return arrays, None if y is None else _checked_targets(model, y, arrays, loss)
-
-
-def compiled_like(model: keras.Model, other: keras.Model) -> keras.Model:
-    """A model with the losses that another one of the same outputs is compiled with."""
-    if _is_compiled(other):
-        weights = _keras.loss_weights(other)
-        model.compile(loss=other.loss, loss_weights=weights)
-    return model
+    arrays = [_checked(subject, i, array) for i, array in enumerate(arrays)]
+    return arrays, None if y is None else _checked_targets(subject, y, arrays, loss)
 
 
 def _checked_targets(
-    model: keras.Model, y: Any, x: Sequence[np.ndarray], loss: Identifier | None
+    subject: Subject, y: Any, x: Sequence[np.ndarray], loss: Identifier | None
 ) -> Any:
-    if len(model.outputs) == 1:
+    if len(subject.outputs) == 1:
         y = _batch("Argument `y`", y, 1)
     y = tree.map_structure(lambda array: _array("Argument `y`", array), y)
     for array in tree.flatten(y):
@@ -95,8 +87,8 @@ def _checked_targets(
                 f"axes of {len(x[0])} and {array.shape[:1]}."
             )
         _check_finite("Argument `y`", array)
-    if loss is None and not _is_compiled(model):
-        for pair in zip(_one_per_output(model, y), model.outputs, strict=True):
+    if loss is None and not _is_compiled(subject.model):
+        for pair in zip(_one_per_output(subject, y), subject.outputs, strict=True):
             check_target(*pair)
     return y
 
@@ -105,17 +97,17 @@ def _is_compiled(model: keras.Model) -> bool:
     return model.compiled and getattr(model, "loss", None) is not None
 
 
-def _one_per_output(model: keras.Model, y: Any) -> list[Any]:
+def _one_per_output(subject: Subject, y: Any) -> list[Any]:
     """Lists the targets in the order of the outputs."""
-    names = output_names(model)
+    names = subject.output_names
     if isinstance(y, dict) and set(names) == y.keys():
         targets = [y[name] for name in names]
     else:
         targets = tree.flatten(y)
-    if len(targets) != len(model.outputs):
+    if len(targets) != len(subject.outputs):
         raise ValueError(
-            f"Argument `y` must hold targets for the {len(model.outputs)} outputs of "
-            f"`{model.name}`. Received {len(targets)} arrays."
+            f"Argument `y` must hold targets for the {len(subject.outputs)} outputs of "
+            f"`{subject.model.name}`. Received {len(targets)} arrays."
         )
     return targets
 
@@ -168,13 +160,13 @@ def _check_finite(what: str, array: np.ndarray) -> None:
         )
 
 
-def _checked(model: keras.Model, index: int, array: Any) -> np.ndarray:
-    tensor = model.inputs[index]
+def _checked(subject: Subject, index: int, array: Any) -> np.ndarray:
+    tensor = subject.inputs[index]
     what = f"Input `{tensor.name}` of argument `x`"
     array = _array(what, array)
     floats = "float" in keras.backend.standardize_dtype(tensor.dtype)
     is_float = np.issubdtype(array.dtype, np.floating)
-    if floats and not is_float and not _takes_indices(model, index):
+    if floats and not is_float and not _takes_indices(subject, index):
         raise TypeError(
             f"{what} must be floating-point, as the model was trained on or is meant "
             f"for. Received: dtype {array.dtype}. Convert and scale it first, for "
@@ -193,12 +185,12 @@ def _checked(model: keras.Model, index: int, array: Any) -> np.ndarray:
     return array.astype(tensor.dtype)
 
 
-def _takes_indices(model: keras.Model, index: int) -> bool:
+def _takes_indices(subject: Subject, index: int) -> bool:
     """Whether an input goes straight to an embedding, so that integers are meant.
 
     Keras's default dtype for inputs is floating-point nevertheless.
     """
-    traced = graph.trace(model)
+    traced = graph.trace(subject.functional)
     value = traced.inputs[index]
     readers = [c for c in traced.calls if value in c.inputs and not c.is_input]
     return any(

@@ -121,7 +121,7 @@ def gradient_correlation(
     ((64, 1), (5,))
 
     Args:
-        model: Functional or Sequential `keras.Model`, built. It stays as it is.
+        model: `keras.Model`, built. It stays as it is.
         x: Batch of two or more inputs, floating-point. For `autocorrelation`, points
             of a line: `np.linspace(x_0, x_1, 256)`.
         direction: Array of the shape of one output. The gradient is that of the inner

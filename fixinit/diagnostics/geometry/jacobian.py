@@ -103,7 +103,7 @@ def jacobian_spectrum(
     True
 
     Args:
-        model: Functional or Sequential `keras.Model`, built. It stays as it is.
+        model: `keras.Model`, built. It stays as it is.
         x: Batch of inputs, floating-point: each sample has a Jacobian of its own. With
             several inputs or outputs, those of a sample are one long vector.
         num_extremes: int. How many values at either end of the spectrum must be within

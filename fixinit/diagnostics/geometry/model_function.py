@@ -7,10 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from fixinit import backend, graph
+from fixinit import backend
 from fixinit._typing import Tensor
 from fixinit.diagnostics._shared.finite import check_weights
 from fixinit.diagnostics._shared.stateless import outputs_of
+from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics._shared.targets import check_batch
 
 
@@ -22,7 +23,7 @@ class ModelFunction:
     one row.
 
     Args:
-        model: Functional or Sequential `keras.Model`, built. It stays as it is.
+        model: `keras.Model`, built. It stays as it is.
         x: Batch of inputs, with a list or dict of arrays for several inputs.
         training: bool. Whether layers run in training mode.
 
@@ -40,10 +41,9 @@ class ModelFunction:
     """
 
     def __init__(self, model: keras.Model, x: Any, training: bool = False) -> None:
-        graph.trace(model)  # Refuses what is no functional model, and says why.
-        self._model, self.training = model, bool(training)
-        _check_floats(model)
-        self._x, _ = check_batch(model, x, None)
+        self._subject, self.training = Subject(model, x), bool(training)
+        _check_floats(self._subject)
+        self._x, _ = check_batch(self._subject, x, None)
         check_weights(model)
         self._vjp, self._jvp = backend.vector_products(self._outputs)
         # Of the batch, as specifications of inputs leave axes open.
@@ -108,8 +108,9 @@ class ModelFunction:
         return flat.reshape(1 if self.training else len(flat), -1)
 
     def _values(self) -> tuple[list[Tensor], list[Tensor]]:
-        trainable = [v.value for v in self._model.trainable_variables]
-        return trainable, [v.value for v in self._model.non_trainable_variables]
+        model = self._subject.model
+        trainable = [v.value for v in model.trainable_variables]
+        return trainable, [v.value for v in model.non_trainable_variables]
 
     def _outputs(
         self,
@@ -118,21 +119,21 @@ class ModelFunction:
         non_trainable: Sequence[Tensor],
     ) -> list[Tensor]:
         outputs = outputs_of(
-            self._model, inputs, trainable, non_trainable, self.training
+            self._subject, inputs, trainable, non_trainable, self.training
         )
         return [_at_least_float32(h) for h in outputs]
 
 
-def _check_floats(model: keras.Model) -> None:
-    for kind, tensors in (("Input", model.inputs), ("Output", model.outputs)):
+def _check_floats(subject: Subject) -> None:
+    for kind, tensors in (("Input", subject.inputs), ("Output", subject.outputs)):
         for tensor in tensors:
             dtype = keras.backend.standardize_dtype(tensor.dtype)
             if "float" not in dtype:
                 raise TypeError(
-                    f"{kind} `{tensor.name}` of model `{model.name}` has dtype {dtype} "
-                    "and therefore no derivative. Measure a part of the model that "
-                    "maps floats to floats, for tokens from behind their embedding: "
-                    "keras.Model(embedding.output, model.output)."
+                    f"{kind} `{tensor.name}` of model `{subject.model.name}` has dtype "
+                    f"{dtype} and therefore no derivative. Measure a part of the "
+                    "model that maps floats to floats, for tokens from behind their "
+                    "embedding: keras.Model(embedding.output, model.output)."
                 )
 
 

@@ -91,7 +91,7 @@ def loss_surface(
     ((5, 5), 2.3026)
 
     Args:
-        model: Functional or Sequential `keras.Model`, built. It stays as it is.
+        model: `keras.Model`, built. It stays as it is.
         x: Batch of inputs.
         y: Their targets.
         loss: Keras loss, its name, or a callable `(y_true, y_pred)`. By default that

@@ -74,7 +74,7 @@ def function_update(
     ((3,), True)
 
     Args:
-        model: Functional or Sequential `keras.Model`, built.
+        model: `keras.Model`, built.
         x: Batch of inputs.
         y: Their targets.
         optimizer: Keras optimizer or its name. Steps go on from its state if it is

@@ -7,14 +7,11 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from fixinit import backend, graph
+from fixinit import backend
 from fixinit._typing import Identifier, Tensor
 from fixinit.diagnostics._shared.finite import check_weights
-from fixinit.diagnostics._shared.stateless import (
-    outputs_of,
-    stateless,
-    structured_inputs,
-)
+from fixinit.diagnostics._shared.stateless import outputs_of, stateless
+from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics._shared.targets import check_batch, loss_function
 
 
@@ -22,7 +19,7 @@ class WeightFunction:
     """Loss, gradients and outputs of a model as functions of its weights.
 
     Args:
-        model: Functional or Sequential `keras.Model`, built. It stays as it is.
+        model: `keras.Model`, built. It stays as it is.
         x: Batch of inputs.
         y: Their targets.
         loss: Keras loss, its name, a callable or `None`: see `targets.loss_function`.
@@ -41,10 +38,10 @@ class WeightFunction:
         loss: Identifier | None = None,
         training: bool = False,
     ) -> None:
-        graph.trace(model)  # Refuses what is no functional model, and says why.
+        self._subject = Subject(model, x)
         check_weights(model)
-        self._model, self._loss, self._training = model, loss, bool(training)
-        x, y = check_batch(model, x, y, loss)
+        self._loss, self._training = loss, bool(training)
+        x, y = check_batch(self._subject, x, y, loss)
         self._x = [ops.convert_to_tensor(h) for h in x]
         self._y = tree.map_structure(ops.convert_to_tensor, y)
         self._outputs = backend.compiled(self._call)
@@ -73,12 +70,12 @@ class WeightFunction:
         return float(ops.convert_to_numpy(value)), gradients
 
     def _state(self) -> list[Tensor]:
-        return [v.value for v in self._model.non_trainable_variables]
+        return [v.value for v in self._subject.model.non_trainable_variables]
 
     def _call(
         self, weights: Sequence[Tensor], state: Sequence[Tensor], x: Sequence[Tensor]
     ) -> list[Tensor]:
-        return outputs_of(self._model, x, weights, state, self._training)
+        return outputs_of(self._subject, x, weights, state, self._training)
 
     def _value(
         self,
@@ -87,9 +84,9 @@ class WeightFunction:
         x: Sequence[Tensor],
         y: Any,
     ) -> Tensor:
-        model = self._model
+        model = self._subject.model
         variables = [*model.trainable_variables, *model.non_trainable_variables]
         # The loss may hold regularizers, of weights and of activations.
         with stateless(variables, [*weights, *state]):
-            outputs = model(structured_inputs(model, x), training=self._training)
-            return loss_function(model, self._loss, tree.flatten(outputs), y)
+            outputs = self._subject(x, self._training)
+            return loss_function(self._subject, self._loss, outputs, y)

@@ -2,11 +2,11 @@
 
 from typing import Any, Self
 
-import keras
 import numpy as np
 
 from fixinit import graph
 from fixinit._typing import ArrayLike
+from fixinit.diagnostics._shared.subject import Subject
 
 
 class Chain:
@@ -55,23 +55,21 @@ class Chain:
         return {name: values[indices] for name, (_, indices) in self.merges.items()}
 
 
-def model_chain(model: keras.Model) -> tuple[graph.Graph, Chain]:
-    """Traces a model with residual blocks: `(graph, chain)`.
+def model_chain(subject: Subject) -> Chain:
+    """The chain of the residual blocks of a model.
 
     Raises:
-        TypeError: If the model has no graph.
         ValueError: If it has no residual block, or if blocks stand side by side.
     """
-    model_graph = graph.trace(model)
-    chain = Chain(model_graph)
+    chain = Chain(subject.graph)
     if not chain:
         raise ValueError(
-            f"Model `{model.name}` holds no residual block: no addition of a branch "
-            "and its shortcut, outside of stacks or in one. Build it with shortcuts, "
-            "such as fixinit.layers.ResidualBlock; models of fixinit.models need "
-            "plain=False."
+            f"Model `{subject.model.name}` holds no residual block: no addition of a "
+            "branch and its shortcut, outside of stacks or in one. Build it with "
+            "shortcuts, such as fixinit.layers.ResidualBlock; models of "
+            "fixinit.models need plain=False."
         )
-    return model_graph, chain
+    return chain
 
 
 class _Link:

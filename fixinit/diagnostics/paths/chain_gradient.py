@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops, tree
 
 from fixinit import backend, graph
 from fixinit._typing import ArrayLike, Identifier, Tensor
 from fixinit.diagnostics._shared.stateless import stateless
+from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics._shared.targets import loss_function
 from fixinit.diagnostics.paths.chain import model_chain
 
@@ -25,7 +25,7 @@ class ChainGradient:
     again as weights change.
 
     Args:
-        model: Functional or Sequential `keras.Model` with residual blocks.
+        subject: `Subject` with residual blocks.
         loss: As `path_gradients` takes it.
         weigh: Callable `(tensors, shortcut, control) -> tensors`: what a merge reads,
             the index of the shortcut, and its control. It returns the same values,
@@ -36,20 +36,21 @@ class ChainGradient:
             second is what `weigh` has brought there.
 
     Attributes:
+        subject: `Subject`.
         chain: The `Chain` of the model's blocks.
     """
 
     def __init__(
         self,
-        model: keras.Model,
+        subject: Subject,
         loss: Identifier | None,
         weigh: Weigh,
         training: bool = False,
         twice: bool = False,
     ) -> None:
-        self.model, self.loss, self.training = model, loss, training
+        self.subject, self.loss, self.training = subject, loss, training
         self._twice = twice
-        self.graph, self.chain = model_chain(model)
+        self.graph, self.chain = subject.graph, model_chain(subject)
         self._weigh = weigh
         self._start = backend.compiled(self._first_input)
         self._value_and_gradient = backend.value_and_gradients(self._value)
@@ -73,7 +74,7 @@ class ChainGradient:
             x = [np.concatenate([array, array]) for array in x]
         x = [ops.convert_to_tensor(array) for array in x]
         y = y if y is None else tree.map_structure(ops.convert_to_tensor, y)
-        values = [variable.value for variable in self.model.variables]
+        values = [variable.value for variable in self.subject.model.variables]
         start = self._start(values, x)
 
         def gradient(weights: ArrayLike) -> np.ndarray:
@@ -88,7 +89,7 @@ class ChainGradient:
     def _first_input(self, values: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
         call = self.graph.producers()[self.chain.start]
         hook = _Tap(call, self.chain.start)
-        with stateless(self.model.variables, values):
+        with stateless(self.subject.model.variables, values):
             _, found = graph.run(self.graph, x, hook, None, self.training)
         return found[call.name]
 
@@ -103,11 +104,11 @@ class ChainGradient:
         call = self.graph.producers()[self.chain.start]
         index = call.outputs.index(self.chain.start)
         hook = _Weigh(self.chain, self._weigh, call, index, variables[0])
-        with stateless(self.model.variables, values):
+        with stateless(self.subject.model.variables, values):
             outputs, _ = graph.run(self.graph, x, hook, controls, self.training)
             if self._twice:
                 outputs = [ops.split(h, 2)[0] for h in outputs]
-            return loss_function(self.model, self.loss, outputs, y)
+            return loss_function(self.subject, self.loss, outputs, y)
 
 
 def backward_only(x: Tensor, weighed: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from fixinit import backend, graph
 from fixinit._checked import checked
 from fixinit._typing import Identifier, Tensor
 from fixinit.diagnostics._shared.stateless import stateless
+from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics.paths.chain import Chain, model_chain
 from fixinit.diagnostics.paths.chain_gradient import ChainGradient, backward_only
@@ -95,6 +96,7 @@ class EffectiveDepth:
         training: bool. `True` normalizes with the batch's own statistics where there
             are BatchNormalization layers. The model's running averages stay as they
             are.
+        data: As `PathGradients` takes it.
 
     Attributes:
         names: List of strings, the names of the L blocks.
@@ -115,10 +117,12 @@ class EffectiveDepth:
         model: keras.Model,
         loss: Identifier | None = None,
         training: bool = False,
+        data: Any = None,
     ) -> None:
         self._model, self._training = model, training
-        self._graph, self._chain = model_chain(model)
-        self._gradient = ChainGradient(model, loss, _scale, training)
+        self._subject = Subject(model, data)
+        self._chain = model_chain(self._subject)
+        self._gradient = ChainGradient(self._subject, loss, _scale, training)
         self._forward = backend.compiled(self._observe)
         self.names = self._chain.names
 
@@ -142,7 +146,7 @@ class EffectiveDepth:
                 not finite, if a block puts out the same for every sample, or if
                 activations or gradients are not finite, or the gradient 0.
         """
-        x, y = check_batch(self._model, x, y, self._gradient.loss)
+        x, y = check_batch(self._subject, x, y, self._gradient.loss)
         if len(x[0]) < 2:
             raise ValueError(
                 "Argument `x` must hold two samples or more: one has no variance. "
@@ -179,9 +183,9 @@ class EffectiveDepth:
     def _observe(
         self, values: Sequence[Tensor], x: Sequence[Tensor]
     ) -> dict[str, Tensor]:
-        hook = _Moments(self._graph, self._chain)
+        hook = _Moments(self._subject.graph, self._chain)
         with stateless(self._model.variables, values):
-            _, found = graph.run(self._graph, x, hook, None, self._training)
+            _, found = graph.run(self._subject.graph, x, hook, None, self._training)
         return found
 
     def _gradient_shares(self, x: Sequence[np.ndarray], y: Any) -> np.ndarray:
@@ -215,8 +219,8 @@ def effective_depth(
     0.0
 
     Args:
-        model: Functional or Sequential `keras.Model` with residual blocks one behind
-            the other.
+        model: `keras.Model`, built, with residual blocks one behind the
+            other.
         x: Batch of inputs, two samples or more.
         y: Their targets. `None` measures the gradient of a weighted sum of the
             outputs.
@@ -235,7 +239,7 @@ def effective_depth(
             does not fit it, holds one sample or is not finite, or if activations or
             gradients are not finite, or the gradient 0.
     """
-    return EffectiveDepth(model, loss, training)(x, y, gradient)
+    return EffectiveDepth(model, loss, training, x)(x, y, gradient)
 
 
 def output_shares(share: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from fixinit._checked import checked
 from fixinit._typing import ArrayLike, Identifier, Tensor
 from fixinit._validation import MOST_SAMPLES, check_positive_int, check_seed
+from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics.paths.chain_gradient import (
     ChainGradient,
@@ -77,12 +78,15 @@ class PathGradients:
     True
 
     Args:
-        model: Functional or Sequential `keras.Model` with residual blocks one behind
-            the other, in `fixinit.layers.Stack`s or not. Blocks inside of another
+        model: `keras.Model`, built, with residual blocks one behind the other, in
+            `fixinit.layers.Stack`s or not: functional, Sequential, or with a `call` of
+            its own that is made of layers and `keras.ops`. Blocks inside of another
             block's branch are part of it.
         loss: Keras loss, its name, or a callable `(y_true, y_pred)`, a mean over the
             batch. `None` takes the loss that the model is compiled with; if it is not
             compiled, cross-entropy for integer targets, mean squared error for others.
+        data: A batch of inputs on which a model with a `call` of its own is opened: see
+            `fixinit.graph.opened`. By default the shapes that it was built with.
 
     Attributes:
         names: List of strings, the names of the n blocks.
@@ -97,8 +101,10 @@ class PathGradients:
     """
 
     @checked
-    def __init__(self, model: keras.Model, loss: Identifier | None = None) -> None:
-        self._gradient = ChainGradient(model, loss, _choose)
+    def __init__(
+        self, model: keras.Model, loss: Identifier | None = None, data: Any = None
+    ) -> None:
+        self._gradient = ChainGradient(Subject(model, data), loss, _choose)
         self.names = self._gradient.chain.names
 
     @checked
@@ -132,7 +138,7 @@ class PathGradients:
         check_positive_int("num_samples", num_samples, maximum=MOST_SAMPLES)
         check_seed("seed", seed)
         rng = np.random.default_rng(seed)
-        x, y = check_batch(self._gradient.model, x, y, self._gradient.loss)
+        x, y = check_batch(self._gradient.subject, x, y, self._gradient.loss)
         gradient, size = self._gradient.on(x, y), len(x[0])
         drawn = np.repeat(lengths, num_samples)
         found = []
@@ -142,7 +148,9 @@ class PathGradients:
             ranks = rng.random((size, count)).argsort(axis=1).argsort(axis=1)
             found.append(_row_norms(gradient((ranks < rows[:, None]).T)))
         norms = np.concatenate(found)[: len(drawn)].reshape(len(lengths), num_samples)
-        return summarize(lengths, count, check_finite(norms, self._gradient.model))
+        return summarize(
+            lengths, count, check_finite(norms, self._gradient.subject.model)
+        )
 
 
 @checked
@@ -165,8 +173,8 @@ def path_gradients(
     [0, 1, 2, 3]
 
     Args:
-        model: Functional or Sequential `keras.Model` with residual blocks one behind
-            the other.
+        model: `keras.Model`, built, with residual blocks one behind the
+            other.
         x: Batch of inputs: an array, or a list or dict of arrays.
         y: Their targets. `None` measures the gradient of a weighted sum of the
             outputs.
@@ -185,7 +193,7 @@ def path_gradients(
             is outside its range, if the batch does not fit the model or is not finite,
             or if the gradient is not.
     """
-    return PathGradients(model, loss)(x, y, lengths, num_samples, seed)
+    return PathGradients(model, loss, x)(x, y, lengths, num_samples, seed)
 
 
 def log_binomial(n: int, k: int) -> float:

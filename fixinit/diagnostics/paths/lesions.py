@@ -12,7 +12,8 @@ from fixinit import backend, graph
 from fixinit._checked import checked
 from fixinit._typing import ArrayLike, Identifier, Tensor
 from fixinit._validation import MOST_SAMPLES, check_positive_int, check_seed
-from fixinit.diagnostics._shared.stateless import stateless, structured
+from fixinit.diagnostics._shared.stateless import stateless
+from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics.paths.chain import Chain, model_chain
 from fixinit.diagnostics.paths.exchange import Exchange
@@ -71,6 +72,7 @@ class Lesion:
     Args:
         model: As `PathGradients` takes it.
         batch_size: int. Samples that are run at once.
+        data: As `PathGradients` takes it.
 
     Attributes:
         names: List of strings, the names of the blocks.
@@ -87,11 +89,13 @@ class Lesion:
     """
 
     @checked
-    def __init__(self, model: keras.Model, batch_size: int = 256) -> None:
-        self._model = model
-        self._graph, self._chain = model_chain(model)
+    def __init__(
+        self, model: keras.Model, batch_size: int = 256, data: Any = None
+    ) -> None:
+        self._model, self.subject = model, Subject(model, data)
+        self._chain = model_chain(self.subject)
         self._batch_size = check_positive_int("batch_size", batch_size)
-        self._exchange = Exchange(model, self._graph, self._chain)
+        self._exchange = Exchange(model, self.subject.graph, self._chain)
         self._compiled = backend.compiled(self._run)
         self.names, self.groups = self._chain.names, self._exchange.groups
 
@@ -114,7 +118,7 @@ class Lesion:
             ValueError: If there is no such block, or if blocks of different shapes
                 would change places.
         """
-        x, _ = check_batch(self._model, x, None)
+        x, _ = check_batch(self.subject, x, None)
         keep = np.ones(len(self.names), "float32")
         keep[_check_blocks("drop", drop, self.names)] = 0
         controls = self._chain.controls(keep)
@@ -126,7 +130,7 @@ class Lesion:
             found = self._compiled(values, list(map(_tensor, rows)), controls)
             batches.append([ops.convert_to_numpy(h) for h in found])
         outputs = [np.concatenate(h) for h in zip(*batches, strict=True)]
-        return structured(self._model, outputs)
+        return self.subject.structured(outputs)
 
     def _check_order(self, order: ArrayLike | None) -> np.ndarray:
         places = np.arange(len(self.names))
@@ -155,7 +159,8 @@ class Lesion:
         controls: dict[str, Tensor],
     ) -> list[Tensor]:
         with stateless(self._model.variables, values):
-            outputs, _ = graph.run(self._graph, x, _Keep(self._chain), controls)
+            hook = _Keep(self._chain)
+            outputs, _ = graph.run(self.subject.graph, x, hook, controls)
         return outputs
 
 
@@ -204,9 +209,9 @@ def lesion(
             be copied from its `get_config()`, and as `Lesion` does.
     """
     check_seed("seed", seed)
-    injure = Lesion(model)
+    injure = Lesion(model, data=x)
     if y is not None:
-        check_batch(model, x, y, loss="given by measures")
+        check_batch(injure.subject, x, y, loss="given by measures")
     checked = {name: _measure(name, given) for name, given in measures.items()}
     rng = np.random.default_rng(seed)
     dropped, orders = _drawn(injure, drop, swap, num_samples, rng)

@@ -10,6 +10,7 @@ from keras import ops
 
 from fixinit._checked import checked
 from fixinit._typing import Identifier, Tensor
+from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics.paths.chain_gradient import ChainGradient, backward_only
 from fixinit.diagnostics.paths.gradients import check_finite, check_gradient
@@ -69,6 +70,7 @@ class PathTotals:
     Args:
         model: As `PathGradients` takes it.
         loss: As `PathGradients` takes it.
+        data: As `PathGradients` takes it.
 
     Attributes:
         names: List of strings, the names of the n blocks.
@@ -83,8 +85,11 @@ class PathTotals:
     """
 
     @checked
-    def __init__(self, model: keras.Model, loss: Identifier | None = None) -> None:
-        self._gradient = ChainGradient(model, loss, _turn, twice=True)
+    def __init__(
+        self, model: keras.Model, loss: Identifier | None = None, data: Any = None
+    ) -> None:
+        subject = Subject(model, data)
+        self._gradient = ChainGradient(subject, loss, _turn, twice=True)
         self.names = self._gradient.chain.names
 
     @checked
@@ -103,17 +108,17 @@ class PathTotals:
             ValueError: If the batch does not fit the model or is not finite, or if
                 the gradient is 0 or not finite.
         """
-        x, y = check_batch(self._gradient.model, x, y, self._gradient.loss)
+        x, y = check_batch(self._gradient.subject, x, y, self._gradient.loss)
         gradient, count = self._gradient.on(x, y), len(self.names)
         angles = 2 * np.pi * np.arange((count + 1) // 2 + 1) / (count + 1)
         turns = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
         points = np.stack(
             [_complex(gradient(np.tile(turn, (count, 1)))) for turn in turns]
         )
-        check_finite(points, self._gradient.model)
+        check_finite(points, self._gradient.subject.model)
         totals = _coefficients(points, count)
         whole = totals.sum(axis=0)
-        square = check_gradient(np.vdot(whole, whole), self._gradient.model)
+        square = check_gradient(np.vdot(whole, whole), self._gradient.subject.model)
         return PathShares(
             length=np.arange(count + 1),
             norm=np.linalg.norm(totals, axis=1),
@@ -135,8 +140,8 @@ def path_totals(
     [1.0, 0.0, 0.0, 0.0]
 
     Args:
-        model: Functional or Sequential `keras.Model` with residual blocks one behind
-            the other.
+        model: `keras.Model`, built, with residual blocks one behind the
+            other.
         x: Batch of inputs: an array, or a list or dict of arrays.
         y: Their targets. `None` measures the gradient of a weighted sum of the
             outputs.
@@ -151,7 +156,7 @@ def path_totals(
         ValueError: If it has no residual block or blocks side by side, if the batch
             does not fit it or is not finite, or if the gradient is 0 or not finite.
     """
-    return PathTotals(model, loss)(x, y)
+    return PathTotals(model, loss, x)(x, y)
 
 
 def _turn(tensors: Sequence[Tensor], shortcut: int, control: Tensor) -> list[Tensor]:

@@ -64,6 +64,10 @@ class Losses:
         count = done - self._done
         loss = (done * mean - self._done * self._mean) / max(count, 1)
         self._done, self._mean = done, mean
+        return self.is_large(loss)
+
+    def is_large(self, loss: float) -> bool:
+        """Whether a loss is large, or no number, next to those of late."""
         if self._peaks is None:
             self._peaks = [loss, loss]
         # NaN compares as false, and is a jump.

@@ -13,6 +13,7 @@ from fixinit import backend, graph
 from fixinit._checked import checked
 from fixinit._typing import Tensor
 from fixinit.diagnostics._shared.stateless import stateless
+from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics._shared.targets import check_batch
 
 
@@ -53,9 +54,11 @@ class BlockStatistics:
     (4,)
 
     Args:
-        model: Functional or Sequential `keras.Model` with residual blocks, which
+        model: `keras.Model`, built, with residual blocks, which
             `fixinit.graph.find_blocks` finds, or `fixinit.layers.Stack`s. The blocks of
             a stack are named by its name and their index.
+        data: A batch of inputs on which a model with a `call` of its own is opened: see
+            `fixinit.graph.opened`. By default the shapes that it was built with.
 
     Attributes:
         names: List of strings: `"input"`, then the names of the blocks.
@@ -65,9 +68,9 @@ class BlockStatistics:
     """
 
     @checked
-    def __init__(self, model: keras.Model) -> None:
-        self._model = model
-        self._graph = graph.trace(model)
+    def __init__(self, model: keras.Model, data: Any = None) -> None:
+        self._model, self._subject = model, Subject(model, data)
+        self._graph = self._subject.graph
         places = block_places(self._graph)
         if not places:
             raise ValueError(
@@ -103,7 +106,7 @@ class BlockStatistics:
             TypeError: If the batch is ragged, or of another dtype than the model takes.
             ValueError: If it does not fit the model or is not finite.
         """
-        x, _ = check_batch(self._model, x, None)
+        x, _ = check_batch(self._subject, x, None)
         x = [ops.convert_to_tensor(h) for h in x]
         values = [v.value for v in self._model.variables]
         measured = self._compiled[bool(training)](values, x)
@@ -183,8 +186,8 @@ def block_statistics(
     True
 
     Args:
-        model: Functional or Sequential `keras.Model` with residual blocks, in
-            `fixinit.layers.Stack`s or not.
+        model: `keras.Model`, built, with residual blocks, in `fixinit.layers.Stack`s or
+            not.
         x: Array, a batch of inputs, or a list or dict of arrays.
         training: bool. `True` normalizes with the batch's own statistics where there
             are BatchNormalization layers.
@@ -198,7 +201,7 @@ def block_statistics(
         ValueError: If the model holds no residual block, or if the batch does not fit
             it or is not finite.
     """
-    return BlockStatistics(model)(x, training)
+    return BlockStatistics(model, x)(x, training)
 
 
 class _Taps(graph.Hook):

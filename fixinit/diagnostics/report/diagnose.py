@@ -11,7 +11,8 @@ from fixinit import graph
 from fixinit._checked import checked
 from fixinit._typing import Identifier
 from fixinit.diagnostics._shared.finite import weights_not_finite
-from fixinit.diagnostics._shared.targets import check_batch, compiled_like
+from fixinit.diagnostics._shared.subject import Subject
+from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
 from fixinit.diagnostics.report.diagnosis import Diagnosis
 from fixinit.diagnostics.report.infinities import with_overflow
@@ -19,7 +20,6 @@ from fixinit.diagnostics.report.measure import Measure, Measured
 from fixinit.diagnostics.report.openings import closed_blocks
 from fixinit.diagnostics.report.rows import block_rows, layer_rows, weight_path
 from fixinit.diagnostics.report.weights import weight_statistics
-from fixinit.graph.functional import is_subclassed
 
 
 @checked
@@ -83,41 +83,28 @@ def diagnose(
             NaN, or if no default loss follows from the targets, as from integers for
             one unit without a sigmoid.
     """
-    given = x
-    if is_subclassed(model):
-        with graph.opened(model, data=given) as inside:
-            subject = compiled_like(inside.model, model)
-            x, y = check_batch(subject, x, y, loss)
-            trial = _trial(subject, model, optimizer)
-            return diagnosis_of(Measure(subject, loss, training), x, y, trial)
-    traced = graph.trace(model)  # Refuses what is no functional model, and says why.
-    x, y = check_batch(model, x, y, loss)
-    trial = _trial(model, model, optimizer)
-    with graph.opened(model, data=given) as inside:
-        if inside.model is not model:
-            traced = graph.trace(inside.model)
-        return diagnosis_of(Measure(model, loss, training, traced), x, y, trial)
+    subject = Subject(model, x)
+    x, y = check_batch(subject, x, y, loss)
+    trial = _trial(model, optimizer)
+    return diagnosis_of(Measure(subject, loss, training), x, y, trial)
 
 
-def _trial(
-    subject: keras.Model, model: keras.Model, optimizer: Identifier | None
-) -> TrialOptimizer | None:
+def _trial(model: keras.Model, optimizer: Identifier | None) -> TrialOptimizer | None:
     """Makes the `TrialOptimizer` of a model, by default with its own optimizer.
 
     Args:
-        subject: `keras.Model` that is measured.
-        model: The compiled `keras.Model` that it was made of, or itself.
+        model: `keras.Model`.
         optimizer: As `diagnose` takes it.
 
     Returns:
         `TrialOptimizer`, `None` if there is no optimizer, or none that can be copied.
     """
     if optimizer is not None:
-        return TrialOptimizer(subject, optimizer)
+        return TrialOptimizer(model, optimizer)
     if not model.compiled or model.optimizer is None:
         return None
     try:
-        return TrialOptimizer(subject, model.optimizer)
+        return TrialOptimizer(model, model.optimizer)
     except TypeError as error:
         # Nobody has asked for it.
         warnings.warn(f"Update-to-weight ratios are left out. {error}", stacklevel=4)

@@ -11,7 +11,8 @@ from keras import ops, tree
 from fixinit import backend
 from fixinit._checked import checked
 from fixinit._typing import Tensor
-from fixinit.diagnostics._shared.stateless import outputs_of, structured
+from fixinit.diagnostics._shared.stateless import outputs_of
+from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics._shared.targets import check_batch
 
 # A Keras loss, or another function of `(y_true, y_pred)`.
@@ -59,15 +60,17 @@ class GradientNorms:
     True
 
     Args:
-        model: Functional or Sequential `keras.Model`, built.
+        model: `keras.Model`, built.
         loss: Keras loss of `(y_true, y_pred)`.
+        data: A batch of inputs on which a model with a `call` of its own is opened: see
+            `fixinit.graph.opened`. By default the shapes that it was built with.
     """
 
     @checked
-    def __init__(self, model: keras.Model, loss: Loss) -> None:
+    def __init__(self, model: keras.Model, loss: Loss, data: Any = None) -> None:
         self.model = model
         self.paths = [v.path for v in model.trainable_variables]
-        self._evaluate = loss_and_gradients(model, loss)
+        self._evaluate = loss_and_gradients(model, loss, data)
 
     @checked
     def __call__(self, x: Any, y: Any, training: bool = False) -> LossGradientNorms:
@@ -113,7 +116,7 @@ def gradient_norms(
     0.0
 
     Args:
-        model: Functional or Sequential `keras.Model`, built.
+        model: `keras.Model`, built.
         loss: Keras loss of `(y_true, y_pred)`.
         x: Array, a batch of inputs, or a list or dict of arrays.
         y: Array, their targets.
@@ -127,12 +130,12 @@ def gradient_norms(
         TypeError: If the batch is ragged, or of another dtype than the model takes.
         ValueError: If it does not fit the model or is not finite.
     """
-    return GradientNorms(model, loss)(x, y, training)
+    return GradientNorms(model, loss, x)(x, y, training)
 
 
 @checked
 def loss_and_gradients(
-    model: keras.Model, loss: Loss
+    model: keras.Model, loss: Loss, data: Any = None
 ) -> Callable[..., tuple[Tensor, list[Tensor]]]:
     """Compiles `(x, y, training) -> (loss, gradients)` for a built model.
 
@@ -144,15 +147,15 @@ def loss_and_gradients(
             "Argument `loss` must be a loss, not its class. Received: "
             f"loss={loss!r}. Make one: {loss.__name__}()."
         )
-    compiled: dict[bool, Callable] = {}
+    subject, compiled = Subject(model, data), dict[bool, Callable]()
 
     def evaluate(x: Any, y: Any, training: bool = False) -> tuple[Tensor, list[Tensor]]:
-        x, y = check_batch(model, x, y, loss)
+        x, y = check_batch(subject, x, y, loss)
         if training not in compiled:
 
             def value(trainable, non_trainable, x, y):
-                outputs = outputs_of(model, x, trainable, non_trainable, training)
-                return loss(y, structured(model, outputs))
+                outputs = outputs_of(subject, x, trainable, non_trainable, training)
+                return loss(y, subject.structured(outputs))
 
             compiled[training] = backend.value_and_gradients(value)
         return compiled[training](

@@ -12,6 +12,7 @@ from keras import ops
 from fixinit import backend, graph
 from fixinit._typing import Identifier, Tensor
 from fixinit.diagnostics._shared.stateless import stateless
+from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics._shared.targets import loss_function
 from fixinit.graph.kinds import output_facts
 from fixinit.graph.probe import probed
@@ -59,25 +60,23 @@ class Measure:
     Made once per model, it can be called again as weights change.
 
     Args:
-        model: Functional or Sequential `keras.Model`.
+        subject: `Subject`.
         loss: As `diagnose` takes it.
         training: bool. Whether layers run in training mode.
-        traced: `fixinit.graph.Graph` of the model or of what it is opened to; by
-            default its own.
 
     Attributes:
+        model: `keras.Model`.
         graph: The model's `fixinit.graph.Graph`.
     """
 
     def __init__(
         self,
-        model: keras.Model,
+        subject: Subject,
         loss: Identifier | None = None,
         training: bool = True,
-        traced: graph.Graph | None = None,
     ) -> None:
-        self.model = model
-        self.graph = graph.trace(model) if traced is None else traced
+        self._subject, self.model = subject, subject.model
+        self.graph = subject.graph
         self.training = training
         self._loss = loss
         self._probed = {
@@ -102,7 +101,7 @@ class Measure:
 
     def in_test_mode(self) -> "Measure":
         """The same measure with layers in test mode."""
-        return Measure(self.model, self._loss, training=False, traced=self.graph)
+        return Measure(self._subject, self._loss, training=False)
 
     def __call__(self, x: Sequence[np.ndarray], y: Any = None) -> Measured:
         """Measures on one batch.
@@ -150,7 +149,8 @@ class Measure:
             outputs, forward = graph.run(
                 self.graph, x, self._hook, controls, self.training
             )
-            loss = loss_function(model, self._loss, outputs, y if has_targets else None)
+            targets = y if has_targets else None
+            loss = loss_function(self._subject, self._loss, outputs, targets)
         return loss, forward
 
 

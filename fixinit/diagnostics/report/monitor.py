@@ -13,6 +13,7 @@ import numpy as np
 from fixinit import _keras, backend
 from fixinit._checked import checked
 from fixinit._validation import check_choice, check_number, check_positive_int
+from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
 from fixinit.diagnostics.report.alarm import Alarm, Losses, Watch
@@ -20,6 +21,7 @@ from fixinit.diagnostics.report.diagnose import diagnosis_of
 from fixinit.diagnostics.report.diagnosis import Diagnosis
 from fixinit.diagnostics.report.measure import Measure
 from fixinit.diagnostics.report.rows import BlockRow, LayerRow
+from fixinit.graph.functional import has_own
 
 MEASURES = (
     "mean_square",
@@ -46,6 +48,10 @@ class Monitor(keras.callbacks.Callback):
     `explosion` since the first measurement, or is not finite. What was 0 then, as the
     gradient in front of a head of zeros, is compared with the largest value that any
     layer had. Without residual blocks it watches the layers.
+
+    Training is, bit by bit, what it is without a monitor, also that of a model with a
+    `call` or a `train_step` of its own. A `train_step` that logs no `"loss"` gives no
+    measurements out of turn.
 
     A `fit` that follows with the same monitor and model goes on: steps, first values,
     `history` and the CSV file; another model starts anew.
@@ -124,20 +130,23 @@ class Monitor(keras.callbacks.Callback):
         self.history: list[tuple[int, Diagnosis]] = []
         self.alarm: Alarm | None = None
         self._writer: backend.SummaryWriter | None = None
+        self._subject: Subject | None = None
         self._measure: Measure | None = None
         self._compiled = None
         self._watch: Watch | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._batch = check_batch(self.model, self.x, self.y)
+        if self._subject is None or self._subject.model is not self.model:
+            self._subject, self._measure = Subject(self.model, self.x), None
+        self._batch = check_batch(self._subject, self.x, self.y)
         self.alarm = None
         if self.log_dir is not None:
             self._writer = backend.SummaryWriter(self.log_dir)
-        is_new = self._measure is None or self._measure.model is not self.model
         # `compile` may have changed the loss, which a measure has compiled.
         compiled = _keras.compiled_loss(self.model)
+        is_new = self._measure is None
         if is_new or compiled is not self._compiled:
-            self._measure, self._compiled = Measure(self.model), compiled
+            self._measure, self._compiled = Measure(self._subject), compiled
             self._losses = Losses()
         if is_new:
             self._begin()
@@ -161,12 +170,23 @@ class Monitor(keras.callbacks.Callback):
         # `batch` is the last of those that one execution has taken.
         done = min(batch + 1, self.params.get("steps") or batch + 1)
         last, self._step = self._step, self._before_epoch + done
-        jumps = self._losses.jump(done, float((logs or {}).get("loss", math.nan)))
+        jumps = self._jumps(done, (logs or {}).get("loss"))
         if self._step // self.every > last // self.every:
             self._losses.start_window()
             self._record()
         elif jumps and self.alarm is None:
             self._record()
+
+    def _jumps(self, done: int, loss: Any) -> bool:
+        """Whether the loss of the last batches is large.
+
+        A `train_step` of one's own may log none, or that of the batch.
+        """
+        if loss is None:
+            return False
+        if has_own(self.model, "train_step"):
+            return self._losses.is_large(float(loss))
+        return self._losses.jump(done, float(loss))
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if self._writer is not None:

@@ -4,6 +4,7 @@ import pytest
 
 import fixinit
 from fixinit import graph
+from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics.paths.chain import Chain, model_chain
 
 
@@ -20,7 +21,7 @@ def functional(*blocks):
 
 
 def test_blocks_are_found_in_order_in_any_model():
-    _, chain = model_chain(functional("first", "second"))
+    chain = model_chain(Subject(functional("first", "second")))
     assert chain.names == ["first", "second"]
     assert {n: int(i) for n, (_, i) in chain.merges.items()} == {
         "first": 0,
@@ -32,11 +33,11 @@ def test_a_stack_counts_its_blocks_one_by_one():
     model = fixinit.models.ResNet1D(
         (3, 2), (4, 8), input_shape=(8, 1), seed=0, stacked=True
     )
-    _, chain = model_chain(model)
+    chain = model_chain(Subject(model))
     plain = fixinit.models.ResNet1D(
         (3, 2), (4, 8), input_shape=(8, 1), seed=0, stacked=False
     )
-    assert len(chain) == len(model_chain(plain)[1]) == 5
+    assert len(chain) == len(model_chain(Subject(plain))) == 5
     controls = chain.controls(np.arange(5))
     assert sorted(np.concatenate([c.ravel() for c in controls.values()])) == [*range(5)]
 
@@ -48,7 +49,7 @@ def test_stacks_of_several_blocks_and_stacks_in_stacks():
     )
     outer = fixinit.layers.Stack(inner, 2, name="outer")
     inputs = keras.Input((4,))
-    _, chain = model_chain(keras.Model(inputs, outer(two(inputs))))
+    chain = model_chain(Subject(keras.Model(inputs, outer(two(inputs)))))
     assert chain.names[:3] == ["two[0]/first", "two[0]/second", "two[1]/first"]
     assert chain.names[6:8] == ["outer[0]/inner[0]", "outer[0]/inner[1]"]
     indices = {name: i.tolist() for name, (_, i) in chain.merges.items()}
@@ -60,7 +61,7 @@ def test_blocks_inside_of_a_branch_are_part_of_it():
     inputs = keras.Input((4,))
     inner = functional("inner")
     x = dense_block(inputs, "outer", branch=inner)
-    _, chain = model_chain(keras.Model(inputs, dense_block(x, "last")))
+    chain = model_chain(Subject(keras.Model(inputs, dense_block(x, "last"))))
     assert chain.names == ["outer", "last"]
 
 
@@ -69,21 +70,21 @@ def test_blocks_side_by_side_are_refused():
     sides = [dense_block(inputs, "left"), dense_block(inputs, "right")]
     model = keras.Model(inputs, keras.layers.Concatenate()(sides))
     with pytest.raises(ValueError, match="`left` and `right` stand side by side"):
-        model_chain(model)
+        model_chain(Subject(model))
 
 
 def test_models_without_blocks_are_refused():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
     with pytest.raises(ValueError, match="no residual block"):
-        model_chain(model)
+        model_chain(Subject(model))
     stack = fixinit.layers.Stack(keras.layers.Dense(4), depth=3)
     model = keras.Sequential([keras.Input((4,)), stack])
     assert not Chain(graph.trace(model))
     with pytest.raises(ValueError, match="or in one"):
-        model_chain(model)
+        model_chain(Subject(model))
     plain = fixinit.models.ResidualMLP(2, 4, scheme="batch_norm", plain=True)
     with pytest.raises(ValueError, match="plain=False"):
-        model_chain(plain)
+        model_chain(Subject(plain))
 
 
 def test_blocks_of_a_stack_that_is_called_twice():
