@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops, tree
 
@@ -25,7 +26,7 @@ class ChainGradient:
     again as weights change.
 
     Args:
-        subject: `Subject` with residual blocks.
+        model: `keras.Model` with residual blocks.
         loss: As `path_gradients` takes it.
         weigh: Callable `(tensors, shortcut, control) -> tensors`: what a merge reads,
             the index of the shortcut, and its control. It returns the same values,
@@ -34,6 +35,7 @@ class ChainGradient:
         twice: bool. Whether the batch is run as two halves of one that is twice as
             large. The loss is that of the first half, so that all the gradient of the
             second is what `weigh` has brought there.
+        data: As `PathGradients` takes it.
 
     Attributes:
         subject: `Subject`.
@@ -42,15 +44,16 @@ class ChainGradient:
 
     def __init__(
         self,
-        subject: Subject,
+        model: keras.Model,
         loss: Identifier | None,
         weigh: Weigh,
         training: bool = False,
         twice: bool = False,
+        data: Any = None,
     ) -> None:
-        self.subject, self.loss, self.training = subject, loss, training
+        self.subject, self.loss, self.training = Subject(model, data), loss, training
         self._twice = twice
-        self.graph, self.chain = subject.graph, model_chain(subject)
+        self.graph, self.chain = self.subject.graph, model_chain(self.subject)
         self._weigh = weigh
         self._start = backend.compiled(self._first_input)
         self._value_and_gradient = backend.value_and_gradients(self._value)

@@ -12,9 +12,8 @@ from fixinit import backend, graph
 from fixinit._checked import checked
 from fixinit._typing import Identifier, Tensor
 from fixinit.diagnostics._shared.stateless import stateless
-from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics._shared.targets import check_batch
-from fixinit.diagnostics.paths.chain import Chain, model_chain
+from fixinit.diagnostics.paths.chain import Chain
 from fixinit.diagnostics.paths.chain_gradient import ChainGradient, backward_only
 from fixinit.diagnostics.paths.gradients import check_finite, check_gradient
 
@@ -120,9 +119,8 @@ class EffectiveDepth:
         data: Any = None,
     ) -> None:
         self._model, self._training = model, training
-        self._subject = Subject(model, data)
-        self._chain = model_chain(self._subject)
-        self._gradient = ChainGradient(self._subject, loss, _scale, training)
+        self._gradient = ChainGradient(model, loss, _scale, training, data=data)
+        self._subject, self._chain = self._gradient.subject, self._gradient.chain
         self._forward = backend.compiled(self._observe)
         self.names = self._chain.names
 

@@ -11,7 +11,6 @@ import numpy as np
 from fixinit._checked import checked
 from fixinit._typing import ArrayLike, Identifier, Tensor
 from fixinit._validation import MOST_SAMPLES, check_positive_int, check_seed
-from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics.paths.chain_gradient import (
     ChainGradient,
@@ -104,7 +103,7 @@ class PathGradients:
     def __init__(
         self, model: keras.Model, loss: Identifier | None = None, data: Any = None
     ) -> None:
-        self._gradient = ChainGradient(Subject(model, data), loss, _choose)
+        self._gradient = ChainGradient(model, loss, _choose, data=data)
         self.names = self._gradient.chain.names
 
     @checked

@@ -10,7 +10,6 @@ from keras import ops
 
 from fixinit._checked import checked
 from fixinit._typing import Identifier, Tensor
-from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics.paths.chain_gradient import ChainGradient, backward_only
 from fixinit.diagnostics.paths.gradients import check_finite, check_gradient
@@ -88,8 +87,7 @@ class PathTotals:
     def __init__(
         self, model: keras.Model, loss: Identifier | None = None, data: Any = None
     ) -> None:
-        subject = Subject(model, data)
-        self._gradient = ChainGradient(subject, loss, _turn, twice=True)
+        self._gradient = ChainGradient(model, loss, _turn, twice=True, data=data)
         self.names = self._gradient.chain.names
 
     @checked

@@ -6,7 +6,6 @@ import pytest
 
 import fixinit
 from fixinit.diagnostics import PathTotals, effective_depth, path_totals
-from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics.paths.chain_gradient import ChainGradient, backward_only
 
 X = np.random.default_rng(0).normal(size=(6, 8)).astype("float32")
@@ -27,7 +26,7 @@ def every_path(model, count):
         pairs = zip(tensors, factors, strict=True)
         return [backward_only(x, factor * x) for x, factor in pairs]
 
-    gradient = ChainGradient(Subject(model), None, switch).on([X], Y)
+    gradient = ChainGradient(model, None, switch).on([X], Y)
     totals = np.zeros((count + 1, X.size))
     for mask in itertools.product([0, 1], repeat=count):
         totals[sum(mask)] += gradient(np.array(mask)).ravel()
