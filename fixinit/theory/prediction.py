@@ -74,8 +74,9 @@ def predict(
             list of such tuples, or a dict by their names. By default that of the model.
         unknown: `"refuse"` (default) raises `NoRuleError` for calls without a rule.
             `"measure"` makes them on random tensors of the predicted moments, a layer
-            with weights of its own each time, and goes on with what comes out. Their
-            rows say so, see `LayerPrediction.measured`.
+            with weights of its own each time, and goes on with what comes out. Calls
+            that join values with common weights are made behind all that these depend
+            on, from the inputs. Their rows say so, see `LayerPrediction.measured`.
 
     Returns:
         `fixinit.theory.Prediction`, with one `LayerPrediction` per call. Further

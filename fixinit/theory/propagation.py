@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
 from typing import Any, TypeAlias
 
 import keras
@@ -16,8 +17,9 @@ from fixinit.theory import calculus
 from fixinit.theory.application import apply
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import position_average
-from fixinit.theory.calculus.sources import Part, root
+from fixinit.theory.calculus.sources import Part, overlap, root
 from fixinit.theory.errors import NoRuleError
+from fixinit.theory.evaluation.joint_calls import JointCalls
 from fixinit.theory.evaluation.known_calls import known_outputs, readable, token_input
 from fixinit.theory.evaluation.measured import measure
 from fixinit.theory.evaluation.random_outputs import RandomCalls
@@ -123,6 +125,9 @@ class Propagation:
         self.assumed: list[str] = []
         self.measured: set[str] = set()
         self._measured_calls: set[graph.Call] = set()
+        # The graph that is propagated through, the moments of its values, and layers in
+        # the place of others.
+        self._place: tuple[Any, dict[int, Moments], dict[int, Any]] = (None, {}, {})
         # From layers, and which of their outputs, to the sources of what they drew.
         self._drawn: dict[tuple[Any, int], frozenset] = {}
 
@@ -145,6 +150,7 @@ class Propagation:
         ids of layers to layers in their place.
         """
         values = dict(zip(traced.inputs, inputs, strict=True))
+        outside, self._place = self._place, (traced, values, replaced or {})
         shapes = _shapes(traced, inputs)
         for call in traced.calls:
             if call.is_input:
@@ -166,6 +172,7 @@ class Propagation:
             if not (suffix and call.is_input):
                 name, known = call.name + suffix, call not in self._measured_calls
                 self._report(name, call.operation, outputs, known)
+        self._place = outside
         return [values[i] for i in traced.outputs]
 
     def _report(
@@ -198,20 +205,17 @@ class Propagation:
         try:
             outputs = self._applied(call, operation, setting, read, specs)
         except calculus.Dependent as error:
-            # Random inputs are drawn from no weights, and would be independent.
-            also = ", and cannot be measured on random inputs" if self.measures else ""
-            raise NoRuleError(
-                f"`{call.name}` {error}{also}. {how_to_register(operation)}"
-            ) from error
+            if not self.measures:
+                raise NoRuleError(
+                    f"`{call.name}` {error}. {how_to_register(operation)}"
+                ) from error
+            outputs = self._measured(call, operation, read, specs, setting)
         except NoRuleError:
             if self.assume is not None:
                 return self._assumed(call, self.assume, operation, read, shapes)
             if not self.measures:
                 raise
-            calls = RandomCalls(call, read, specs, self.training, operation)
-            draws = bool(getattr(operation, "variables", None))
-            outputs = measure(calls, read, setting, draws)
-            self._measured_calls.add(call)
+            outputs = self._measured(call, operation, read, specs, setting)
         if len(outputs) != len(call.outputs):
             raise ValueError(
                 f"The rule for {type(operation).__name__} `{call.name}` must return "
@@ -223,6 +227,22 @@ class Propagation:
         return [
             calculus.scale(y, 1.0) if any(y is x for x in read) else y for y in outputs
         ]
+
+    def _measured(
+        self,
+        call: graph.Call,
+        operation: Any,
+        read: list[Moments],
+        specs: list[Any],
+        setting: Setting,
+    ) -> list[Moments]:
+        calls: RandomCalls = RandomCalls(call, read, specs, self.training, operation)
+        if any(overlap(a.sources, b.sources) for a, b in combinations(read, 2)):
+            # Tensors that were drawn apart would be independent.
+            calls = JointCalls(call, *self._place, self.training)
+        self._measured_calls.add(call)
+        draws = bool(getattr(operation, "variables", None))
+        return measure(calls, read, setting, draws)
 
     def _applied(
         self,

@@ -30,7 +30,7 @@ def measure(make, shape, training=False, seeds=6, mean=0.0, variance=1.0):
     return found.mean(0), found.std(0, ddof=1) / np.sqrt(seeds)
 
 
-def check(make, shape, rtol=0.0, **options):
+def check(make, shape, rtol=0.0, unknown="refuse", **options):
     """The prediction lies within 4 standard errors of what is measured.
 
     `rtol` is what the width of the network may add.
@@ -39,7 +39,8 @@ def check(make, shape, rtol=0.0, **options):
     training = options.get("training", False)
     given = {f"input_{k}": v for k, v in options.items() if k in ("mean", "variance")}
     model = make()
-    row = theory.predict(model, training=training, batch_size=BATCH, **given).layers[-1]
+    given |= {"training": training, "batch_size": BATCH, "unknown": unknown}
+    row = theory.predict(model, **given).layers[-1]
     predicted = [row.mean, row.mean_square, row.variance, row.correlation]
     scale = np.sqrt(measured[1])
     slack = rtol * np.array([scale, measured[1], measured[2], 1.0])

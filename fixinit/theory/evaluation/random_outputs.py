@@ -57,18 +57,22 @@ class RandomCalls:
         rng = np.random.default_rng(0)
         with _kept_seeds():
             for _ in range(_DRAWS):
-                pairs = zip(self._read, self._specs, strict=True)
-                tensors = [_drawn(x, spec, rng) for x, spec in pairs]
+                tensors = self._tensors(rng)
                 function = self._function()
                 function(tensors)  # builds a new layer
                 yield function, tensors
+
+    def _tensors(self, rng: np.random.Generator) -> list[Tensor]:
+        """What the call reads, drawn as independent tensors."""
+        pairs = zip(self._read, self._specs, strict=True)
+        return [drawn(x, spec, rng) for x, spec in pairs]
 
     def _function(self) -> Callable[[list[Tensor]], list[Tensor]]:
         operation, modes = self._operation, {}
         if isinstance(operation, keras.layers.Layer):
             modes = {"training": self._training}
             if operation.trainable:
-                operation = _again(operation)
+                operation = again(operation)
 
         def function(tensors: list[Tensor]) -> list[Tensor]:
             args, kwargs = self._call.fill(tensors)
@@ -90,14 +94,15 @@ def outputs(calls: RandomCalls) -> list[np.ndarray]:
     return [np.stack(draws) for draws in zip(*found, strict=True)]
 
 
-def _again(layer: keras.layers.Layer) -> keras.layers.Layer:
+def again(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """The layer with new weights, or as it is where no config describes it."""
     try:
         return copied(layer)
     except ValueError:
         return layer  # with the weights that it has
 
 
-def _drawn(x: Moments, spec: Any, rng: np.random.Generator) -> Tensor:
+def drawn(x: Moments, spec: Any, rng: np.random.Generator) -> Tensor:
     """A random tensor of the moments of `x`, of the shape and dtype of a spec."""
     tail = (*x.shape, x.total_channels)
     batch = BATCH

@@ -9,7 +9,7 @@ import pytest
 from fixinit import theory
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.evaluation.samples import moments_of, sample
-from tests.theory.measuring import he
+from tests.theory.measuring import WIDTH, check, he
 
 layers, ops = keras.layers, keras.ops
 
@@ -117,12 +117,45 @@ def test_other_inputs_than_numbers_and_layers_that_fail():
         theory.predict(network(Broken(name="bad")), unknown="measure")
 
 
-def test_dependent_values_are_refused_all_the_same():
-    inputs = keras.Input((8, 8, 16))
-    x = he()()(inputs)
-    net = keras.Model(inputs, x + ops.sort(x))
-    with pytest.raises(theory.NoRuleError, match="same weights.*cannot be measured"):
-        theory.predict(net, unknown="measure")
+def rotated(x):
+    """Halves of the channels exchanged, as by rotary embeddings."""
+    y = layers.Dense(WIDTH, "tanh")(x)
+    halves = layers.Concatenate()([y[..., WIDTH // 2 :], y[..., : WIDTH // 2]])
+    return y + halves * np.linspace(0.5, 1, 8, dtype="float32")[:, None]
+
+
+def sorted_beside(x):
+    y = layers.Dense(WIDTH, "relu")(x)
+    return layers.Dense(WIDTH)(ops.multiply(y, ops.sort(y, axis=-1)))
+
+
+def fused(x):
+    """An average beside what it is an average of."""
+    y = layers.Dense(WIDTH, "relu")(x)
+    y = layers.Concatenate(axis=1)([layers.AveragePooling1D(8)(y), y])
+    return layers.GlobalAveragePooling1D()(y)
+
+
+@pytest.mark.parametrize("join", [rotated, sorted_beside, fused])
+def test_joins_of_values_with_common_weights_are_measured_together(join):
+    def make():
+        x = keras.Input((8, WIDTH))
+        return keras.Model(x, layers.Dense(WIDTH)(join(x)))
+
+    with pytest.raises(theory.NoRuleError):
+        theory.predict(make())
+    # Four draws of eight inputs.
+    check(make, (8, WIDTH), rtol=0.1, unknown="measure")
+
+
+def test_tokens_behind_joins_are_those_of_their_embedding():
+    tokens = keras.Input((12,), dtype="int32")
+    x = layers.Embedding(50, 16, embeddings_initializer="random_normal")(tokens)
+    net = keras.Model(tokens, layers.Add(name="sum")([x, ops.sort(x, axis=-1)]))
+    row = theory.predict(net, unknown="measure")["sum"]
+    x = np.random.default_rng(0).standard_normal((10_000, 16))
+    expected = 0.05**2 * np.mean((x + np.sort(x)) ** 2)
+    assert row.mean_square == pytest.approx(expected, rel=0.1)
 
 
 def test_weights_that_are_repeated_for_a_batch():
