@@ -23,6 +23,7 @@ from fixinit.theory.evaluation.joint_calls import JointCalls
 from fixinit.theory.evaluation.known_calls import known_outputs, readable, token_input
 from fixinit.theory.evaluation.measured import measure
 from fixinit.theory.evaluation.random_outputs import RandomCalls
+from fixinit.theory.evaluation.wrapped_models import step_of, wraps_model
 from fixinit.theory.input_sizes import known
 from fixinit.theory.registry import Setting, how_to_register
 
@@ -158,6 +159,8 @@ class Propagation:
                 outputs = [token_input(call, traced.specs[value], values[value])]
             elif call.body is not None:
                 outputs = [self._stack(call, call.body, values[call.inputs[0]], suffix)]
+            elif wraps_model(call.operation):
+                outputs = self._steps(call, [values[i] for i in call.inputs])
             else:
                 operation = (replaced or {}).get(id(call.operation), call.operation)
                 read = [values[i] for i in call.inputs]
@@ -294,6 +297,25 @@ class Propagation:
                 if new:
                     key = call.operation, index
                     tensor.sources |= self._drawn.setdefault(key, new)
+
+    def _steps(self, call: graph.Call, read: list[Moments]) -> list[Moments]:
+        """The output of a model that is applied at every step, as inputs of a batch.
+
+        Pairs of inputs are two steps of different inputs, and in another pass two steps
+        of one input.
+        """
+        traced, (x,) = step_of(call, self.training), read
+        made = []
+        for within in (False, True):
+            modes = self.training, self.batch_size, self.kernel_factor
+            inner = Propagation(*modes, assume=self.assume, measures=self.measures)
+            made += inner.run(traced, [calculus.into_batch(x, within)])
+        self.assumed += inner.assumed
+        if inner.measured:
+            self._measured_calls.add(call)
+        outputs = [calculus.from_batch(made[0], x.shape[0], made[1])]
+        self._draw_once(call, [x.sources], outputs)
+        return outputs
 
     def _stack(
         self, call: graph.Call, body: graph.Graph, x: Moments, suffix: str

@@ -39,12 +39,6 @@ def _at_one_step(setting: Setting) -> Setting:
 
 def _check(layer: Any, setting: Setting) -> None:
     inner = layer.layer
-    if isinstance(inner, keras.Model):
-        raise NoRuleError(
-            f"No variance rule for `{setting.name}`, which wraps the model "
-            f"`{inner.name}`. Wrap its layers one by one, or "
-            + _lower(how_to_register(layer))
-        )
     if isinstance(inner, keras.layers.BatchNormalization) and setting.training:
         raise NoRuleError(
             f"No variance rule for `{setting.name}`, which normalizes every step by "

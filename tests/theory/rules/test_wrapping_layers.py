@@ -50,11 +50,44 @@ def test_gradients_of_steps():
     assert abs(row.gradient - measured) <= 4 * error + 0.05 * measured
 
 
+def encoder():
+    """A small convolutional network with a shortcut."""
+    inputs = keras.Input(STEPS[1:])
+    x = layers.Conv2D(32, 3, padding="same", activation="relu")(inputs)
+    x = x + layers.Conv2D(32, 3, padding="same", activation="tanh")(x)
+    return keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+
+
+def stack():
+    return keras.Sequential([layers.Flatten(), layers.Dense(64), layers.ReLU()])
+
+
+@pytest.mark.parametrize("model", [encoder, stack])
+@pytest.mark.parametrize("after", [layers.GlobalAveragePooling1D, layers.Flatten])
+def test_models_at_every_step(model, after):
+    parts = [lambda: layers.TimeDistributed(model()), after]
+    check(network(*parts, shape=STEPS), STEPS, rtol=0.06)
+
+
+def test_gradients_of_models_at_every_step():
+    make = network(lambda: layers.TimeDistributed(stack()), shape=STEPS)
+    row = theory.predict(make()).layers[0]
+    measured, error = gradient_of_input(make, STEPS)
+    assert abs(row.gradient - measured) <= 4 * error + 0.05 * measured
+
+
+def test_a_model_that_is_applied_twice_keeps_its_weights():
+    x, layer = keras.Input(STEPS), layers.TimeDistributed(stack())
+    net = keras.Model(x, layers.Add()([layer(x), layer(-x)]))
+    with pytest.raises(theory.NoRuleError, match="same weights"):
+        theory.predict(net)
+
+
 @pytest.mark.parametrize(
     ("inner", "training", "says"),
     [
         (lambda: layers.BatchNormalization(), True, "its own batch"),
-        (lambda: keras.Sequential([layers.Dense(4)]), False, "wraps the model"),
+        (lambda: keras.Sequential([layers.BatchNormalization()]), True, "own batch"),
     ],
 )
 def test_uses_without_a_rule_are_said(inner, training, says):
