@@ -6,11 +6,13 @@ import numpy as np
 
 from fixinit._checked import checked
 from fixinit.theory.calculus.alignment import aligned, check_any, check_independent
-from fixinit.theory.calculus.chains import Step, seen_from
+from fixinit.theory.calculus.chains import Step
 from fixinit.theory.calculus.concatenation import by_parts
 from fixinit.theory.calculus.elementwise import function_of, of_gaussian, scale
+from fixinit.theory.calculus.latents import same_latent
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import first, outer, second
+from fixinit.theory.calculus.two_bases import two_latents
 from fixinit.theory.gaussian.functions import Function, compose, product, total
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 
@@ -163,7 +165,8 @@ def maximum(xs: Sequence[Moments], sign: float = 1.0) -> Moments:
     """Takes the maximum of values that were drawn from different weights.
 
     `max(u, v) = (u + v) / 2 + |u - v| / 2`, and the two halves are taken as jointly
-    Gaussian. The gradient goes to each value with the probability that it is larger.
+    Gaussian. Functions of two independent Gaussians are integrated over both. The
+    gradient goes to each value with the probability that it is larger.
 
     Example:
 
@@ -190,6 +193,13 @@ def maximum(xs: Sequence[Moments], sign: float = 1.0) -> Moments:
         )
     if len(xs) > 2:
         return maximum([maximum(xs[:2], sign), *xs[2:]], sign)
+    pair = two_latents(xs) if any(x.latent for x in xs) else None
+    y = pair and pair.apply(
+        np.maximum if sign > 0 else np.minimum,
+        lambda u, v: [1.0 * (sign * u > sign * v), 1.0 * (sign * u <= sign * v)],
+    )
+    if y:
+        return y
     check_independent(xs)
     u, v = aligned(xs)
     shape = u.shape
@@ -226,23 +236,3 @@ def _reduced(
     for following in functions[1:]:
         result = function(result, following)
     return result
-
-
-def same_latent(
-    xs: Sequence[Moments],
-) -> tuple[Moments, list[Function], list[Moments]] | None:
-    """`(base, functions, xs)` if all values are functions of one Gaussian tensor.
-
-    Values whose Gaussian is a linear function of it come as functions of it.
-    """
-    gaussian = [x.latent[0] if x.latent else x for x in xs]
-    roots = [[g, *(g.linear.bases if g.linear else [])] for g in gaussian]
-    base = next(
-        (r for r in roots[0] if all(any(r is s for s in other) for other in roots)),
-        None,
-    )
-    if base is None:
-        return None
-    seen = [seen_from(x, base) for x in xs]
-    functions = [x.latent[1] if x.latent else PiecewiseLinear() for x in seen]
-    return base, functions, seen

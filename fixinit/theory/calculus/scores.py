@@ -8,7 +8,7 @@ import numpy as np
 from fixinit.theory.calculus import pairs, positions
 from fixinit.theory.calculus.alignment import Dependent
 from fixinit.theory.calculus.backward import Node
-from fixinit.theory.calculus.joining import same_latent
+from fixinit.theory.calculus.latents import same_latent
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.sites import sites
 from fixinit.theory.errors import NoRuleError

@@ -12,8 +12,9 @@ from keras import tree
 
 from fixinit.theory import calculus
 from fixinit.theory.calculus.elementwise import function_of
-from fixinit.theory.calculus.joining import same_latent
+from fixinit.theory.calculus.latents import same_latent
 from fixinit.theory.calculus.moments import Moments
+from fixinit.theory.calculus.two_bases import two_latents
 from fixinit.theory.errors import NoRuleError
 from fixinit.theory.evaluation.evaluated import Evaluated, Known, evaluated
 from fixinit.theory.gaussian.functions import Function, expectations
@@ -71,7 +72,9 @@ def apply_elementwise(
         return None
     joined = same_latent(xs)
     if len(xs) > 1 and joined is None:
-        return None
+        pair = two_latents(xs)
+        if pair is None:
+            return None
     if getattr(operation, "variables", None):
         return None
     rest = [None if i in places else value for i, value in enumerate(flat)]
@@ -90,7 +93,9 @@ def apply_elementwise(
     found, single = known
     if single is not None:
         return _settled(calculus.apply(xs[0], single), setting)
-    assert joined is not None
+    if joined is None:
+        assert pair is not None
+        return _finite(pair.apply(found.value, found.partials), setting)
     base, functions, xs = joined
 
     def partials(u: np.ndarray) -> list[np.ndarray]:
@@ -126,8 +131,12 @@ def _alive(reference: Callable[[], Any]) -> Any:
 
 
 def _keeps_shape(xs: list[Moments], setting: Setting) -> bool:
-    shapes = {x.shape + (x.total_channels,) for x in xs}
-    return shapes == {tuple(setting.output_shape)}
+    """Whether the output has the shape that the values are broadcast to."""
+    shapes = [x.shape + (x.total_channels,) for x in xs]
+    try:
+        return np.broadcast_shapes(*shapes) == tuple(setting.output_shape)
+    except ValueError:
+        return False
 
 
 def _caller(
@@ -154,12 +163,23 @@ def _caller(
     return call
 
 
+def _finite(y: Moments | None, setting: Setting) -> Moments:
+    """The result of an integral over two variables, if it has settled."""
+    if y is not None and np.all(np.isfinite(y.squares)):
+        return y
+    raise _not_integrated(setting)
+
+
 def _settled(y: Moments, setting: Setting) -> Moments:
     """The result, refused where its integrals depend on the nodes."""
     parts = y.parts or [y]
     if all(map(functools.partial(_has_settled), parts)):
         return y
-    raise NoRuleError(
+    raise _not_integrated(setting)
+
+
+def _not_integrated(setting: Setting) -> NoRuleError:
+    return NoRuleError(
         f"No variance rule for `{setting.name}`: the expectation of what it computes "
         "is not finite, or cannot be integrated numerically. Register a rule, see "
         "`help(fixinit.theory.register)`."

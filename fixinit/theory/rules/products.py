@@ -9,6 +9,7 @@ from keras.layers import Layer
 
 from fixinit.theory import calculus
 from fixinit.theory.calculus.attention import attend
+from fixinit.theory.calculus.choosing import choose
 from fixinit.theory.calculus.drawn import common_width
 from fixinit.theory.calculus.known import Known
 from fixinit.theory.calculus.moments import Moments
@@ -18,6 +19,7 @@ from fixinit.theory.evaluation import apply_elementwise
 from fixinit.theory.evaluation.arrays import with_arrays
 from fixinit.theory.registry import Setting, how_to_register, register
 from fixinit.theory.rules.masks import causal, mask_array
+from fixinit.theory.rules.operations import operand
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -218,6 +220,8 @@ def where(operation: Any, setting: Setting, condition: Any, x1: Any, x2: Any) ->
             if isinstance(found, Moments):
                 return found
     y = apply_elementwise(operation, setting, (condition, x1, x2), {})
+    if y is None and isinstance(condition, Moments):
+        y = choose(condition, *(_tensor(x, condition, setting) for x in (x1, x2)))
     if y is None:
         raise NoRuleError(
             f"No variance rule for `{setting.name}`, which chooses between activations "
@@ -225,3 +229,11 @@ def where(operation: Any, setting: Setting, condition: Any, x1: Any, x2: Any) ->
             + how_to_register(operation)
         )
     return y
+
+
+def _tensor(value: Any, like: Moments, setting: Setting) -> Moments:
+    """Activations, or a number as such."""
+    found = operand(value, setting)
+    if isinstance(found, Moments):
+        return found
+    return Moments.inputs((*(1 for _ in like.shape), 1), found, 0.0)

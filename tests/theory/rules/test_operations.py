@@ -45,7 +45,6 @@ def test_operations_with_numbers_and_over_channels(operation):
         (lambda x: keras.ops.softmax(x, axis=1), "other axes than the last"),
         (keras.ops.sqrt, "not finite"),
         (lambda x: keras.ops.sort(x, axis=1), r"register\('Sort'\)"),
-        (lambda x: keras.ops.arctan2(x, keras.layers.Dense(8)(x)), "Arctan2"),
     ],
 )
 def test_operations_that_are_not_known_are_refused(operation, message):
