@@ -64,9 +64,9 @@ def is_off(square: float | None) -> bool:
 
 
 def makes_stream(survey: Any, call: Call) -> bool:
-    """Whether residual blocks depend on a call outside of them."""
+    """Whether residual blocks depend on the first output of a call outside of them."""
     if call in survey.places:
         return False
     ancestors = survey.graph.ancestors()
-    made = sum(1 << value for value in call.outputs)
+    made = 1 << call.outputs[0]
     return any(ancestors[block.input] & made for block in survey.blocks)

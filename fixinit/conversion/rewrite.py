@@ -84,7 +84,10 @@ class Rewriter:
                 )
                 y = made(*args, **kwargs)
         self._own[node] = _node_of(y)
-        y = self._through(self.edits.after.get(node, []), y)
+        # What else a layer gives, as states and scores, is no signal.
+        first, *others = tree.flatten(y)
+        first = self._through(self.edits.after.get(node, []), first)
+        y = tree.pack_sequence_as(y, [first, *others])
         self._ends[node] = _node_of(y)
         return y
 

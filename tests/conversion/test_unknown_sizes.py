@@ -107,3 +107,16 @@ def test_kept_layers_and_ends_have_no_factor():
     x = layers.LSTM(4)(layers.Dense(8)(x))
     free = convert(keras.Model(inputs, layers.Dense(2)(x)))
     assert not [x for x in free.layers if isinstance(x, layers.Rescaling)]
+
+
+@pytest.mark.parametrize("scheme", ["fixup", "scaled_residual"])
+def test_states_of_recurrent_stems_stay_as_they_are(scheme):
+    inputs = keras.Input((8, 8))
+    lstm = layers.LSTM(16, return_sequences=True, return_state=True)
+    x, *states = lstm(inputs)
+    for _ in range(2):
+        y = layers.Dense(16)(layers.ReLU()(layers.LayerNormalization()(x)))
+        x = layers.Add()([x, y])
+    free = convert(keras.Model(inputs, [x, *states]), scheme)
+    assert 0.3 < np.mean(keras.ops.convert_to_numpy(free(normal(64, 8, 8))[0]) ** 2) < 3
+    assert free.conversion["num_branches"] == 2

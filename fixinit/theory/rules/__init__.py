@@ -21,6 +21,7 @@ of the operations in `fixinit.theory.calculus`, which know their gradients:
 | `noise_layers` | dropout and other noise |
 | `normalization_layers` | normalization by the batch, by the input, by constants |
 | `operations` | `keras.ops`, by the names of the classes that Keras records |
+| `patches` | patches of images and volumes |
 | `pooling_layers` | average and maximum pooling |
 | `products` | scores of attention and averages, inner products |
 | `recurrent_layers` | LSTM, GRU and their relatives |
@@ -45,6 +46,7 @@ from fixinit.theory.rules import (
     noise_layers,
     normalization_layers,
     operations,
+    patches,
     pooling_layers,
     products,
     recurrent_layers,
@@ -69,6 +71,7 @@ __all__ = [
     "noise_layers",
     "normalization_layers",
     "operations",
+    "patches",
     "pooling_layers",
     "products",
     "recurrent_layers",
