@@ -1,9 +1,20 @@
 """Marks that several tests share."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import keras
 import pytest
+
+
+def slow_on_tensorflow(test: Callable[..., None]) -> Callable[..., None]:
+    """Marks a test as slow where all tests run, not where the selected ones do.
+
+    `.ci/run` runs what is slow on TensorFlow alone (see `conftest.py`).
+    """
+    if keras.backend.backend() == "tensorflow":
+        return pytest.mark.slow(test)
+    return test
 
 
 def mostly_slow(
@@ -11,15 +22,15 @@ def mostly_slow(
 ) -> pytest.MarkDecorator:
     """`pytest.mark.parametrize`, whose cases but the first `quick` are slow.
 
-    Cases that are a `pytest.param` keep the marks that they have.
+    They are slow on TensorFlow, as in `slow_on_tensorflow`.
     """
     single = isinstance(names, str) and "," not in names
 
     def slow(case: Any) -> Any:
-        if isinstance(case, type(pytest.param())):
-            return case
         values = (case,) if single else case
         return pytest.param(*values, marks=pytest.mark.slow)
 
-    first, rest = (list(cases)[:quick], list(cases)[quick:])
-    return pytest.mark.parametrize(names, [*first, *map(slow, rest)], **options)
+    cases = list(cases)
+    if keras.backend.backend() == "tensorflow":
+        cases[quick:] = map(slow, cases[quick:])
+    return pytest.mark.parametrize(names, cases, **options)

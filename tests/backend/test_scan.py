@@ -54,7 +54,7 @@ def loss_of(function):
     return lambda tensors: ops.sum(ops.square(function(*tensors)[0]))
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     "options",
     [
         {},
@@ -65,6 +65,7 @@ def loss_of(function):
         {"checkpoint_every": 6},
         {"checkpoint_every": 50},
     ],
+    quick=4,
     ids=str,
 )
 def test_values_and_gradients_equal_an_unrolled_loop(problem, options):

@@ -17,6 +17,7 @@ from tests.conversion.helpers import (
     still,
     zeros,
 )
+from tests.marks import mostly_slow
 
 FREE = ("fixup", "scaled_residual", "skip_init", "rezero", "normalized_sum")
 
@@ -29,7 +30,7 @@ def residual(x, last=dense):
     return x + last()(layers.ReLU()(dense()(x)))
 
 
-@pytest.mark.parametrize("scheme", FREE)
+@mostly_slow("scheme", FREE, quick=2)
 def test_conditions_are_no_shortcuts(scheme):
     """`x + W e`, where the stream x depends on e as well, as in diffusion models."""
     a, c = keras.Input((8,)), keras.Input((8,))
@@ -120,7 +121,7 @@ def test_frozen_models_stay_frozen():
     assert not free.get_layer("inner").trainable_variables
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     "end",
     [
         lambda h: dense()(h) * dense()(h),
@@ -132,6 +133,7 @@ def test_frozen_models_stay_frozen():
         lambda h: dense()(h) + 1.0,
         lambda h: dense(kernel_constraint="unit_norm")(h),
     ],
+    quick=4,
     ids=[
         *("product", "own product", "quotient", "square", "absolute", "normalized"),
         *("shifted", "constrained"),

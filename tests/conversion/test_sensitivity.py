@@ -4,6 +4,7 @@ from keras import layers
 
 from fixinit.conversion.sensitivity import sensitivity
 from tests.conversion.helpers import said
+from tests.marks import mostly_slow
 
 
 def dense(activation=None):
@@ -40,8 +41,8 @@ def test_data_is_read_at_its_size():
     assert 2.1 < standardized < 3
 
 
-@pytest.mark.parametrize(
-    ("scheme", "warns"), [("scaled_residual", True), ("fixup", False)]
+@mostly_slow(
+    ("scheme", "warns"), [("scaled_residual", True), ("fixup", False)], quick=1
 )
 @pytest.mark.parametrize("reads", ["numbers", "words"])
 def test_products_of_weights_along_the_stream_are_named(reads, scheme, warns):

@@ -97,7 +97,7 @@ def test_parallel_branches_may_share_their_normalization(block, scheme):
     assert 0.2 < mean_square(free, normal(64, 32)) < 5
 
 
-@pytest.mark.parametrize("scheme", ["fixup", *NOT_AT_ZERO])
+@mostly_slow("scheme", ["fixup", *NOT_AT_ZERO], quick=1)
 def test_sizes_that_only_the_branch_leaves_open_are_no_broadcast(scheme):
     """`output_shape=(None, d)` is how `EinsumDense` is written."""
 

@@ -41,6 +41,7 @@ def test_converts_trains_and_is_saved(name, tmp_path):
         np.testing.assert_array_equal(old, ops.convert_to_numpy(variable))
 
 
+@pytest.mark.slow
 def test_blocks_of_a_residual_network(capsys):
     model = own_models.ResNet(name="net")
     model.build((None, 16, 16, 3))

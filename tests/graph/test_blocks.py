@@ -3,6 +3,7 @@ import pytest
 
 import fixinit
 from fixinit.graph import find_blocks, trace
+from tests.marks import mostly_slow
 
 
 def blocks(inputs, outputs):
@@ -164,8 +165,8 @@ def test_the_scaled_addition_of_inception_resnet():
     assert (shortcut, branch) == (2.0, pytest.approx(17.0))
 
 
-@pytest.mark.parametrize(
-    "name, count, depth", [("ResNet50", 16, 3), ("MobileNetV2", 10, 3)]
+@mostly_slow(
+    "name, count, depth", [("ResNet50", 16, 3), ("MobileNetV2", 10, 3)], quick=1
 )
 def test_finds_the_blocks_of_keras_applications(name, count, depth):
     model = getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3))

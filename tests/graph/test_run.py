@@ -7,6 +7,7 @@ from keras import ops
 
 import fixinit
 from fixinit import backend, graph
+from tests.marks import mostly_slow
 
 X = np.random.default_rng(0).normal(size=(6, 8)).astype("float32")
 
@@ -42,7 +43,7 @@ def mlp(scheme="batch_norm", stacked=False, **kwargs):
 @pytest.mark.every_backend
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("stacked", [False, True])
-@pytest.mark.parametrize("scheme", fixinit.schemes.names())
+@mostly_slow("scheme", fixinit.schemes.names(), quick=1)
 def test_computes_what_the_model_computes(scheme, stacked, training):
     model = mlp(scheme, stacked)
     (outputs,), _ = run(model, X, training=training)

@@ -130,8 +130,8 @@ def test_test_time_is_deterministic(kind):
         ("shake_drop", False),
         ("shake_shake", False),
         ("stochastic_depth", True),
-        pytest.param("shake_drop", True, marks=pytest.mark.slow),
-        pytest.param("shake_shake", True, marks=pytest.mark.slow),
+        ("shake_drop", True),
+        ("shake_shake", True),
     ],
     quick=2,
 )

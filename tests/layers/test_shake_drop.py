@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from fixinit.layers import ShakeDrop, StochasticDepth
+from tests.marks import mostly_slow
 
 
 def numpy(x):
@@ -73,8 +74,8 @@ def test_gates_open_for_whole_batches_with_their_probability():
     assert abs(np.mean(is_open) - 0.75) < 5 * np.sqrt(0.75 * 0.25 / batches)
 
 
-@pytest.mark.parametrize(
-    ("alpha", "factor"), [((-1, 1), 0.25), ((0, 1), 0.625), ((1, 1), 1)]
+@mostly_slow(
+    ("alpha", "factor"), [((-1, 1), 0.25), ((0, 1), 0.625), ((1, 1), 1)], quick=1
 )
 def test_test_time_is_the_mean_of_training(alpha, factor):
     layer = ShakeDrop(0.25, alpha=alpha, seed=1)

@@ -7,7 +7,7 @@ from keras import ops
 
 from fixinit import backend
 from fixinit.layers import ResidualBlock, ScalarBias, ScaledAdd, Stack
-from tests.marks import mostly_slow
+from tests.marks import mostly_slow, slow_on_tensorflow
 
 DEPTH, WIDTH = 5, 4
 
@@ -219,7 +219,7 @@ def test_every_block_draws_its_own_noise():
     assert (numpy(stack(np.ones((2, 8), "float32"))) == 1).all()
 
 
-@pytest.mark.slow
+@slow_on_tensorflow
 def test_nested_stacks():
     inner = Stack(plain_block(), 2)
     stack = Stack(inner, 3, remat="sqrt")

@@ -36,7 +36,14 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=CASES)
+def cases():
+    """All but the deepest, which only `.ci/run` builds on TensorFlow."""
+    for name in CASES:
+        slow = name == "depth_110" and keras.backend.backend() == "tensorflow"
+        yield pytest.param(name, marks=[pytest.mark.slow] * slow)
+
+
+@pytest.fixture(scope="module", params=cases())
 def case(request):
     return CASES[request.param]
 

@@ -7,9 +7,9 @@ import sys
 
 import keras
 import numpy as np
-import pytest
 
 from fixinit import models, schemes
+from tests.marks import slow_on_tensorflow
 
 FAMILIES = {
     "cifar": lambda scheme: models.CifarResNet(
@@ -44,7 +44,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.keras")):
 """
 
 
-@pytest.mark.slow
+@slow_on_tensorflow
 def test_every_model_and_scheme(tmp_path):
     expected = {}
     rng = np.random.default_rng(0)

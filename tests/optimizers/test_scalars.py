@@ -4,7 +4,7 @@ import pytest
 
 import fixinit
 from fixinit.optimizers import with_scalar_learning_rate
-from tests.marks import mostly_slow
+from tests.marks import mostly_slow, slow_on_tensorflow
 
 X = np.random.default_rng(0).normal(size=(32, 6)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 32)
@@ -173,7 +173,7 @@ def test_schedules_are_scaled():
     assert float(others.learning_rate) < 0.2
 
 
-@pytest.mark.slow
+@slow_on_tensorflow
 def test_survives_saving_and_goes_on_training(tmp_path):
     sgd = keras.optimizers.SGD(0.1, momentum=0.9)
     model = fit(with_scalar_learning_rate(sgd), steps=2)
@@ -186,7 +186,7 @@ def test_survives_saving_and_goes_on_training(tmp_path):
         np.testing.assert_allclose(first[path], second[path], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
+@slow_on_tensorflow
 def test_a_rate_that_was_set_survives_saving_under_a_loss_scale(tmp_path):
     inner = with_scalar_learning_rate(keras.optimizers.SGD(0.1, momentum=0.9))
     optimizer = keras.optimizers.LossScaleOptimizer(inner)

@@ -5,6 +5,7 @@ from recipes import variance_growth
 from recipes.variance_growth import EXPERIMENT, Settings, measure
 
 
+@pytest.mark.slow
 def test_runs_resumes_and_claims(check_experiment):
     content = check_experiment(
         EXPERIMENT, "--quick", "--schemes=unnormalized,fixup", "--num_blocks=4"

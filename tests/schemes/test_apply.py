@@ -133,7 +133,7 @@ def assert_no_draw_is_shared(weights):
     assert len({w.tobytes() for w in drawn}) == len(drawn)
 
 
-@pytest.mark.parametrize("make", [*MAKERS.values()], ids=[*MAKERS])
+@mostly_slow("make", [*MAKERS.values()], quick=2, ids=[*MAKERS])
 def test_layers_of_one_kind_have_names_of_their_own(make):
     names = [layer.name for layer in make(Twice()).layers]
     assert len(names) == len(set(names))

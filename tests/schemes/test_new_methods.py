@@ -14,7 +14,7 @@ import fixinit
 from fixinit import schemes, theory
 from fixinit.schemes import Start
 from tests.conversion.helpers import convert, said
-from tests.marks import mostly_slow
+from tests.marks import mostly_slow, slow_on_tensorflow
 
 registered = keras.saving.register_keras_serializable("new_methods")
 
@@ -284,10 +284,11 @@ def test_diagnose_and_predict(scheme):
 
 
 def conversions():
-    """Every method on every network; two on the smallest are quick enough."""
+    """Every method on every network; one on the smallest runs on all backends."""
     for scheme in METHODS:
         for name in NETWORKS:
             quick = name == "MobileNetV2" and scheme is METHODS[0]
+            quick = quick and keras.backend.backend() != "tensorflow"
             marks = () if quick else pytest.mark.slow
             yield pytest.param(scheme, name, marks=marks, id=f"{scheme.name}-{name}")
 
@@ -307,7 +308,7 @@ def test_convert(scheme, name, tmp_path):
     check_saved(free, tmp_path / "free.keras")
 
 
-@pytest.mark.slow
+@slow_on_tensorflow
 def test_the_variance_starts_anew_in_every_stage():
     model = cifar(Standardized(), 20, preactivation=True)
     starts = [x.scale for x in (c.operation for c, _ in walk(model)) if scales(x)]

@@ -165,8 +165,8 @@ def test_wide_networks_agree_with_both(name, blocks):
     agree_closely(found, scheme.predicted_variance(blocks, prediction[0]))
 
 
-@pytest.mark.parametrize("name", ["scaled_residual", "normalized_sum"])
-@pytest.mark.parametrize("kernel_size", [1, 3])
+@mostly_slow("name", ["scaled_residual", "normalized_sum"], quick=1)
+@mostly_slow("kernel_size", [1, 3], quick=1)
 def test_convolutional_networks_agree(name, kernel_size):
     shape, options = (8, 8, 16), {"blocks": 3, "kernel_size": kernel_size}
     found = measured(lambda seed: convolutional(name, 64, seed, **options), 8, shape)

@@ -96,6 +96,7 @@ def test_blocks_that_change_the_shape_in_either_data_format():
     assert abs(found.share[0]) < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 def test_nothing_changes(untouched):
     model = mlp("batch_norm", 2, 8, dropout_rate=0.5, stacked=True)

@@ -292,6 +292,7 @@ def test_branch_to_shortcut_is_that_of_what_is_added():
     assert max(ratios) < 2 * min(ratios)
 
 
+@pytest.mark.slow
 def test_batch_norm_in_training_mode_and_in_test_mode():
     model = mlp("batch_norm", stacked=True)
     # Beside the input's hundred, every branch adds one.
@@ -299,6 +300,7 @@ def test_batch_norm_in_training_mode_and_in_test_mode():
     assert diagnose(model, 10 * X, training=False).verdict.kind == "exploding"
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 def test_nothing_of_the_model_changes():
     model = mlp("batch_norm", 3, dropout_rate=0.3)
@@ -346,9 +348,8 @@ def test_noise_without_a_seed_does_not_move_the_random_state():
     np.testing.assert_array_equal(*drawn)
 
 
-@pytest.mark.parametrize(
-    "last", ["block_5_add", pytest.param("out_relu", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("last", ["block_5_add", "out_relu"])
 def test_any_keras_model(last):
     whole = keras.applications.MobileNetV2(
         weights=None, input_shape=(32, 32, 3), include_top=False, alpha=0.35
@@ -428,7 +429,7 @@ def test_dead_units_and_collapsed_inputs_are_found():
 FLAT = {"relu", "relu6", "hard_sigmoid", "sparse_sigmoid", "hard_silu", "sparse_plus"}
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     "activation",
     [
         *sorted(FLAT),
@@ -439,6 +440,7 @@ FLAT = {"relu", "relu6", "hard_sigmoid", "sparse_sigmoid", "hard_silu", "sparse_
         keras.layers.ReLU(),
         keras.layers.LeakyReLU(0.0),
     ],
+    quick=8,
     ids=str,
 )
 def test_units_are_dead_where_an_activation_is_flat(activation):

@@ -46,6 +46,7 @@ def test_records_before_training_and_every_so_many_steps(tmp_path):
     assert last == monitor.history[-1][1].blocks[-1].mean_square
 
 
+@pytest.mark.slow
 def test_measures_the_weights_of_the_moment():
     model = compiled(0.1)
     monitor = Monitor(X[:32], Y[:32], every=16)
@@ -204,6 +205,7 @@ def test_plain_networks_are_watched_by_layer():
     assert [row.name for row in monitor.history[1][1].layers][-1] == "head"
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 def test_writes_for_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")

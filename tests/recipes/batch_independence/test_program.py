@@ -7,6 +7,7 @@ import fixinit
 from recipes.batch_independence import __main__ as batch_independence
 from recipes.batch_independence.__main__ import EXPERIMENT, SPLITS, Settings
 from recipes.common.data.datasets import Dataset
+from tests.marks import mostly_slow
 
 SETTINGS = Settings(batch_size=8, parts=2, steps=3, company_sizes=(2,))
 
@@ -37,7 +38,7 @@ def distance(data, scheme, split):
     return np.linalg.norm(a[-1] - b[-1]) / np.linalg.norm(a[-1] - a[0])
 
 
-@pytest.mark.parametrize("split", SPLITS)
+@mostly_slow("split", SPLITS, quick=1)
 def test_splits_change_nothing_without_normalization(data, split):
     assert distance(data, "fixup", split) < 1e-5
 

@@ -7,6 +7,7 @@ from recipes.common.plotting import figure as plots
 from recipes.common.plotting import panels, style
 from recipes.compare_stability import figures
 from recipes.compare_stability.figures.lines import cross_handle
+from tests.marks import mostly_slow
 
 SMALL = {"schemes": ("unnormalized", "batch_norm", "fixup"), "depths": (22, 302)}
 
@@ -35,7 +36,7 @@ def test_every_figure_is_written(make_results, tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(
+@mostly_slow(
     "changes",
     [
         {"schemes": ("fixup",), "depths": (22,), "seeds": (0,)},
@@ -44,6 +45,7 @@ def test_every_figure_is_written(make_results, tmp_path):
         {"schemes": ("mine", "yours"), "depths": (4,), "epochs": 1},
         {"schemes": ("fixup",), "depths": (22,), "learning_rates": (0.03,)},
     ],
+    quick=2,
     ids=["one of each", "overflow", "all diverged", "one block", "one rate"],
 )
 def test_unusual_results_are_drawn(make_results, tmp_path, changes):

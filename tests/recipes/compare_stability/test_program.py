@@ -86,6 +86,7 @@ def copied(finished, tmp_path):
     return settings, shutil.copytree(path, tmp_path / "out"), content
 
 
+@pytest.mark.slow
 def test_every_arm_is_there_and_divergence_is_recorded(finished):
     _, path, content, drawn = finished
     arms = content["arms"]

@@ -64,6 +64,7 @@ def write(results, drawn, output_dir):
     return path.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_report_needs_no_other_file(results, tmp_path):
     drawn = plots.draw_all(figures.ALL, results, tmp_path)
     text = write(results, drawn, tmp_path)

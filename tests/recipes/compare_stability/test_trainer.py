@@ -34,6 +34,7 @@ def trained():
     return first, other, trainer.train("a", "train", 0.1, seed=0, epochs=3)
 
 
+@pytest.mark.slow
 def test_arm_holds_what_the_schema_asks_for(trained):
     arm, *_ = trained
     assert arm["num_blocks"] == 2 and arm["parameters"] > 0

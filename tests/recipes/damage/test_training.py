@@ -13,6 +13,8 @@ from recipes.common.experiment.errors import UnusableFileError
 from recipes.train.run_directory import RunDirectory
 from tests.recipes.damage import mutations
 
+TURNS = 1050
+
 SETTINGS = {"scheme": "fixup", "learning_rate": 0.1, "epochs": 3}
 KINDS = {
     "arms": "arms/epoch-00002.json",
@@ -79,12 +81,12 @@ def outcome(path, model, right):
     return "said" if str(path) in word else "same"
 
 
-def check(finished, model, tmp_path, count):
-    rng = np.random.default_rng(count)
+def check(finished, model, tmp_path):
+    rng = np.random.default_rng(TURNS)
     pristine, other = finished
     right = go_on(pristine, model)
     found = collections.Counter()
-    for turn in range(count):
+    for turn in range(TURNS):
         place = [*KINDS][turn % len(KINDS)]
         kind = mutations.KINDS[turn // len(KINDS) % len(mutations.KINDS)]
         path = shutil.copytree(pristine, tmp_path / str(turn))
@@ -100,14 +102,14 @@ def check(finished, model, tmp_path, count):
     return found
 
 
-@pytest.mark.parametrize("count", [70, pytest.param(1050, marks=pytest.mark.slow)])
-def test_damaged_files_of_a_run_are_named(finished, model, tmp_path, count):
-    found = check(finished, model, tmp_path, count)
-    assert found.total() > 0.9 * count
+@pytest.mark.slow
+def test_damaged_files_of_a_run_are_named(finished, model, tmp_path):
+    found = check(finished, model, tmp_path)
+    assert found.total() > 0.9 * TURNS
     # What a run goes on from is named; history.csv is written again, and that is said.
     for place in ("arms", "checkpoint", "checksum"):
-        assert found[place, "named"] > 0.15 * count and not found[place, "same"]
-    assert found["history", "said"] > 0.15 * count and not found["history", "same"]
+        assert found[place, "named"] > 0.15 * TURNS and not found[place, "same"]
+    assert found["history", "said"] > 0.15 * TURNS and not found["history", "same"]
 
 
 def test_checkpoint_of_another_epoch_is_named(finished, model, tmp_path):

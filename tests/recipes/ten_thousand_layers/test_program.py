@@ -133,6 +133,7 @@ def test_he_initialization_alone_is_not_finite_before_the_first_step(npz, tmp_pa
     assert "activations of He init alone overflow in block" in report
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_drawing")
 def test_finished_networks_are_not_trained_again(finished, monkeypatch):
     settings, path, content = finished

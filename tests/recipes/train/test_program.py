@@ -237,6 +237,7 @@ def test_damaged_file_ends_the_program_with_one_line(
     assert "--restart" in line or "--output_dir" in line
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_one_line(data, tmp_path, monkeypatch, capsys):
     def interrupted(*arguments):
         raise KeyboardInterrupt

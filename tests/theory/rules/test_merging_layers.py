@@ -5,12 +5,13 @@ import pytest
 
 import fixinit
 from fixinit import theory
+from tests.marks import mostly_slow
 from tests.theory.measuring import SIZE, WIDTH, check, functional, he
 
 layers = keras.layers
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     "join",
     [
         lambda a, b: layers.Add()([a, b]),
@@ -42,6 +43,7 @@ layers = keras.layers
             fixinit.layers.ScalarBias(keras.initializers.Constant(0.7))(a)
         ),
     ],
+    quick=12,
 )
 def test_what_joins(join):
     # tanh of unit variance is not Gaussian, which the maximum takes it for.

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from fixinit import theory
+from tests.marks import mostly_slow
 from tests.theory.measuring import SIZE, check, functional, he, network
 
 layers = keras.layers
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     "normalization",
     [
         layers.BatchNormalization,
@@ -29,6 +30,7 @@ layers = keras.layers
         lambda: layers.Rescaling(2.0, 0.5),
         lambda: layers.Normalization(mean=1.0, variance=4.0),
     ],
+    quick=5,
     ids=[
         "batch",
         "layer",

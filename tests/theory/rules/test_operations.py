@@ -4,12 +4,13 @@ import keras
 import pytest
 
 from fixinit import theory
+from tests.marks import mostly_slow
 from tests.theory.measuring import check
 
 layers = keras.layers
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     "operation",
     [
         lambda x: keras.ops.maximum(x, 0.0),
@@ -27,6 +28,7 @@ layers = keras.layers
         lambda x: keras.layers.Dense(512)(x) / (1 + keras.ops.square(x)),
         lambda x: keras.ops.sqrt(1 + keras.ops.square(x)),
     ],
+    quick=5,
 )
 def test_operations_with_numbers_and_over_channels(operation):
     def make():

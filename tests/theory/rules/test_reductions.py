@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fixinit import theory
+from tests.marks import mostly_slow
 from tests.theory.measuring import check, he
 
 layers, ops = keras.layers, keras.ops
@@ -18,7 +19,7 @@ def of(function, filters=64):
     return make
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     "function",
     [
         lambda x: ops.mean(x, axis=1),
@@ -33,6 +34,7 @@ def of(function, filters=64):
         lambda x: ops.var(x, axis=(1, 2)),
         lambda x: ops.std(x, axis=(1, 2), keepdims=True),
     ],
+    quick=7,
 )
 def test_moments_of_reductions(function):
     check(of(function), (8, 8, 16), 0.04)

@@ -4,6 +4,7 @@ import keras
 import pytest
 
 from fixinit import theory
+from tests.marks import mostly_slow
 from tests.theory.measuring import check, he, network
 
 layers, ops = keras.layers, keras.ops
@@ -18,7 +19,7 @@ def of(function):
 
 
 @pytest.mark.every_backend
-@pytest.mark.parametrize(
+@mostly_slow(
     "layer",
     [
         lambda: layers.UpSampling2D(2, interpolation="bilinear"),
@@ -28,6 +29,7 @@ def of(function):
         lambda: layers.Resizing(3, 3, antialias=True),
         lambda: layers.Resizing(4, 6, crop_to_aspect_ratio=True),
     ],
+    quick=3,
 )
 def test_interpolation_of_maps_whose_neighbours_are_alike(layer):
     check(network(he(activation="relu"), layer), (8, 8, 16), 0.03)

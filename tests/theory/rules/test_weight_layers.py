@@ -11,7 +11,7 @@ from tests.theory.measuring import SIZE, WIDTH, check, he, network
 layers = keras.layers
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     "options",
     [
         {},
@@ -24,6 +24,7 @@ layers = keras.layers
         {"activation": "gelu"},
         {"bias_initializer": keras.initializers.RandomNormal(0.5, 0.3)},
     ],
+    quick=6,
     ids=lambda options: "-".join(options) or "default",
 )
 def test_convolutions(options):

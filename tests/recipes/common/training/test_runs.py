@@ -25,6 +25,7 @@ def runs():
     return Runs(build, data, batch_size=16, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 def test_a_run_does_not_depend_on_those_before(runs):
     first, diverged = runs.run(0.05, seed=0, epochs=4)
