@@ -7,6 +7,7 @@ from fixinit.conversion import findings, given, kinds
 from fixinit.graph import equal_draws
 from fixinit.graph.copies import is_described
 from fixinit.graph.kinds import is_unknown
+from fixinit.graph.lambdas import is_lambda
 from fixinit.layers import facts_of
 
 
@@ -14,7 +15,7 @@ def assumptions(plan: Any) -> Iterator[str]:
     """Yields a text for everything that the user of a plan should know."""
     checks = (
         *(_branches, _unknown, _activations, _starts, _heads),
-        *(_given, _equal_draws, _frozen, _normalization),
+        *(_given, _equal_draws, _frozen, _normalization, _lambdas),
     )
     for check in checks:
         yield from check(plan)
@@ -78,7 +79,8 @@ def _unknown(plan: Any) -> Iterator[str]:
 
     def stays(call: Any) -> bool:
         kept = plan.keep(call.operation) or plan.removed(call.operation)
-        return is_unknown(call.operation) and not (kept or call.has_weights)
+        known = not is_unknown(call.operation) or is_lambda(call.operation)
+        return not (known or kept or call.has_weights)
 
     if unknown := _names(plan, stays):
         yield (
@@ -229,6 +231,28 @@ def _normalization(plan: Any) -> Iterator[str]:
         yield (
             "Operations that measure how far values spread stay, also if they "
             f"normalize: {some(measures)}."
+        )
+
+
+def _lambdas(plan: Any) -> Iterator[str]:
+    """Lambda layers, of which nothing but their functions tells what they do."""
+    calls = [call for call, _ in plan.graph.walk() if is_lambda(call.operation)]
+    taken = [call for call in calls if plan.removed(call.operation)]
+    outputs = set(plan.graph.outputs)  # those there are named with the others
+    inside = [call for call in taken if not outputs & set(call.outputs)]
+    operations = [c.operation for c in inside if kinds.is_normalization(c.operation)]
+    if names := list(dict.fromkeys(operation.name for operation in operations)):
+        yield (
+            "Lambda layers that normalize, by what they give for multiples of their "
+            f"input, are taken out: {some(names)}. Pass keep={names} to leave them."
+        )
+    left = [call for call in calls if call not in taken]
+    if names := [call.name for call in left if not plan.keep(call.operation)]:
+        yield (
+            "Lambda layers that are not opened stay as they are, also if they "
+            f"normalize: {some(names)}. A saved model holds the code of their "
+            "functions, which Keras loads with safe_mode=False, and without what they "
+            "read by name, such as modules."
         )
 
 

@@ -11,12 +11,13 @@ from fixinit._validation import check_choice
 from fixinit.conversion import kinds
 from fixinit.graph import Call, Graph
 from fixinit.graph.functional import no_graph
+from fixinit.graph.lambdas import is_lambda, state_of
 
 
 def check_graph(
     graph: Graph, keep: Callable[[Any], bool], shut: dict[str, str]
 ) -> None:
-    """Refuses closed Lambdas, and normalization that the converter cannot take out.
+    """Refuses normalization and weights that the converter cannot reach.
 
     Args:
         graph: `fixinit.graph.Graph`.
@@ -25,18 +26,9 @@ def check_graph(
 
     Raises:
         TypeError: If a model inside has no graph.
-        ValueError: For Lambda layers that did not open, normalization by operations or
+        ValueError: For Lambda layers that read weights, normalization by operations or
             inside of layers, and kernels that are quantized or have LoRA.
     """
-    lambdas = [call.name for call, _ in graph.walk() if _holds_lambda(call.operation)]
-    if lambdas:
-        reasons = (shut[name] for name in lambdas if name in shut)
-        raise ValueError(
-            "Lambda layers may hold anything, also normalization, and these show no "
-            f"graph. Received: {lambdas}. Replace them by operations of keras.ops or "
-            "by layers of your own, which declare what they do in `fixinit_facts`. "
-            f"{next(reasons, '')}".rstrip()
-        )
     for call, _ in graph.walk():
         operation = call.operation
         if isinstance(operation, keras.Model):
@@ -50,6 +42,7 @@ def check_graph(
                 f"pass keep={[call.name]} to leave it where it is."
             )
         _check_kernel(call)
+        _check_lambda(call, shut)
         hidden = _hidden(call)
         if hidden:
             reason = shut.get(operation.name, "")
@@ -62,10 +55,21 @@ def check_graph(
             )
 
 
-def _holds_lambda(operation: Any) -> bool:
-    is_layer = isinstance(operation, keras.layers.Layer)
-    inside = _keras.flatten_layers(operation) if is_layer else ()
-    return any(isinstance(layer, keras.layers.Lambda) for layer in inside)
+def _check_lambda(call: Call, shut: dict[str, str]) -> None:
+    """Refuses Lambda layers that read weights which the graph does not show."""
+    is_layer = isinstance(call.operation, keras.layers.Layer)
+    inside = _keras.flatten_layers(call.operation) if is_layer else ()
+    for layer in filter(is_lambda, inside):
+        state = state_of(layer)
+        if not (state.variables or state.others):
+            continue
+        names = [variable.path for variable in state.variables]
+        raise ValueError(
+            f"Lambda layer `{call.name}` reads weights that are not its own: "
+            f"{names or 'variables of the backend'}. The converted model would share "
+            "them with this one. Call layers that hold them by themselves, or pass "
+            f"keep={[call.name]} to share them. {shut.get(layer.name, '')}".rstrip()
+        )
 
 
 def _check_kernel(call: Call) -> None:

@@ -2,7 +2,7 @@
 
 import random
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import keras
@@ -20,6 +20,7 @@ from fixinit.conversion.rewrite import Rewriter
 from fixinit.conversion.state import copy_kept, copy_state
 from fixinit.graph import Opened, opened, trace
 from fixinit.graph.functional import is_subclassed
+from fixinit.graph.lambdas import is_lambda
 from fixinit.schemes.scheme import SchemeLike
 
 # Names of layers, names of classes, or classes.
@@ -53,6 +54,10 @@ def convert(
     (`fixinit.graph.opened`). The opened model is checked against the given one on a
     batch. What cannot be opened and holds normalization is refused with the reason. A
     model with a `call` of its own is opened likewise, and becomes a functional one.
+
+    So are Lambda layers: their functions become operations of the graph, or the layer
+    of Keras that computes the same. Those that take no symbolic tensors, as functions
+    of TensorFlow, stay as they are.
 
     Kernels start as the scheme says, with two corrections, written down in their
     initializers. Fans are counted by the terms that an output sums up, and He's 2 is
@@ -102,9 +107,10 @@ def convert(
     Raises:
         TypeError: If the model has no graph, as a subclass whose `call` decides by the
             values of tensors.
-        ValueError: If an argument is outside its range, for models with Lambda layers
-            that show no graph and with normalization that the converter cannot reach,
-            and from `weights="fold"`, for normalization without statistics to fold.
+        ValueError: If an argument is outside its range, for models with normalization
+            that the converter cannot reach, with Lambda layers that read weights which
+            it cannot reach, and from `weights="fold"`, for normalization that has no
+            statistics to fold.
 
     Warns:
         UserWarning: For what was assumed, with the names of layers, and for signals or
@@ -206,5 +212,12 @@ def _plan(
     keeps = checks.keeper(keep, graph, closed)
     checks.check_graph(graph, keeps, inside.shut)
     if weights == "fold":
+        # Lambda layers have no statistics, and compute what they did.
+        keeps = _or_lambda(keeps)
         check_foldable(inside.model, graph, keeps)
     return Plan(graph, schemes.get(scheme), keeps, seed)
+
+
+def _or_lambda(keeps: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Whether a layer is kept, or is a Lambda."""
+    return lambda layer: keeps(layer) or is_lambda(layer)

@@ -37,8 +37,8 @@ def delete_normalization(model: keras.Model, keep: Any = ()) -> keras.Model:
 
     Raises:
         TypeError: If the model has no graph, as subclasses with a `call` of their own.
-        ValueError: If `keep` names no layer, and for models with Lambda layers or with
-            normalization that the converter cannot reach.
+        ValueError: If `keep` names no layer, and for models with normalization, or
+            Lambda layers that read weights, that the converter cannot reach.
     """
     graph = trace(model)
     keeps = checks.keeper(keep, graph, graph)

@@ -7,6 +7,7 @@ import keras
 
 from fixinit import _keras
 from fixinit.graph.functional import functional_of, is_own
+from fixinit.graph.lambdas import is_lambda, may_become_operations
 from fixinit.graph.recognition import normalizes
 from fixinit.layers.facts import Facts, facts_of, inherited_facts
 
@@ -17,15 +18,17 @@ _ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
 def opens(layer: Any) -> bool:
     """Whether a layer is one to open: of one's own, and around layers that matter.
 
-    A Lambda may hold anything.
+    A Lambda is known by what it computes: see `may_become_operations`.
     """
     if not isinstance(layer, keras.layers.Layer) or functional_of(layer) is not None:
         return False
+    if is_lambda(layer):
+        return may_become_operations(layer)
     if isinstance(layer, keras.layers.TimeDistributed):
+        if is_lambda(layer.layer):
+            return may_become_operations(layer.layer)
         return functional_of(layer.layer) is not None and _matters(layer.layer)
     declared = facts_of(layer) != Facts() or inherited_facts(layer) != Facts()
-    if isinstance(layer, keras.layers.Lambda):
-        return not declared
     if isinstance(layer, _ATTENTION) and not holds_normalization(layer):
         return False
     return is_own(type(layer)) and not declared and _matters(layer)
@@ -35,7 +38,8 @@ def holds_normalization(layer: Any) -> bool:
     """Whether a layer holds one that normalizes, of Keras's or the author's own."""
     inside = _keras.flatten_layers(layer, include_self=False)
     return any(
-        facts_of(x).normalizes or (is_own(type(x)) and normalizes(x)) for x in inside
+        facts_of(x).normalizes or ((is_own(type(x)) or is_lambda(x)) and normalizes(x))
+        for x in inside
     )
 
 
@@ -52,8 +56,11 @@ def _matters(layer: Any) -> bool:
 
 def is_own_layer(layer: Any) -> bool:
     """Whether a layer is of one's own, whatever it holds."""
-    own = isinstance(layer, keras.layers.Layer) and is_own(type(layer))
-    return own and functional_of(layer) is None
+    if not isinstance(layer, keras.layers.Layer):
+        return False
+    if is_lambda(layer):
+        return may_become_operations(layer)
+    return is_own(type(layer)) and functional_of(layer) is None
 
 
 def closed(functional: Any, opened: Callable[[Any], bool]) -> Iterator[Any]:

@@ -7,6 +7,7 @@ import keras
 
 from fixinit import _keras
 from fixinit.graph.functional import is_own
+from fixinit.graph.lambdas import is_lambda
 from fixinit.graph.watching import told
 from fixinit.layers.configs import remade
 
@@ -30,6 +31,9 @@ def copied(operation: Any) -> Any:
     """
     if not isinstance(operation, keras.layers.Layer):
         return _keras.copied_operation(operation)
+    if is_lambda(operation):
+        # Its config holds the code of its function, and nothing that this reads.
+        return _keras.deep_copied(operation)
     made, error = _remade(operation, ())
     return made if error is None else _deep_copy(operation, error)
 

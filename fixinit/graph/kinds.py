@@ -7,6 +7,7 @@ import keras
 from fixinit._checked import checked
 from fixinit.graph.calls import Call
 from fixinit.graph.functional import is_own
+from fixinit.graph.lambdas import is_lambda
 from fixinit.layers import Facts, facts_of
 
 
@@ -58,9 +59,14 @@ def is_activation(call: Call) -> bool:
 
 
 def is_unknown(operation: Any) -> bool:
-    """Whether nothing is declared about a layer of a class of the user's own."""
-    is_layer = isinstance(operation, keras.layers.Layer)
-    return is_layer and is_own(type(operation)) and facts_of(operation) == Facts()
+    """Whether nothing is declared about a layer of the user's own."""
+    if isinstance(operation, keras.layers.TimeDistributed):
+        if is_lambda(operation.layer):
+            operation = operation.layer
+    if not isinstance(operation, keras.layers.Layer):
+        return False
+    is_own_kind = is_own(type(operation)) or is_lambda(operation)
+    return is_own_kind and facts_of(operation) == Facts()
 
 
 def output_facts(operation: Any) -> Facts:

@@ -12,9 +12,11 @@ from fixinit._functional import deep_graphs
 from fixinit.graph.closed import closed
 from fixinit.graph.freeing import freed
 from fixinit.graph.functional import ends_again, functional_of, input_again
+from fixinit.graph.lambdas import is_lambda, name_operations, state_of, why_shut
 from fixinit.graph.mode import Mode
 from fixinit.graph.originals import Originals, operations_before
 from fixinit.graph.parameters import Parameters
+from fixinit.graph.plain_layers import plain_layer
 from fixinit.graph.recording import (
     as_passed,
     is_value,
@@ -70,6 +72,8 @@ class Opener:
         self.opens = lambda layer: id(layer) not in self._shut and opens(layer)
         self.made: dict[Any, keras.Model] = {}
         self._ends: dict[int, keras.layers.Layer] = {}  # of layers that are opened
+        # By the ids of Lambda layers and the shapes of what they read.
+        self._plain: dict[Any, Any] = {}
         self._originals = Originals(restore)
         self._parameters = Parameters()
 
@@ -173,6 +177,8 @@ class Opener:
         made_by, _, _ = _keras.origin(given)
         if made_by is operation or isinstance(made_by, keras.layers.Layer):
             return given
+        if made_by.name == operation.name:
+            return given
         if id(operation) not in self._ends:
             end = keras.layers.Identity(name=operation.name, dtype=given.dtype)
             self._ends[id(operation)] = end
@@ -188,14 +194,17 @@ class Opener:
                 operation = self.model(operation, shapes_of(inner, args))
         elif self.opens(operation):
             try:
-                return self._open(operation, args, kwargs)
+                given, reason = self._opened(operation, args, kwargs)
             except CannotOpenError as error:
                 if self.must_open(operation):
                     raise
-                self._shut.add(id(operation))
-                self.shut[operation.name] = str(error)
-                for inner in _keras.flatten_layers(operation, include_self=False):
-                    self._originals.name_back(inner)
+                given, reason = None, str(error)
+            if given is not None:
+                return given
+            self._shut.add(id(operation))
+            self.shut[operation.name] = reason
+            for inner in _keras.flatten_layers(operation, include_self=False):
+                self._originals.name_back(inner)
         self._originals.keep(operation)
         try:
             given = operation(*args, **kwargs)
@@ -208,6 +217,29 @@ class Opener:
             if not says_its_shape(operation, given, args, kwargs):
                 return self._open(operation, args, kwargs)
         return given
+
+    def _opened(self, layer: Any, args: Any, kwargs: Any) -> tuple[Any, str]:
+        """`(given, reason)`: what an opened layer gives, `None` if it stays, and why.
+
+        No sizes are chosen for a Lambda, which may stay.
+        """
+        if isinstance(layer, keras.layers.TimeDistributed) and is_lambda(layer.layer):
+            if args[0].shape[1] is None:
+                return None, "The number of time steps must be known."
+        if not is_lambda(layer):
+            return self._open(layer, args, kwargs), ""
+        reason = why_shut(layer, args, kwargs)
+        if reason is None:
+            for inner in state_of(layer).layers:
+                self._originals.keep(inner)
+            given = self._open(layer, args, kwargs)
+            name_operations(layer, (args, kwargs), given)
+            return given, ""
+        key = id(layer), str([x.shape for x in tree.flatten(args)])
+        if key not in self._plain:
+            self._plain[key] = plain_layer(layer, args)
+        plain = self._plain[key]
+        return (None if plain is None else plain(*args)), reason
 
     def _in_a_row(self, model: keras.Sequential, x: Any) -> Any:
         """What the layers of a model give that was built on inputs of other sizes."""
@@ -229,7 +261,7 @@ class Opener:
             return self._run(layer, args, kwargs)
         except Exception as error:
             raise CannotOpenError(
-                f"Layer `{layer.name}` of type {type(layer).__name__} {_why(layer)} "
+                f"Layer `{layer.name}` of type {type(layer).__name__} holds layers "
                 "that its graph would show, and its `call` fails on symbolic tensors: "
                 f"{type(error).__name__}: {told(error)}"
             ) from error
@@ -294,12 +326,6 @@ class Opener:
                 raise
         with unwatched(layer):
             return self._open(layer, args, kwargs)
-
-
-def _why(layer: Any) -> str:
-    """Why a layer is opened, as the first words of a relative clause."""
-    is_lambda = isinstance(layer, keras.layers.Lambda)
-    return "may do anything" if is_lambda else "holds layers"
 
 
 def _fits(functional: Any, args: Any) -> bool:

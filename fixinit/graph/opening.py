@@ -76,6 +76,8 @@ def opened(
     inside are the same objects with the same weights. Inside of the context they have
     names that are unique in the model: that of the layer around them, then their own.
     The model itself stays as it is. The opened model is checked against it on a batch.
+    The functions of Lambda layers become operations, or the layer of Keras that
+    computes the same.
 
     Some layers ask for sizes that a model leaves open. Then the opened model has the
     sizes of `data`, or sizes that are tried out. It takes batches of any size unless a

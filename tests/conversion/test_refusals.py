@@ -78,15 +78,6 @@ def test_kernels_of_several_parts_and_of_integers():
         fixinit.convert(model)
 
 
-def test_lambda_layers_without_a_graph():
-    def halved(x):
-        return x / 2 if keras.ops.max(x) > 1 else x
-
-    mine = layers.Lambda(halved, output_shape=(8,), name="mine")
-    with pytest.raises(ValueError, match="(?s)Lambda.*'mine'.*fails on symbolic"):
-        fixinit.convert(model_of(mine))
-
-
 def test_normalization_out_of_reach():
     model = model_of(Hidden(name="block"))
     with pytest.raises(ValueError, match="`block`.*'inside'.*keep"):
@@ -231,12 +222,6 @@ def test_normalization_in_a_way_of_its_own(part, name, weights):
         fixinit.convert(model, weights=weights)
     kept = fixinit.convert(model, keep=[model.layers[1].name])
     assert type(kept.layers[1]) is type(model.layers[1])
-
-
-def test_lambdas_inside_of_wrappers():
-    wrapped = layers.TimeDistributed(layers.Lambda(lambda x: x), name="wrapper")
-    with pytest.raises(ValueError, match=r"Lambda.*wrapper"):
-        fixinit.convert(model_of(wrapped, shape=(3, 8)))
 
 
 def test_what_is_kept_is_a_tuple():
