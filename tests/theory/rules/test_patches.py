@@ -48,3 +48,35 @@ def test_volumes():
     x = keras.Input((4, 4, 4, 8))
     model = keras.Model(x, ops.image.extract_patches(x, (2, 2, 2)))
     assert theory.predict(model).layers[-1].mean_square == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 2, "stride": 2},
+        {"kernel_size": (2, 3), "dilation": (1, 2)},
+        {"kernel_size": 3, "stride": 3},
+    ],
+)
+def test_unfolded_images(options):
+    def make():
+        x = keras.Input((8, 8, 4))
+        y = he(16, activation="relu")()(x)
+        y = ops.unfold(ops.transpose(y, (0, 3, 1, 2)), **options)
+        y = ops.transpose(y, (0, 2, 1))
+        return keras.Model(x, layers.Dense(32, kernel_initializer="he_normal")(y))
+
+    check(make, (8, 8, 4), 0.03)
+
+
+def test_padding_of_unfolded_images():
+    x = keras.Input((16, 4, 4))
+    model = keras.Model(x, ops.unfold(x, 2, stride=2, padding=1))
+    # 9 patches of 4 places, of which 16 lie in the image.
+    assert theory.predict(model).layers[-1].mean_square == pytest.approx(16 / 36)
+
+
+def test_images_without_a_batch_have_no_rule():
+    x = keras.Input(batch_shape=(8, 8, 4))
+    with pytest.raises(theory.NoRuleError, match="without a batch"):
+        theory.predict(keras.Model(x, ops.image.extract_patches(x, 2)))
