@@ -1,6 +1,7 @@
 """Application of the rule for a layer or an operation to moments."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -17,6 +18,8 @@ from fixinit.theory.evaluation.arrays import with_arrays
 from fixinit.theory.evaluation.score_operations import apply_to_scores
 from fixinit.theory.registry import Rule, Setting, find, find_by_key, how_to_register
 
+# Rules of these know where the batch is.
+_OF_ANY_BATCH = ("Transpose", "Swapaxes", "Moveaxis", "GetItem", "Unstack")
 _ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
 
 
@@ -39,6 +42,8 @@ def apply(operation: Any, setting: Setting, args: tuple, kwargs: dict) -> list[M
             f"Layer `{setting.name}` has data_format='channels_first'. Predictions "
             "need channels as the last axis."
         )
+    if type(operation).__name__ not in _OF_ANY_BATCH:
+        check_batch(setting.name, tree.flatten((args, kwargs)))
     is_layer = isinstance(operation, keras.layers.Layer)
     rule = find(operation) if is_layer else find_by_key(type(operation).__name__)
     if (
@@ -71,6 +76,16 @@ def apply(operation: Any, setting: Setting, args: tuple, kwargs: dict) -> list[M
             f"`{setting.name}`"
         )
     return outputs
+
+
+def check_batch(name: str, values: Sequence[Any]) -> None:
+    """Refuses a call that reads a tensor whose batch is not the first axis."""
+    moved = [x for x in values if isinstance(x, Moments) and x.batch]
+    if moved:
+        raise NoRuleError(
+            f"No variance rule for `{name}`, which reads a tensor whose batch has been "
+            f"moved to axis {moved[0].batch}."
+        )
 
 
 def _arguments(

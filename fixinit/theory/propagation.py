@@ -14,7 +14,7 @@ from fixinit._checked import checked
 from fixinit._validation import check_variance
 from fixinit.layers import Stack, block_configs
 from fixinit.theory import calculus
-from fixinit.theory.application import apply
+from fixinit.theory.application import apply, check_batch
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import position_average
 from fixinit.theory.calculus.sources import Part, overlap, root
@@ -239,6 +239,7 @@ class Propagation:
         specs: list[Any],
         setting: Setting,
     ) -> list[Moments]:
+        check_batch(call.name, read)
         calls: RandomCalls = RandomCalls(call, read, specs, self.training, operation)
         if any(overlap(a.sources, b.sources) for a, b in combinations(read, 2)):
             # Tensors that were drawn apart would be independent.

@@ -72,6 +72,11 @@ class Moments:
         weighs: Those `Scores`, for their softmax.
         turned: `(Moments, order)`, the tensor whose channels were moved by a
             transposition, and the order of its axes.
+        unfolded: `(Moments, sizes, order)`, the tensor whose channels were split into
+            axes of some sizes, and for every axis of this tensor its place among those
+            axes, or `None`; `None` elsewhere.
+        batch: int, the place of the batch among the axes of the tensor; 0 but behind
+            transpositions that move it, as those to queries, keys and values do.
         node: `Node`, its place in the graph that gradients go back through.
     """
 
@@ -98,6 +103,8 @@ class Moments:
         self.scores: Scores | None = None
         self.weighs: Scores | None = None
         self.turned: tuple[Moments, list[int]] | None = None
+        self.unfolded: tuple[Moments, Sequence[int], list[int | None]] | None = None
+        self.batch = 0
         self.node = Node()
 
     @classmethod

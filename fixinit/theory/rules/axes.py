@@ -1,6 +1,5 @@
 """Axes of tensors as rules need them: counted from 0, without the batch."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from fixinit.theory.calculus.moments import Moments
@@ -29,17 +28,3 @@ def axes_of(axes: Any, x: Moments, setting: Setting) -> list[int]:
         axes = range(rank)
     given = [axes] if isinstance(axes, int) else list(axes)
     return sorted({axis_of(int(axis), rank, setting) for axis in given})
-
-
-def order_of(order: Sequence[int], setting: Setting) -> list[int]:
-    """The order of the axes behind the batch.
-
-    Raises:
-        NoRuleError: If the batch moves.
-    """
-    if order[0] != 0:
-        raise NoRuleError(
-            f"No variance rule for `{setting.name}`, which moves the batch to another "
-            f"axis. Received: axes={tuple(order)}"
-        )
-    return [axis - 1 for axis in order[1:]]

@@ -62,7 +62,12 @@ def to_shape(x: Moments, setting: Setting) -> Moments:
 def _same_batch(x: Moments, shape: Sequence[int]) -> Moments:
     if len(shape) == 1:
         return calculus.flatten(x)
-    return calculus.rearrange(x, shape)
+    y = calculus.rearrange(x, shape)
+    rank = len(x.shape)
+    factors = tuple(shape[rank:])
+    if tuple(shape[:rank]) == tuple(x.shape) and len(factors) > 1:
+        y.unfolded = x, factors, [None] * rank + list(range(len(factors)))
+    return y
 
 
 def _first_axis(x: Moments, count: int) -> Moments:

@@ -17,8 +17,17 @@ from fixinit.theory.rules.shape_layers import to_shape
 def take(x: Moments, axis: int, indices: Sequence[int]) -> Moments:
     """Some of the positions of an axis, or of the channels, its last axis."""
     if axis == len(x.shape):
-        return calculus.select_channels(x, indices)
-    return calculus.select(x, axis, indices)
+        y = calculus.select_channels(x, indices)
+    else:
+        y = calculus.select(x, axis, indices)
+    if x.unfolded is not None and y is not x:
+        base, sizes, places = x.unfolded
+        if (place := places[axis]) is not None:
+            # They are drawn from other weights than the rest.
+            channels = np.arange(base.total_channels).reshape(sizes)
+            chosen = np.take(channels, list(indices), axis=place).ravel()
+            y.sources = calculus.select_channels(base, chosen.tolist()).sources
+    return y
 
 
 def _size(x: Moments, axis: int) -> int:
@@ -33,6 +42,8 @@ def get_item(operation: Any, setting: Setting, x: Moments, key: Any) -> Moments:
         place = keys.index(Ellipsis)
         taken = sum(k is not None for k in keys) - 1
         keys[place : place + 1] = [slice(None)] * (rank - taken)
+    if x.batch:
+        return _of_moved(x, keys, operation, setting)
     axis = 0
     for one in keys:
         if one is None:
@@ -46,6 +57,29 @@ def get_item(operation: Any, setting: Setting, x: Moments, key: Any) -> Moments:
             x = take(x, axis - 1, _indices(one, _size(x, axis - 1), operation, setting))
         axis += 1
     return to_shape(x, setting)
+
+
+def _of_moved(x: Moments, keys: list, operation: Any, setting: Setting) -> Moments:
+    """Indices of a tensor whose batch is not its first axis."""
+    if None in keys or len(keys) > x.batch and keys[x.batch] != slice(None):
+        raise NoRuleError(
+            f"No variance rule for `{setting.name}`, which adds axes or takes inputs "
+            f"of a batch that is not the first axis. Received: {keys}"
+        )
+    kept, batch = [True] * (len(x.shape) + 1), x.batch
+    for place, one in enumerate(keys):
+        if place != x.batch:
+            axis = place - (place > x.batch)
+            indices = _indices(one, _size(x, axis), operation, setting)
+            taken = take(x, axis, indices)
+            taken.batch, x = x.batch, taken
+            kept[axis] = isinstance(one, slice)
+            batch -= place < x.batch and not kept[axis]
+    sizes = [*x.shape, x.total_channels]
+    sizes = [size for size, keeps in zip(sizes, kept, strict=True) if keeps]
+    y = calculus.rearrange(x, sizes or [1])
+    y.batch = batch
+    return y
 
 
 def _indices(one: Any, size: int, operation: Any, setting: Setting) -> list[int]:
@@ -79,6 +113,11 @@ def split(operation: Any, setting: Setting, x: Moments) -> list[Moments]:
 
 @register("Unstack")
 def unstack(operation: Any, setting: Setting, x: Moments) -> list[Moments]:
+    if x.batch:
+        before = [slice(None)] * (operation.axis % (len(x.shape) + 2))
+        count = _size(x, len(before) - (len(before) > x.batch))
+        keys = ([*before, index] for index in range(count))
+        return [_of_moved(x, key, operation, setting) for key in keys]
     axis = axis_of(operation.axis, len(x.shape) + 2, setting)
     sizes = [*x.shape, x.total_channels]
     count = sizes.pop(axis)

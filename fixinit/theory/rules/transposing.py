@@ -7,7 +7,7 @@ from fixinit.theory import calculus
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.evaluation.arrays import with_arrays
 from fixinit.theory.registry import Setting, register
-from fixinit.theory.rules.axes import axis_of, order_of
+from fixinit.theory.rules.axes import axis_of
 from fixinit.theory.rules.merging_layers import concatenate_along
 from fixinit.theory.rules.shape_layers import to_shape
 
@@ -15,7 +15,7 @@ from fixinit.theory.rules.shape_layers import to_shape
 @register("Transpose")
 def transpose(operation: Any, setting: Setting, x: Moments) -> Moments:
     order = operation.axes or range(len(x.shape) + 2)[::-1]
-    return _in_order(x, order, setting)
+    return _in_order(x, order)
 
 
 @register("Swapaxes")
@@ -23,7 +23,7 @@ def swap_axes(operation: Any, setting: Setting, x: Moments) -> Moments:
     order = list(range(len(x.shape) + 2))
     first, second = operation.axis1, operation.axis2
     order[first], order[second] = order[second], order[first]
-    return _in_order(x, order, setting)
+    return _in_order(x, order)
 
 
 @register("Moveaxis")
@@ -36,15 +36,22 @@ def move_axis(operation: Any, setting: Setting, x: Moments) -> Moments:
     order = [axis for axis in range(rank) if axis not in source]
     for place, axis in sorted(zip(destination, source, strict=True)):
         order.insert(place, axis)
-    return _in_order(x, order, setting)
+    return _in_order(x, order)
 
 
-def _in_order(x: Moments, order: Sequence[int], setting: Setting) -> Moments:
+def _in_order(x: Moments, order: Sequence[int]) -> Moments:
     rank = len(x.shape) + 2
     places = [int(axis) % rank for axis in order]
-    order = order_of(places, setting)
+    order = [axis - (axis > x.batch) for axis in places if axis != x.batch]
+    batch = places.index(x.batch)
     y = calculus.transpose(x, order)
-    if order[-1] != rank - 2:
+    if y is x and batch != x.batch:
+        y = calculus.scale(x, 1.0)
+    y.batch = batch
+    if x.unfolded is not None:
+        base, sizes, factors = x.unfolded
+        y.unfolded = base, sizes, [factors[axis] for axis in order]
+    if not batch and order[-1] != rank - 2:
         y.turned = x, order
     return y
 

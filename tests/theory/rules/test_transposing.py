@@ -118,9 +118,61 @@ def test_gradients_are_those_of_the_elements():
     assert theory.predict(model).layers[1].gradient == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize(
-    "function", [lambda x: ops.transpose(x), lambda x: ops.expand_dims(x, 0)]
-)
-def test_a_batch_that_moves_is_refused(function):
+def test_an_axis_in_front_of_the_batch_is_refused():
     with pytest.raises(theory.NoRuleError, match="the batch"):
-        theory.predict(of(function)())
+        theory.predict(of(lambda x: ops.expand_dims(x, 0))())
+
+
+def heads_of(x, split):
+    """Attention whose queries, keys and values are one projection, as many write it."""
+    y = ops.reshape(dense(x, 3 * 64), (-1, 16, 3, 4, 16))
+    q, k, v = split(y)
+    weights = ops.softmax(q @ ops.transpose(k, (0, 1, 3, 2)) / 4)
+    y = ops.transpose(weights @ v, (0, 2, 1, 3))
+    return ops.reshape(y, (-1, 16, 64))
+
+
+def first(y):
+    return ops.transpose(y, (2, 0, 3, 1, 4))
+
+
+def by_name(function):
+    return function.__name__
+
+
+def indexed(y):
+    y = first(y)
+    return y[0], y[1], y[2]
+
+
+def unstacked(y):
+    return ops.unstack(first(y), 3, axis=0)
+
+
+def moved(y):
+    y = ops.moveaxis(y, 2, 0)
+    return [ops.transpose(y[i, ...], (0, 2, 1, 3)) for i in range(3)]
+
+
+def in_place(y):
+    return [ops.transpose(y[:, :, i], (0, 2, 1, 3)) for i in range(3)]
+
+
+@pytest.mark.parametrize("split", [indexed, unstacked, moved, in_place], ids=by_name)
+def test_queries_keys_and_values_of_one_projection(split):
+    def make():
+        x = keras.Input((16, 32))
+        y = dense(heads_of(layers.Dense(64, "relu")(x), split))
+        return keras.Model(x, y)
+
+    check(make, (16, 32), 0.05)
+
+
+def test_what_reads_a_batch_that_is_not_the_first_axis():
+    x = keras.Input((6, 16))
+    model = keras.Model(x, layers.Dense(4)(ops.transpose(x, (1, 0, 2))))
+    for unknown in ("refuse", "measure"):
+        with pytest.raises(theory.NoRuleError, match="batch has been moved to axis 1"):
+            theory.predict(model, unknown=unknown)
+    back = keras.Model(x, ops.transpose(ops.transpose(x, (2, 0, 1)), (1, 2, 0)))
+    assert theory.predict(back).layers[-1].mean_square == pytest.approx(1.0)
