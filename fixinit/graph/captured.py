@@ -95,7 +95,10 @@ def _names_of(function: types.FunctionType) -> list[Any]:
 def _read(values: list[Any], seen: set[int]) -> Iterator[Any]:
     for value in values:
         if isinstance(value, (list, tuple, dict)):
-            yield from _read(tree.flatten(value), seen)
+            if id(value) not in seen:
+                seen.add(id(value))
+                inside = value.values() if isinstance(value, dict) else value
+                yield from _read(list(inside), seen)
         elif callable(value) and not isinstance(value, keras.layers.Layer):
             yield from _values(value, seen)
         else:

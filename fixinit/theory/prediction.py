@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import keras
@@ -13,7 +13,6 @@ from fixinit import graph
 from fixinit._checked import checked
 from fixinit._validation import check_number, check_positive_int
 from fixinit.graph.functional import is_subclassed
-from fixinit.graph.lambdas import is_lambda
 from fixinit.theory.calculus import backward
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import position_average
@@ -112,12 +111,8 @@ def predict(
     data = None if input_shape is None else random_data(model, sizes)
     modes = bool(training), batch_size, kernel_factor
 
-    def attempt(
-        all_own: bool = False,
-        measures: bool = False,
-        stays: Callable[[Any], bool] = _has_rule,
-    ) -> Prediction:
-        with graph.opened(model, stays, data, all_own) as inside:
+    def attempt(all_own: bool = False, measures: bool = False) -> Prediction:
+        with graph.opened(model, _has_rule, data, all_own) as inside:
             # What has a `call` of its own has sizes once it is opened.
             shapes = sizes_of(inside.model) if is_subclassed(model) else sizes
             inputs = [Moments.inputs(shape or (1,), *statistics) for shape in shapes]
@@ -131,11 +126,7 @@ def predict(
             return attempt(all_own=True)
         if unknown == "refuse":
             raise error
-    try:
-        return attempt(measures=True)
-    except NoRuleError:
-        # A Lambda may be measured whose operations have no rule and cannot be.
-        return attempt(measures=True, stays=lambda x: _has_rule(x) or is_lambda(x))
+    return attempt(measures=True)
 
 
 def _has_rule(layer: Any) -> bool:

@@ -58,7 +58,6 @@ LINK = Facts(linear=True, follows_head=True)
         (lambda x: ops.sum(x, axis=1), LINK),
         (lambda x: ops.max(x, axis=1), Facts()),
         (lambda x: ops.softmax(x), Facts()),
-        (lambda x: x + keras.random.normal((1, 1, 4)), Facts()),
     ],
 )
 def test_facts_by_what_one_tensor_becomes(function, expected):
@@ -87,6 +86,13 @@ def test_facts_by_what_one_tensor_becomes(function, expected):
 def test_facts_by_what_two_tensors_become(function, expected):
     _, layer = called(function, (4,), (4,))
     assert facts_of(layer) == expected
+
+
+def test_of_random_numbers_nothing_is_known():
+    _, layer = called(
+        lambda x: x + keras.random.normal((1, 4)), (4,), output_shape=(4,)
+    )
+    assert facts_of(layer) == Facts()
 
 
 def test_a_lambda_that_was_not_called_is_unknown():
@@ -222,6 +228,7 @@ def test_what_functions_read():
         "default": (default, 2),
         "method": (owner.method, 3),
         "object": (lambda x: owner.method(x), 3),
+        "containers": (lambda x, ws={"a": [free], 1: (free,)}: ws["a"][0] * x, 1),
         "partial": (functools.partial(lambda x, w: w * x, w=free), 1),
         "nothing": (ops.relu, 0),
     }
