@@ -8,7 +8,7 @@ first when Keras moves what it reads; setup.py allows the versions that pass.
 import contextlib
 import copy
 import dataclasses
-import random
+import functools
 import string
 import sys
 from collections.abc import Callable, Iterator
@@ -201,22 +201,33 @@ def seed_states(layer: keras.layers.Layer) -> list[keras.Variable]:
     ]
 
 
+@functools.cache
+def _spare_generator() -> keras.random.SeedGenerator:
+    """What draws without a seed while Keras has no generator for it.
+
+    Of one, as every `keras.Variable` that is made takes 35 kB of TensorFlow's for ever.
+    """
+    return keras.random.SeedGenerator(0, name="spare")
+
+
 @contextlib.contextmanager
 def unseeded_state() -> Iterator[keras.Variable]:
     """A context with the state of what draws random numbers without a seed.
 
-    Keras makes it at its first use, by one of Python's random numbers. Where that is
-    inside of the context, there is none afterwards.
+    Keras makes it at its first use, by one of Python's random numbers. Where that has
+    not been, another one stands for it.
     """
     name = seed_generator.GLOBAL_SEED_GENERATOR
-    is_new = global_state.get_global_attribute(name) is None
-    python_state = random.getstate()
-    try:
+    if global_state.get_global_attribute(name) is not None:
         yield seed_generator.global_seed_generator().state
+        return
+    spare = _spare_generator()
+    spare.state.assign([0, 0])
+    global_state.set_global_attribute(name, spare)
+    try:
+        yield spare.state
     finally:
-        random.setstate(python_state)
-        if is_new:
-            global_state.set_global_attribute(name, None)
+        global_state.set_global_attribute(name, None)
 
 
 def embedding_variable(layer: keras.layers.Embedding) -> keras.Variable:
