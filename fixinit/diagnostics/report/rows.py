@@ -73,6 +73,8 @@ class LayerRow(Row):
             0 at all samples and positions: no gradient reaches the weights in front.
         same_draw: Tuple of strings, the layers that hold the same kernel, drawn by an
             equal initializer: see `fixinit.graph.equal_draws`.
+        is_cut: bool. Whether no path goes around it, from the inputs that it depends on
+            to the outputs; one goes around a branch, and around a gate.
     """
 
     name: str
@@ -90,6 +92,7 @@ class LayerRow(Row):
     changes_shape: bool = False
     dead: float = math.nan
     same_draw: tuple[str, ...] = ()
+    is_cut: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,6 +169,7 @@ def _layer_rows(
     same: Mapping[str, tuple[str, ...]],
     index: tuple[int, ...],
 ) -> Iterator[LayerRow]:
+    passed = _passed(model_graph)
     for call in model_graph.calls:
         if call.body is not None:
             for i in range(call.operation.depth):
@@ -184,7 +188,32 @@ def _layer_rows(
                 **dict(_weights(held, index)),
                 dead=float(forward[call.name][index][_DEAD]),
                 same_draw=tuple(n for n in same.get(call.name, ()) if n != call.name),
+                is_cut=call.name not in passed,
             )
+
+
+def _passed(model_graph: graph.Graph) -> set[str]:
+    """Names of the calls that a path from an input to an output goes around.
+
+    In any order of the calls, such a path is a value from before that is read after.
+    """
+    outputs, found = set(model_graph.outputs), set()
+    last = {v: i for i, call in enumerate(model_graph.calls) for v in call.inputs}
+    useful = set(outputs)
+    for call in reversed(model_graph.calls):
+        if useful.intersection(call.outputs):
+            useful.update(call.inputs)
+    for start in model_graph.inputs:
+        reached, live = {start}, {start}
+        for index, call in enumerate(model_graph.calls):
+            is_reached = not reached.isdisjoint(call.inputs) or start in call.outputs
+            live -= {v for v in call.inputs if last[v] == index} - outputs
+            if is_reached:
+                reached.update(call.outputs)
+                live |= useful.intersection(call.outputs)
+                if live.difference(call.outputs):
+                    found.add(call.name)
+    return found
 
 
 def _weights(held: Mapping[str, np.ndarray], index: tuple) -> Iterator[tuple[str, Any]]:

@@ -182,7 +182,9 @@ def _closed(diagnosis: "Diagnosis") -> Verdict | None:
 
 
 def _collapsed(diagnosis: "Diagnosis") -> Verdict | None:
-    collapsed = [r for r in diagnosis.layers[:-1] if r.correlation > COLLAPSED]
+    # What a path goes around may be alike for all inputs, as a gate is.
+    carry = [row for row in diagnosis.layers[:-1] if row.is_cut]
+    collapsed = [row for row in carry if row.correlation > COLLAPSED]
     first = diagnosis.layers[0].correlation
     if not collapsed or first > COLLAPSED:
         return None

@@ -531,3 +531,24 @@ def test_rows_are_read_by_name_of_the_column_too():
         assert dict(row) == dataclasses.asdict(row)
         with pytest.raises(KeyError, match="no column 'x'.*mean_square"):
             row["x"]
+
+
+def test_gates_that_are_alike_for_all_inputs_are_no_collapse():
+    inputs = keras.Input((8, 8, 16))
+    x = inputs
+    for index in range(3):
+        y = keras.layers.Conv2D(16, 3, padding="same")(x)
+        gate = keras.layers.GlobalAveragePooling2D(keepdims=True)(y)
+        gate = keras.layers.Conv2D(16, 1, activation="sigmoid", name=f"gate{index}")(
+            gate
+        )
+        y = keras.layers.Multiply()([y, gate])
+        x = keras.layers.Add()([x, y])
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, keras.layers.Dense(3)(x))
+    images = np.random.default_rng(0).normal(size=(8, 8, 8, 16)).astype("float32")
+    diagnosis = diagnose(model, images)
+    gates = [row for row in diagnosis.layers if row.name.startswith("gate")]
+    assert min(row.correlation for row in gates) > 0.99
+    assert not any(row.is_cut for row in gates)
+    assert diagnosis.verdict.kind != "collapsed"
