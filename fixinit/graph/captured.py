@@ -1,6 +1,7 @@
 """The state that a Python function reads beside its arguments."""
 
 import dataclasses
+import dis
 import functools
 import inspect
 import types
@@ -14,6 +15,7 @@ from fixinit import _keras
 
 # What their functions read is their own affair.
 _LIBRARIES = ("keras", "fixinit", "tensorflow", "torch", "jax", "numpy", "builtins")
+_READS = ("LOAD_GLOBAL", "LOAD_NAME")  # instructions of Python
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +89,9 @@ def _names_of(function: types.FunctionType) -> list[Any]:
     codes = [function.__code__]
     for code in codes:
         codes += [x for x in code.co_consts if isinstance(x, types.CodeType)]
-        known = [n for n in code.co_names if n in function.__globals__]
-        found += [function.__globals__[name] for name in known]
+        # Names of attributes are among `co_names`, and are none of variables.
+        read = {x.argval for x in dis.get_instructions(code) if x.opname in _READS}
+        found += [function.__globals__[n] for n in read if n in function.__globals__]
     return found
 
 

@@ -237,6 +237,14 @@ def test_what_functions_read():
     assert captured(ops.relu, {"factor": free}).variables == [free]
 
 
+ATTRIBUTE = keras.Variable(1.0)
+
+
+def test_names_of_attributes_are_no_variables():
+    assert captured(lambda x: x.ATTRIBUTE).variables == []
+    assert captured(lambda x: ATTRIBUTE * x).variables == [ATTRIBUTE]
+
+
 def test_scaled_additions_merge_as_they_did():
     model, _ = called(hidden(lambda xs: xs[0] + xs[1] / 8), (4,), (4,))
     with fixinit.graph.opened(model) as inside:
