@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-import numpy as np
 
 from fixinit.conversion import kernels, kinds
 from fixinit.conversion.assumptions import some
 from fixinit.conversion.edits import place_of
 from fixinit.conversion.noise import stream_noise
 from fixinit.conversion.sensitivity import sensitivity
+from fixinit.conversion.single_draws import make_up
 from fixinit.conversion.sites import smallest_start
 from fixinit.conversion.stream_sizes import stream_sizes
 from fixinit.conversion.sums import find_terms
@@ -22,8 +22,6 @@ from fixinit.theory.propagation import Assumption
 _PASSES = 8
 # Of a variance. At 100 blocks it makes a factor e.
 _TOLERANCE = 0.01
-# Of mean squares where the input's is doubled: 2 where all is homogeneous.
-_MOST_GROWTH = 10
 _LOOK = "Look at the converted model with fixinit.diagnostics.diagnose."
 
 
@@ -37,6 +35,9 @@ def balance(model: keras.Model, plan: Any, rewriter: Any) -> list[str]:
     starts branches at zero, so that they give the mean square of what they are added
     to, times what the scheme intends. Where a block that changes the shape ends in an
     activation, branch and shortcut make up for what that takes.
+
+    Where that leads to more than a closed form, `single_draws` has the draws of these
+    kernels made up for.
 
     Args:
         model: The converted model, built.
@@ -67,14 +68,9 @@ def balance(model: keras.Model, plan: Any, rewriter: Any) -> list[str]:
     said += stream_noise(model, plan, assume)
     said += stream_sizes(model, plan, rewriter, assume)
     stems = [k.layer for k in plan.kernels if k.weight.role == "stem"]
-    growth, name = sensitivity(model, stems, assume)
-    if growth > _MOST_GROWTH:
-        said.append(
-            "Signals may vanish or explode: twice as much at the input, in mean "
-            f"squares, makes {growth:.3g} times as much at `{name}`, through "
-            "activations, gates or products that do more to larger signals. "
-            f"{_LOOK} Branches that start at zero do not add to this."
-        )
+    response = sensitivity(model, stems, assume)
+    said += response.said()
+    said += make_up(model, plan, rewriter, response)
     return said
 
 
@@ -116,17 +112,6 @@ def _assumed(calls: list[str]) -> list[str]:
     ]
 
 
-def _rescale(layer: keras.layers.Layer, factor: float) -> None:
-    """Draws a kernel with another variance, now and when the layer is made again."""
-    argument = kinds.kernel_arguments(layer)[-1]
-    kernel = kinds.kernel_of(layer, argument)
-    kernel.assign(kernel * np.sqrt(factor))
-    initializer = kernels.rescaled(getattr(layer, argument), factor)
-    setattr(layer, argument, initializer)
-    if hasattr(layer, "projection"):
-        layer.projection.kernel_initializer = initializer
-
-
 class _Sizes(Hook):
     """Follows a converted model and finds the factors of its kernels' variances."""
 
@@ -161,7 +146,7 @@ class _Sizes(Hook):
         for kernel in self.plan.kernels:
             factor = self.factors.get(id(kernel.layer), 1.0)
             if 0 < factor < math.inf:
-                _rescale(kernel.layer, factor)
+                kernels.rescale(kernel.layer, factor)
                 # Its other calls have not seen this yet.
                 shared = self.plan.times_called[id(kernel.weight.call.operation)] > 1
                 again = again or (shared and abs(math.log(factor)) > _TOLERANCE)
@@ -238,7 +223,10 @@ class _Sizes(Hook):
         role = None if kernel is None else kernel.weight.role
         if role in ("stem", "trunk") and self.is_first:
             # A guess, for what follows to be of about the right size.
-            yield self._target(kernel), [kernel], True
+            held = getattr(kernel.layer, "activation", None)
+            exact = held in (None, keras.activations.linear)
+            exact = exact or kernels.is_homogeneous(kernel.layer)
+            yield self._target(kernel), [kernel], exact
         if role == "projection":
             yield self._end_gain(kernel.weight.branch), [kernel], True
         if place in self._segments:

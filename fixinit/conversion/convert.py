@@ -64,7 +64,8 @@ def convert(
     what the activation asks for, where that is no ReLU. Outside of branches, variances
     are chosen so that signals keep the size of the input by `fixinit.theory`; so are
     those of the last layer of each branch, relative to the block's input, unless the
-    scheme starts it at zero.
+    scheme starts it at zero. Where activations and gates amplify what single draws of
+    these kernels deviate by, one pass on standard normal inputs makes up for that.
 
     Example:
 
@@ -91,7 +92,8 @@ def convert(
         keep: Normalization that stays: a tuple of layers' names, names of classes, or
             classes.
         seed: int. The same seed gives the same weights, but for layers whose kernels
-            the converter leaves to themselves, such as embeddings. By default a random
+            the converter leaves to themselves, such as embeddings, and for the sizes of
+            kernels behind these where draws are made up for. By default a random
             one, which `keras.utils.set_random_seed` determines for all of them.
         data: Inputs of the model, in its structure: a batch of the sizes that it is
             for. Only needed for models with layers of one's own that ask for sizes
@@ -135,8 +137,9 @@ def explain(
     """Prints what `convert` would find and do, and builds and changes nothing.
 
     What shows only in the converted model is missing: whether the sizes of its kernels
-    settle, whether signals may explode in it, and whether one pass through it finds the
-    sizes that were predicted. `convert` warns of all three.
+    settle, whether signals may explode in it, whether single draws are made up for, and
+    whether one pass through it finds the sizes that were predicted. `convert` warns of
+    all four.
 
     Example:
 

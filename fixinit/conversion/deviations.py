@@ -1,30 +1,20 @@
 """Compares what the converter predicts of a network with one pass through it."""
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops, tree
+from keras import ops
 
-from fixinit.conversion import kinds
+from fixinit.conversion import batches
 from fixinit.conversion.comparison import FACTOR, Comparison
-from fixinit.conversion.edits import place_of
 from fixinit.conversion.expectation import Expectation
 from fixinit.conversion.trial import Ends, Statistics, measured
-from fixinit.graph import Call, Graph, find_blocks, trace, with_sizes
-from fixinit.graph.functional import functional_of
-from fixinit.graph.random_inputs import random_array
+from fixinit.graph import Call, Graph, find_blocks, trace
 from fixinit.graph.watching import told
 from fixinit.theory import NoRuleError
 from fixinit.theory.propagation import Assumption
-
-# Numbers that a batch has at the input: a few images, or more samples of few features.
-_NUMBERS = 2**17
-_BATCH = (2, 32)
-# For axes of unknown size, where the usual one is more than a table of positions has.
-_SHORT = 8
 
 
 def deviations(
@@ -47,12 +37,12 @@ def deviations(
         List of strings.
     """
     graph = trace(model)
-    roles, reason = _roles(graph, plan, rewriter), ""
-    is_open = any(None in graph.specs[value].shape[1:] for value in graph.inputs)
-    for size in (None, _SHORT) if is_open else (None,):
+    kernels, reason = batches.kernels_of(graph, plan, rewriter), ""
+    roles = {call: kernel.weight.role for call, kernel in kernels.items()}
+    for size in batches.open_sizes(graph):
         rng = np.random.default_rng(0)
         try:
-            inputs = _inputs(model, graph, data, size, rng)
+            inputs = batches.inputs(model, graph, size, rng, data)
             ends = _ends(graph, roles, data is None, inputs, rng)
             sizes, read = measured(graph, inputs, ends)
         except Exception as error:  # whatever layers of somebody else's raise
@@ -93,67 +83,6 @@ def _expected(
         return None
 
 
-def _inputs(
-    model: keras.Model,
-    graph: Graph,
-    data: Any,
-    size: int | None,
-    rng: np.random.Generator,
-) -> list[np.ndarray]:
-    """A batch for each input of the model, drawn or taken from the data.
-
-    Axes of unknown size get a `size`, by default that of `fixinit.graph.with_sizes`.
-    """
-    shapes = [graph.specs[value].shape for value in graph.inputs]
-    shapes = [(s[0], *(n or size for n in s[1:])) for s in shapes]
-    shapes = [with_sizes(shape) for shape in shapes]
-    numbers = sum(math.prod(n or 1 for n in shape[1:]) for shape in shapes)
-    batch = int(np.clip(_NUMBERS // numbers, *_BATCH))
-    if data is not None:
-        return [x[:batch] for x in _arrays(model, data)]
-    return [
-        _drawn(graph, value, (shape[0] or batch, *shape[1:]), rng)
-        for value, shape in zip(graph.inputs, shapes, strict=True)
-    ]
-
-
-def _arrays(model: keras.Model, data: Any) -> list[np.ndarray]:
-    """The arrays of a batch, in the order of the model's inputs."""
-    functional = functional_of(model)
-    names = [tensor.name for tensor in functional.inputs]
-    if isinstance(data, dict) and set(names) <= data.keys():
-        found = [data[name] for name in names]
-    else:
-        found = tree.flatten(data)
-    return [np.asarray(ops.convert_to_numpy(x)) for x in found]
-
-
-def _drawn(
-    graph: Graph, value: int, shape: tuple[Any, ...], rng: np.random.Generator
-) -> np.ndarray:
-    """Standard normal numbers, or indices that all readers have."""
-    dtype = graph.specs[value].dtype
-    tables = [
-        call.operation.input_dim
-        for call in graph.calls
-        if value in call.inputs and isinstance(call.operation, keras.layers.Embedding)
-    ]
-    if dtype == "string":
-        raise TypeError("Strings are not drawn at random.")
-    if tables:
-        return rng.integers(0, min(tables), shape).astype(dtype)
-    return random_array(shape, dtype, rng)
-
-
-def _roles(graph: Graph, plan: Any, rewriter: Any) -> dict[Call, str]:
-    """The roles of the weight layers that the converter has drawn, by new calls."""
-    roles = {
-        rewriter.own_place(kernel.weight.call): kernel.weight.role
-        for kernel in plan.kernels
-    }
-    return {c: roles[place_of(c)] for c in graph.calls if place_of(c) in roles}
-
-
 def _ends(
     graph: Graph,
     roles: dict[Call, str],
@@ -166,15 +95,12 @@ def _ends(
     Data is standardized for the stem, whatever is in front of it. Behind a head of
     zeros there is no gradient, so that one starts at what it reads.
     """
-    stems, starts = {}, set(graph.outputs)
+    stems = batches.stems(graph, roles, len(inputs[0]), rng)
+    starts = set(graph.outputs)
     for call, role in roles.items():
-        if role == "stem" and kinds.reads_signals(call.operation):
-            sizes = with_sizes(graph.specs[call.inputs[0]].shape)[1:]
-            shape = [len(inputs[0]), *(n or 1 for n in sizes)]
-            stems[call] = rng.standard_normal(shape) if draws else None
         if role == "head" and call.weight is not None and not _is_drawn(call.weight):
             starts.add(call.inputs[0])
-    return Ends(stems, starts)
+    return Ends(stems if draws else dict.fromkeys(stems), starts)
 
 
 def _stream(graph: Graph, roles: dict[Call, str]) -> set[Call]:

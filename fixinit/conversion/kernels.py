@@ -70,6 +70,22 @@ def rescaled(initializer: Any, factor: float) -> Any:
     return Rescaled(initializer, math.sqrt(factor))
 
 
+def rescale(layer: Any, factor: float) -> None:
+    """Draws a kernel with another variance, now and when the layer is made again."""
+    argument = kinds.kernel_arguments(layer)[-1]
+    scale(layer, factor)
+    initializer = rescaled(getattr(layer, argument), factor)
+    setattr(layer, argument, initializer)
+    if hasattr(layer, "projection"):
+        layer.projection.kernel_initializer = initializer
+
+
+def scale(layer: Any, factor: float) -> None:
+    """Multiplies the variance of a layer's kernel, and not what would draw it."""
+    kernel = kinds.kernel_of(layer, kinds.kernel_arguments(layer)[-1])
+    kernel.assign(kernel * math.sqrt(factor))
+
+
 def _einsum_axes(layer: Any) -> tuple[list[int], list[int]]:
     """The axes of a kernel that the layer sums over, and those of its outputs."""
     inputs, rest = layer.equation.split(",")

@@ -1,5 +1,6 @@
 """Response of mean squares to a doubled input variance."""
 
+import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,12 +13,50 @@ from fixinit.theory.propagation import Assumption
 
 # The factor of the input's variance.
 _MORE = 2.0
+# Of mean squares where the input's is doubled: 2 where all is homogeneous.
+_MOST_GROWTH = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Response:
+    """What the mean squares of a network are, and how they grow with the input's.
+
+    Attributes:
+        squares: Dict from the names of calls to the mean squares that they give in
+            test mode, for inputs of variance 1.
+        growths: Dict from the names of those that give signals to what twice the
+            input's mean square multiplies theirs by.
+    """
+
+    squares: dict[str, float]
+    growths: dict[str, float]
+
+    @property
+    def largest(self) -> tuple[float, str | None]:
+        """`(growth, name)`: the largest, and its call, `None` without signals."""
+        if not self.growths:
+            return _MORE, None
+        name = max(self.growths, key=lambda name: self.growths[name])
+        return self.growths[name], name
+
+    def said(self) -> list[str]:
+        """A warning of signals that may vanish or explode, if they may."""
+        growth, name = self.largest
+        if growth <= _MOST_GROWTH:
+            return []
+        return [
+            "Signals may vanish or explode: twice as much at the input, in mean "
+            f"squares, makes {growth:.3g} times as much at `{name}`, through "
+            "activations, gates or products that do more to larger signals. Look at "
+            "the converted model with fixinit.diagnostics.diagnose. Branches that "
+            "start at zero do not add to this."
+        ]
 
 
 def sensitivity(
     model: Any, stems: Iterable[Any] = (), assume: Assumption = assumed_square
-) -> tuple[float, str | None]:
-    """The largest growth of a mean square where the input's variance is doubled.
+) -> Response:
+    """The growth of mean squares where the input's variance is doubled.
 
     It is 2 in a network of weights and ReLUs, at any depth. SiLU, gates and products of
     two branches amplify larger signals more, so that a small deviation grows from layer
@@ -27,10 +66,6 @@ def sensitivity(
         model: The converted model, whose signals have the size that they are to have.
         stems: Layers that read data of variance 1, whatever is in front of them.
         assume: As in `fixinit.theory.propagate`.
-
-    Returns:
-        `(growth, name)`: the largest, and the name of its call, `None` in a network
-        without signals.
     """
     ids = {id(layer) for layer in stems}
     few, more = _Squares(ids, 1.0), _Squares(ids, _MORE)
@@ -41,10 +76,7 @@ def sensitivity(
         for name, square in few.found.items()
         if 0 < square < math.inf
     }
-    if not growths:
-        return _MORE, None
-    name = max(growths, key=lambda name: growths[name])
-    return growths[name], name
+    return Response(few.found, growths)
 
 
 def _finite(square: float) -> float:

@@ -77,7 +77,7 @@ def activation_square(operation: Any, variance: float = 1.0) -> float:
         )
     setting = Setting(operation.name, False, None, (1,))
     x = Moments.inputs((1,), 0.0, variance)
-    kernels = ("kernel_initializer", "pointwise_initializer")
+    kernels = ("kernel_initializer", "pointwise_initializer", "depthwise_initializer")
     if any(hasattr(operation, name) for name in kernels):
         return activate(x, operation.activation, setting).mean_square
     return apply(operation, setting, (x,), {})[0].mean_square

@@ -18,11 +18,11 @@ NORMALIZATIONS = (
 )
 
 
-def convert(model, scheme="fixup", **options):
+def convert(model, scheme="fixup", seed=0, **options):
     """`fixinit.convert` with a seed and without warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        return fixinit.convert(model, scheme, seed=0, **options)
+        return fixinit.convert(model, scheme, seed=seed, **options)
 
 
 def said(model, scheme="fixup", **options):

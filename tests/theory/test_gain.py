@@ -22,3 +22,8 @@ def test_a_gain_needs_a_variance():
 def test_refuses_what_is_no_layer(operation):
     with pytest.raises(TypeError, match="`operation` must be a Keras layer"):
         activation_gain(operation)
+
+
+def test_depthwise_convolutions_hold_activations_too():
+    layer = layers.DepthwiseConv2D(3, activation="relu")
+    assert activation_gain(layer) == pytest.approx(2)

@@ -1,0 +1,135 @@
+"""Single draws are made up for where activations and gates amplify them."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import fixinit
+from tests.conversion.helpers import assert_close, convert, normal, said
+
+MADE_UP = "amplify what single draws of kernels deviate by"
+DRAWS = 8
+
+
+def inverted(x, channels, stride):
+    """An inverted bottleneck with squeeze-and-excitation, of four times the width."""
+    y = x
+    for layer in (
+        layers.Conv2D(4 * x.shape[-1], 1, use_bias=False),
+        layers.DepthwiseConv2D(3, stride, "same", use_bias=False),
+    ):
+        y = layers.Activation("silu")(layers.BatchNormalization()(layer(y)))
+    squeezed = layers.GlobalAveragePooling2D(keepdims=True)(y)
+    squeezed = layers.Conv2D(x.shape[-1] // 4, 1, activation="silu")(squeezed)
+    y = y * layers.Conv2D(y.shape[-1], 1, activation="sigmoid")(squeezed)
+    y = layers.BatchNormalization()(layers.Conv2D(channels, 1, use_bias=False)(y))
+    return y if stride > 1 else x + y
+
+
+def efficient():
+    """A narrow stem, and three stages of a transition and a residual block."""
+    x = inputs = keras.Input((32, 32, 3))
+    x = layers.Conv2D(8, 3, padding="same", use_bias=False)(x)
+    x = layers.Activation("silu")(layers.BatchNormalization()(x))
+    for width in (16, 24, 40):
+        x = inverted(inverted(x, width, 2), width, 1)
+    return keras.Model(inputs, x)
+
+
+def dense(activation, splits=True):
+    """Narrow gated layers without shortcuts, and a residual block behind them."""
+
+    def active(x, units):
+        held = None if splits else activation
+        x = layers.Dense(units, held, use_bias=False)(x)
+        return layers.Activation(activation)(x) if splits else x
+
+    x = inputs = keras.Input((8,))
+    for _ in range(6):
+        x = active(active(x, 8), 8)
+        if activation != "relu":
+            x = x * layers.Dense(8, "sigmoid")(x)
+    x = layers.Dense(8, use_bias=False, name="trunk")(x)
+    return keras.Model(inputs, x + layers.Dense(8)(active(x, 8)))
+
+
+def size(free):
+    """The mean square of what the last block gives, for inputs not seen before."""
+    samples = 8 if len(free.input_shape) > 2 else 512
+    y = ops.convert_to_numpy(free(normal(samples, *free.input_shape[1:], seed=1)))
+    return float(np.mean(y**2))
+
+
+def gains(free):
+    """What the variances of all kernels are multiplied by, whatever the draw."""
+    found = {}
+    for layer in free.layers:
+        for name in ("kernel_initializer", "depthwise_initializer"):
+            initializer = getattr(layer, name, None)
+            if isinstance(initializer, fixinit.initializers.Rescaled):
+                found[layer.name] = initializer.gain
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["fixup", "skip_init", "rezero", "scaled_residual"])
+def test_every_draw_of_an_efficient_network_keeps_its_size(scheme):
+    model = efficient()
+    sizes = [size(convert(model, scheme, seed=seed)) for seed in range(DRAWS)]
+    assert 1 / 3 <= min(sizes) <= max(sizes) <= 3
+
+
+@pytest.mark.parametrize(
+    ("draws", "splits"),
+    [
+        (2, False),
+        pytest.param(DRAWS, False, marks=pytest.mark.slow),
+        pytest.param(DRAWS, True, marks=pytest.mark.slow),
+    ],
+)
+def test_every_draw_of_narrow_gated_layers_keeps_its_size(draws, splits):
+    model = dense("silu", splits)
+    sizes = [size(convert(model, "skip_init", seed=seed)) for seed in range(draws)]
+    assert 1 / 3 <= min(sizes) <= max(sizes) <= 3
+
+
+def test_what_amplifies_nothing_starts_as_the_scheme_draws_it():
+    model = dense("relu")
+    assert MADE_UP not in said(model)
+    first, second = (gains(convert(model, seed=seed)) for seed in (0, 1))
+    assert first == second
+
+
+@pytest.mark.every_backend
+def test_kernels_that_are_scaled_are_drawn_again_from_the_config():
+    model = dense("silu")
+    assert MADE_UP in said(model)
+    free, again = convert(model), convert(model)
+    for layer, other in zip(free.layers, again.layers, strict=True):
+        for old, new in zip(layer.weights, other.weights, strict=True):
+            assert_close(old, new, rtol=0, atol=0)
+    trunk = free.get_layer("trunk")
+    drawn = trunk.kernel_initializer(trunk.kernel.shape)
+    assert_close(drawn, trunk.kernel)
+
+
+def test_a_network_that_takes_no_random_inputs_stays_as_balanced():
+    class Strict(layers.Layer):
+        """Refuses numbers above 1, as nothing declared says."""
+
+        fixinit_facts = fixinit.layers.Facts(linear=True)
+
+        def compute_output_spec(self, x):
+            return keras.KerasTensor(x.shape, x.dtype)
+
+        def call(self, x):
+            raise ValueError("No random numbers here.")
+
+    x = inputs = keras.Input((8,))
+    for _ in range(6):
+        x = layers.Dense(8, "silu")(Strict()(x))
+    model = keras.Model(inputs, x)
+    text = said(model)
+    assert MADE_UP not in text
+    assert "could not be compared" in text
