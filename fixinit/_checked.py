@@ -204,9 +204,15 @@ def _sequence(hint: Any) -> Check:
 def _check_class(kinds: tuple[Any, ...], words: str, argument: str, value: Any) -> Any:
     if isinstance(value, kinds):
         return value
+    hint = ""
+    if keras.Model in kinds and isinstance(value, keras.layers.Layer):
+        hint = (
+            ". Make a model of the layer: `inputs = keras.Input(shape); "
+            f"{argument} = keras.Model(inputs, layer(inputs))`."
+        )
     raise TypeError(
         f"Argument `{argument}` must be {words}. Received: "
-        f"{argument}={shown(value, repr)} of type {type(value).__name__}"
+        f"{argument}={shown(value, repr)} of type {type(value).__name__}{hint}"
     )
 
 

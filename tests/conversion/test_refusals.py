@@ -224,6 +224,11 @@ def test_normalization_in_a_way_of_its_own(part, name, weights):
     assert type(kept.layers[1]) is type(model.layers[1])
 
 
+def test_a_layer_is_no_model():
+    with pytest.raises(TypeError, match="Make a model of the layer: `inputs"):
+        fixinit.convert(Hiding(name="block"))
+
+
 def test_what_is_kept_is_a_tuple():
     with pytest.raises(TypeError, match=r"keep=\(\)"):
         fixinit.convert(model_of(), keep=None)
