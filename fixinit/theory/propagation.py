@@ -240,13 +240,21 @@ class Propagation:
         setting: Setting,
     ) -> list[Moments]:
         check_batch(call.name, read)
-        calls: RandomCalls = RandomCalls(call, read, specs, self.training, operation)
-        if any(overlap(a.sources, b.sources) for a, b in combinations(read, 2)):
-            # Tensors that were drawn apart would be independent.
-            calls = JointCalls(call, *self._place, self.training)
         self._measured_calls.add(call)
         draws = bool(getattr(operation, "variables", None))
-        return measure(calls, read, setting, draws)
+        together = JointCalls(call, *self._place, self.training)
+        if any(overlap(a.sources, b.sources) for a, b in combinations(read, 2)):
+            # Tensors that were drawn apart would be independent.
+            return measure(together, read, setting, draws)
+        apart = RandomCalls(call, read, specs, self.training, operation)
+        try:
+            return measure(apart, read, setting, draws)
+        except NoRuleError as error:
+            # Values may have bounds that Gaussian ones of their moments pass.
+            try:
+                return measure(together, read, setting, draws)
+            except NoRuleError:
+                raise error from error.__cause__
 
     def _applied(
         self,

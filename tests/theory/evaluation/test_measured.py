@@ -148,6 +148,16 @@ def test_joins_of_values_with_common_weights_are_measured_together(join):
     check(make, (8, WIDTH), rtol=0.1, unknown="measure")
 
 
+def test_values_with_bounds_are_made_from_the_inputs():
+    """Gaussian values in the place of a sum of squares would be negative."""
+    x = keras.Input((WIDTH,))
+    a, b = (layers.Dense(WIDTH, kernel_initializer="lecun_normal")(x) for _ in range(2))
+    y = ops.sqrt(ops.add(ops.square(a), ops.square(b)))
+    prediction = theory.predict(keras.Model(x, y), unknown="measure")
+    assert prediction.layers[-1].measured
+    assert prediction.layers[-1].mean_square == pytest.approx(2.0, rel=0.1)
+
+
 def test_tokens_behind_joins_are_those_of_their_embedding():
     tokens = keras.Input((12,), dtype="int32")
     x = layers.Embedding(50, 16, embeddings_initializer="random_normal")(tokens)
