@@ -9,6 +9,7 @@ import keras
 from fixinit import layers
 from fixinit.conversion.edits import place_of
 from fixinit.conversion.placing import surroundings_of
+from fixinit.graph import is_activation
 from fixinit.graph.mixing import Trial
 from fixinit.schemes.apply import Layers, Surroundings
 from fixinit.schemes.start import Start, constant
@@ -61,7 +62,8 @@ class BlockPlan:
             after = self.applicator.at("after_merge", site, end, around)
             if after:
                 self.edits.after[place] = after
-        if self.scheme.shifts_projection and block.changes_shape:
+        shifts = self.scheme.shifts_projection and block.changes_shape
+        if shifts or self._activation_of_both(block):
             self._shift(block)
 
     def _keep_signs(self, merge: Any, prefix: str) -> None:
@@ -84,8 +86,26 @@ class BlockPlan:
             site = self.sites.of_branch(branch, next(iter(branch.weights), None))
             around = self.around(block.merge)
             made = self.applicator.at("branch_start", site, name, around)
-            for call in self.first_calls(branch.starts, branch.path):
+            first = self.first_calls(branch.starts, branch.path)
+            for call in self._activation_of_both(block) or first:
                 self.placing.first(call, made)
+
+    def _activation_of_both(self, block: Any) -> list[Any]:
+        """The activation that branch and projection read, `[]` without one.
+
+        A branch in pre-activation order starts in front of it, and the projection reads
+        what the first weight layer reads (He et al. 2016b).
+        """
+        branches = [self.survey.branch_of(block, i) for i in block.branches]
+        if not block.changes_shape or len(branches) > 1 or len(branches[0].starts) > 1:
+            return []
+        (branch,) = branches
+        (value,) = branch.starts
+        call = self.survey.producers[value]
+        inside = {call for path in block.paths for call in path}
+        readers = self.survey.consumers.get(value, [])
+        shared = branch.preactivation and is_activation(call)
+        return [call] if shared and inside.issuperset(readers) else []
 
     def _end_key(self, branch: Any) -> Any:
         """What the end of a branch belongs to: its weights, if others call them too."""

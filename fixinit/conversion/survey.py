@@ -166,13 +166,16 @@ class Survey:
         for branch in self.branches:
             branch.preactivation = branch.starts_with_activation()
         ends = {b.output for b in self.blocks if b.output != b.merge.outputs[0]}
-        if ends or not any(b.preactivation for b in self.branches):
-            return
         # Where the shortcut reads the activated input too, both begin behind it.
-        for branch in self.branches:
-            starts = [self.producers[value] for value in branch.starts]
-            activated = all(is_activation(start) for start in starts)
-            branch.preactivation = branch.preactivation or activated
+        activated = [
+            all(is_activation(self.producers[value]) for value in branch.starts)
+            for branch in self.branches
+        ]
+        every = len(activated) > 1 and all(activated)
+        if ends or not (every or any(b.preactivation for b in self.branches)):
+            return
+        for branch, is_activated in zip(self.branches, activated, strict=True):
+            branch.preactivation = branch.preactivation or is_activated
 
     def _find_weights(self) -> list[Weight]:
         found = []

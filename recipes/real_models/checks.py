@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 import fixinit
+from fixinit import _keras
 from fixinit.conversion.assumptions import some
 from fixinit.conversion.kinds import is_normalization
 from fixinit.graph import find_blocks, opened, run, trace
@@ -28,8 +29,8 @@ def layer_variables(model):
     """Dict from names of layers and variables to the trainable variables of a model."""
     found = {}
     for layer in model.layers:
-        for inner in layer._flatten_layers():
-            deeper = inner._flatten_layers(include_self=False)
+        for inner in _keras.flatten_layers(layer):
+            deeper = _keras.flatten_layers(inner, include_self=False)
             known = {id(v) for part in deeper for v in part.variables}
             place = layer.name if inner is layer else f"{layer.name}/{inner.name}"
             for variable in inner.trainable_variables:
@@ -176,7 +177,7 @@ def silent_changes(original, free, published, x, targets):
     def unsaid(names):
         return _unsaid(names, record["assumptions"])
 
-    left = [h.name for h in free._flatten_layers() if is_normalization(h)]
+    left = [h.name for h in _keras.flatten_layers(free) if is_normalization(h)]
     squares = block_squares(free, x)
     variables = layer_variables(free)
     start = values(variables)

@@ -5,7 +5,7 @@ import dataclasses
 import keras
 from keras import ops
 
-from fixinit import initializers, layers, schemes
+from fixinit import _keras, initializers, layers, schemes
 
 NOISES = {
     "stochastic_depth": layers.StochasticDepth,
@@ -70,7 +70,7 @@ def calibrate(model, x):
     """Sets what `FrozenBatchNormalization` layers normalize with to what `x` gives."""
     found = [
         layer
-        for layer in model._flatten_layers()
+        for layer in _keras.flatten_layers(model)
         if isinstance(layer, FrozenBatchNormalization)
     ]
     for layer in found:

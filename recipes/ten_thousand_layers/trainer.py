@@ -6,6 +6,7 @@ import time
 import keras
 
 import fixinit
+from fixinit import _keras
 from recipes.common.training import families
 from recipes.common.training.divergence import Divergence
 from recipes.common.training.initial import BlockMeasurements, probe
@@ -42,7 +43,7 @@ def weight_layers(model):
 
 
 def _kernels(layer):
-    return sum(isinstance(x, keras.layers.Dense) for x in layer._flatten_layers())
+    return sum(isinstance(x, keras.layers.Dense) for x in _keras.flatten_layers(layer))
 
 
 def compile_model(model, settings, steps):

@@ -271,7 +271,7 @@ def test_models(scheme, name, tmp_path):
     check_saved(model, tmp_path / "model.keras")
 
 
-@pytest.mark.slow
+@slow_on_tensorflow
 @EVERY_METHOD
 def test_diagnose_and_predict(scheme):
     for model in (cifar(scheme, preactivation=True), mlp(scheme)):

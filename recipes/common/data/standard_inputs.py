@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 import fixinit
+from fixinit import _keras
 
 
 def standard_inputs(model, num_samples, seed=0):
@@ -35,7 +36,7 @@ def standard_inputs(model, num_samples, seed=0):
 def _rows(model):
     """Those of the model's smallest embedding."""
     tables = (
-        x for x in model._flatten_layers() if isinstance(x, keras.layers.Embedding)
+        x for x in _keras.flatten_layers(model) if isinstance(x, keras.layers.Embedding)
     )
     return min((table.input_dim for table in tables), default=2)
 

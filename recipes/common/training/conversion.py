@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 import fixinit
+from fixinit import _keras
 from fixinit.layers import facts_of
 
 
@@ -19,7 +20,9 @@ def convert(model, scheme, **options):
 
 def normalization_layers(model):
     """The layers of a model that normalize."""
-    return [layer for layer in model._flatten_layers() if facts_of(layer).normalizes]
+    return [
+        layer for layer in _keras.flatten_layers(model) if facts_of(layer).normalizes
+    ]
 
 
 def batch_losses(model, x, y, steps):
