@@ -20,6 +20,7 @@ import keras
 
 from fixinit._validation import check_seed
 from fixinit.layers.configs import config_of
+from fixinit.schemes import carried
 from fixinit.schemes.scheme import Scheme
 from fixinit.schemes.seeds import (
     first_seed,
@@ -125,7 +126,10 @@ class Applicator:
         surroundings: Surroundings = Surroundings(),  # noqa: B008, it is frozen
     ) -> Layers:
         """The layers that the scheme puts at a place, named `prefix` and their kind."""
-        return self.named(getattr(self.scheme, place)(site), prefix, surroundings)
+        answer = getattr(self.scheme, place)(site)
+        if place == "branch_end":
+            carried.check_branch_end(self.scheme, site, answer)
+        return self.named(answer, prefix, surroundings)
 
     def named(
         self,
@@ -167,6 +171,7 @@ class Applicator:
     ) -> keras.layers.Layer:
         """The layer that joins shortcut and branch."""
         merge = self.scheme.merge(site)
+        carried.check_merge(self.scheme, site, merge)
         changes = surroundings.changes(merge)
         if name is not None:
             changes["name"] = name
@@ -199,6 +204,7 @@ class Applicator:
             initializer = keras.initializers.HeNormal()
             if argument == kernels[-1]:
                 initializer = self.scheme.kernel_initializer(site)
+                carried.check_kernel(self.scheme, site, initializer)
             initializer = self.seeded(initializer)
             changes[argument] = fit(initializer, argument) if fit else initializer
         if not (has_bias or site.role == "head"):
