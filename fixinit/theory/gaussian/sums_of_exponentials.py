@@ -59,7 +59,7 @@ def probabilities(
         function: Callable from an array to an array of its shape.
     """
     number = float(counts.sum())
-    h, weights = _logits(means, deviations, function)
+    h, weights, middle = _logits(means, deviations, function)
     s = np.arange(-h.max() - np.log(number) - _LOST, 4.0 - h.min() + _STEP, _STEP)
     log_none, *powers = _powers(h, weights, s)
     together = counts @ log_none
@@ -80,7 +80,7 @@ def probabilities(
     density = counts @ (powers[0] * np.exp(together - log_none)) * (_STEP / total)
     center = float(density @ s)
     spread = float(density @ (s - center) ** 2) - np.pi**2 / 6
-    log_sum = -_EULER - center, max(spread, 0.0)
+    log_sum = middle - _EULER - center, max(spread, 0.0)
     return Probabilities(mean, square, np.maximum(slope, 0.0), log_sum)
 
 
@@ -105,10 +105,12 @@ def _logits(
     means: np.ndarray,
     deviations: np.ndarray,
     function: Callable[[np.ndarray], np.ndarray],
-) -> tuple[np.ndarray, np.ndarray]:
-    """`(h, weights)`: logits on a grid of the Gaussian, `(groups, nodes)`, `(nodes,)`.
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """`(h, weights, middle)`: logits on a grid of the Gaussian, without their middle.
 
-    The grid is as fine as the logits spread.
+    Arrays of shapes `(groups, nodes)` and `(nodes,)`. The grid is as fine as the logits
+    spread. Probabilities do not depend on what all logits have in common, and a grid
+    around large numbers could not be as fine.
     """
 
     def at(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -117,6 +119,6 @@ def _logits(
 
     spread = min(float(np.ptp(at(_FEWEST)[1])), _SPREAD)
     z, h = at(max(_FEWEST, int(2 * spread / _STEP) | 1))
-    center, weights = h.mean(), np.exp(-(z**2) / 2)
+    middle, weights = float(h.mean()), np.exp(-(z**2) / 2)
     scale = min(1.0, _SPREAD / max(float(np.ptp(h)), 1e-300))
-    return center + scale * (h - center), weights / weights.sum()
+    return scale * (h - middle), weights / weights.sum(), middle

@@ -6,7 +6,7 @@ import pytest
 from scipy import integrate
 
 from fixinit import theory
-from fixinit.theory.gaussian import activations
+from fixinit.theory.gaussian import activations, sums_of_exponentials
 from fixinit.theory.gaussian.functions import Exponential, Function, compose, product
 from fixinit.theory.gaussian.normal import orthant
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
@@ -241,3 +241,18 @@ def test_joint_moments_that_an_even_function_does_not_have_are_those_at_0():
     joint = function.joint_moment((zero, zero), (one, one), np.array([0.5, 0.0]))
     found = function.correlation((zero, zero), (one, one), joint - [0.0, 0.3])
     np.testing.assert_allclose(found, [0.5, 0.0], atol=2e-3)
+
+
+def test_probabilities_of_logits_that_have_a_large_number_in_common():
+    from_zero, far, widest = (
+        sums_of_exponentials.probabilities(
+            np.array([10]), np.array([mean]), np.array([deviation])
+        )
+        for mean, deviation in ((0.0, 1.0), (1e15, 1.0), (1e20, 1e19))
+    )
+    assert far.mean == pytest.approx(from_zero.mean, rel=1e-12)
+    assert far.square == pytest.approx(from_zero.square, rel=1e-3)
+    assert far.log_sum[0] == pytest.approx(1e15, rel=1e-12)
+    # The largest takes all, but for the logits as near as 1 of a deviation of 25.
+    assert widest.mean == pytest.approx(0.1)
+    assert 0.09 < widest.square < 0.1
