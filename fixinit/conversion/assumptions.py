@@ -141,7 +141,15 @@ def _starts(plan: Any) -> Iterator[str]:
 
 def _heads(plan: Any) -> Iterator[str]:
     """Heads at zero where nothing says that the loss takes single outputs."""
-    if plan.zeroes_heads and (names := findings.bare_heads(plan)):
+    drawn = [call.name for call in plan.drawn_heads]
+    if drawn:
+        yield (
+            "Heads that would start at zero and read zeros, as of a class token that "
+            "starts at zero while branches do, are drawn, for training would move "
+            f"nothing but their bias vectors: {some(drawn)}."
+        )
+    names = [name for name in findings.bare_heads(plan) if name not in drawn]
+    if plan.zeroes_heads and names:
         yield (
             f"The scheme starts the head at zero: {some(names)}. Losses that compare "
             "outputs with each other (contrastive, triplet) or differentiate them "
@@ -171,10 +179,11 @@ def _given(plan: Any) -> Iterator[str]:
             "Bias vectors are taken out, and with them their regularizers and "
             f"constraints: {some(lost)}."
         )
-    if plan.kept_zeros:
+    kept_zeros = [c.name for c in plan.kept_zeros if c not in plan.drawn_heads]
+    if kept_zeros:
         yield (
             "Kernels that are zero on purpose, and not at the end of a branch, stay at "
-            f"zero: {some([call.name for call in plan.kept_zeros])}."
+            f"zero: {some(kept_zeros)}."
         )
     bound = [
         kernel.weight.call.name

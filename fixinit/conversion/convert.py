@@ -14,6 +14,7 @@ from fixinit.conversion import checks, given
 from fixinit.conversion.balance import assumption, balance, foreseen
 from fixinit.conversion.deviations import deviations
 from fixinit.conversion.fold import check_foldable, fold
+from fixinit.conversion.heads import draw_heads
 from fixinit.conversion.plan import Plan
 from fixinit.conversion.record import Record, record
 from fixinit.conversion.rewrite import Rewriter
@@ -137,9 +138,9 @@ def explain(
     """Prints what `convert` would find and do, and builds and changes nothing.
 
     What shows only in the converted model is missing: whether the sizes of its kernels
-    settle, whether signals may explode in it, whether single draws are made up for, and
-    whether one pass through it finds the sizes that were predicted. `convert` warns of
-    all four.
+    settle, whether signals may explode in it, whether single draws are made up for,
+    whether heads read zeros, and whether one pass through it finds the sizes that were
+    predicted. `convert` warns of all five.
 
     Example:
 
@@ -192,7 +193,10 @@ def _carried_out(
         new = rewriter.model(inside.model, found)
     copy_state(rewriter, plan.graph)
     copy_kept(rewriter, plan)
-    found.assumptions.extend(balance(new, plan, rewriter))
+    said = balance(new, plan, rewriter)
+    if draw_heads(new, plan, rewriter, data):
+        found = record(plan, model, weights, inside)
+    found.assumptions.extend(said)
     given.constrain(kernel.layer for kernel in plan.kernels)
     assume = assumption(plan, rewriter)
     found.assumptions.extend(deviations(new, plan, rewriter, assume, data))

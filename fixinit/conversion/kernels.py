@@ -72,10 +72,20 @@ def rescaled(initializer: Any, factor: float) -> Any:
 
 def rescale(layer: Any, factor: float) -> None:
     """Draws a kernel with another variance, now and when the layer is made again."""
-    argument = kinds.kernel_arguments(layer)[-1]
     scale(layer, factor)
-    initializer = rescaled(getattr(layer, argument), factor)
-    setattr(layer, argument, initializer)
+    argument = kinds.kernel_arguments(layer)[-1]
+    _set_initializer(layer, rescaled(getattr(layer, argument), factor))
+
+
+def draw(layer: Any, initializer: Any) -> None:
+    """Draws a kernel anew, now and when the layer is made again."""
+    kernel = kinds.kernel_of(layer, kinds.kernel_arguments(layer)[-1])
+    kernel.assign(initializer(tuple(kernel.shape), dtype=kernel.dtype))
+    _set_initializer(layer, initializer)
+
+
+def _set_initializer(layer: Any, initializer: Any) -> None:
+    setattr(layer, kinds.kernel_arguments(layer)[-1], initializer)
     if hasattr(layer, "projection"):
         layer.projection.kernel_initializer = initializer
 

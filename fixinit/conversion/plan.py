@@ -41,6 +41,8 @@ class Plan:
             of `kept_zeros`.
         kept_zeros: List of the calls of weight layers whose kernels are zero on
             purpose.
+        drawn_heads: List of the calls of heads that are drawn though the scheme or the
+            model starts them at zero, as they read zeros: see `heads`.
         sized: List of the calls of layers that the converter does not know, behind
             which it puts a factor.
         measured: Dict from their ids to the mean squares that they give.
@@ -73,6 +75,7 @@ class Plan:
         self.left: list[Any] = []
         self.redrawn: list[Any] = []
         self.kept_zeros: list[Any] = []
+        self.drawn_heads: list[Any] = []
         self.sized: list[Any] = []
         self.measured: dict[int, float] = {}
         self.plain_activations: list[Any] = []

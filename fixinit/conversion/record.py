@@ -175,6 +175,7 @@ def _other(plan: Any, weight: Any, folds: bool) -> dict[str, Any]:
         role = "features"
     drawn = weight.call.operation.trainable and not folds
     is_zero = plan.zeroes_heads or weight.call in plan.kept_zeros
+    is_zero = is_zero and weight.call not in plan.drawn_heads
     zero = role == "head" and drawn and is_zero
     return {"name": weight.call.name, "role": role, "zero": zero}
 

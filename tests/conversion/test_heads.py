@@ -156,3 +156,73 @@ def test_a_scheme_may_draw_the_head():
     assert again == scheme
     with pytest.raises(ValueError, match="zero_head"):
         fixinit.schemes.Fixup(zero_head=1)
+
+
+class Token(layers.Layer):
+    """A class token of zeros in front of a sequence."""
+
+    def build(self, shape):
+        size = (1, 1, shape[-1])
+        self.token = self.add_weight(shape=size, initializer="zeros", name="token")
+
+    def call(self, x):
+        token = ops.broadcast_to(self.token, (ops.shape(x)[0], 1, x.shape[-1]))
+        return ops.concatenate([token, x], axis=1)
+
+
+def token_reader(shared=False, **options):
+    """Two blocks that mix positions, and a head on the class token."""
+    inputs = keras.Input((4, 8))
+    x = Token()(layers.Dense(8, name="stem")(inputs))
+    for index in range(2):
+        y = layers.Permute((2, 1))(layers.LayerNormalization()(x))
+        y = layers.Dense(5, "gelu", name=f"mix{index}")(y)
+        x = x + layers.Dense(8, name=f"last{index}")(layers.Permute((2, 1))(y))
+    head = layers.Dense(3, name="head", **options)
+    token = head(layers.LayerNormalization()(x)[:, 0])
+    return keras.Model(inputs, [token, head(x[:, 1])] if shared else token)
+
+
+def kernels_that_stay(free):
+    """The kernels and tokens that three steps of SGD do not move."""
+    before = [ops.convert_to_numpy(v).copy() for v in free.trainable_variables]
+    free.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
+    for _ in range(3):
+        free.train_on_batch(normal(8, 4, 8), normal(8, 3, seed=1))
+    pairs = zip(before, free.trainable_variables, strict=True)
+    moved = [(v, not np.array_equal(a, ops.convert_to_numpy(v))) for a, v in pairs]
+    return [v.path for v, is_moved in moved if len(v.shape) > 1 and not is_moved]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options"),
+    [("fixup", {}), ("skip_init", {"kernel_initializer": "zeros"})],
+)
+def test_heads_of_zeros_that_read_zeros_are_drawn(scheme, options):
+    """By the scheme or on purpose: nothing but their bias vectors would train."""
+    model = token_reader(**options)
+    text = said(model, scheme)
+    assert "read zeros" in text and "bias vectors: head." in text
+    assert "head at zero" not in text and "zero on purpose" not in text
+    free = convert(model, scheme)
+    kernel = ops.convert_to_numpy(free.get_layer("head").kernel)
+    assert np.mean(np.square(kernel)) == pytest.approx(1 / 8, rel=0.5)
+    assert not [other for other in free.conversion["others"] if other["zero"]]
+    assert free.conversion["num_branches"] == 2
+    assert not kernels_that_stay(free)
+
+
+def test_a_drawn_head_follows_the_seed():
+    one, same, other = (convert(token_reader(), seed=seed) for seed in (0, 0, 1))
+    kernels = [ops.convert_to_numpy(m.get_layer("head").kernel) for m in (one, same)]
+    np.testing.assert_array_equal(*kernels)
+    assert not np.allclose(kernels[0], ops.convert_to_numpy(other.layers[-1].kernel))
+    again = type(one).from_config(one.get_config(), {"Token": Token})
+    np.testing.assert_array_equal(
+        kernels[0], ops.convert_to_numpy(again.get_layer("head").kernel)
+    )
+
+
+def test_shared_heads_that_read_zeros_once_stay_zero():
+    free = convert(token_reader(shared=True))
+    assert not np.any(ops.convert_to_numpy(free.get_layer("head").kernel))
