@@ -12,7 +12,7 @@ from fixinit.layers.stack_arguments import check_remat
 from fixinit.models._blocks import Blocks
 from fixinit.models._plan import BlockPlan, equal_blocks
 from fixinit.models._residual_network import ResidualNetwork
-from fixinit.schemes import Scheme
+from fixinit.schemes import Scheme, Site
 from fixinit.schemes.apply import Applicator, Layers
 from fixinit.schemes.independence import check_independent, compared
 
@@ -65,7 +65,8 @@ class Network:
         check_number(
             "dropout_rate", dropout_rate, "a number in [0, 1)", lambda x: 0 <= x < 1
         )
-        if plain and scheme.starts_at_identity:
+        asked = range(num_branches if scheme.depends_on_branch else 1)
+        if plain and any(scheme.start(Site(i, num_branches)).is_zero for i in asked):
             raise ValueError(
                 f"Argument `plain=True` needs a scheme whose branches are not zero "
                 f"at initialization: without shortcuts, the network would output "

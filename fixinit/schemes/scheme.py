@@ -98,7 +98,10 @@ class Scheme:
 
     @property
     def starts_at_identity(self) -> bool:
-        """Whether every branch is zero at initialization."""
+        """Whether the branch of a network of one block is zero at initialization.
+
+        Where `start` depends on the index of the branch, ask it for each.
+        """
         return self.start(Site(0, 1)).is_zero
 
     def draw(self, site: Site) -> keras.initializers.Initializer:

@@ -1,5 +1,7 @@
 """Shapes, sizes and refusals of the families."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -118,6 +120,23 @@ def test_plain_networks_have_no_shortcut():
 def test_plain_refuses_branches_that_start_at_zero(scheme):
     with pytest.raises(ValueError, match="plain.*never train.*unnormalized"):
         models.CifarResNet(20, scheme=scheme, plain=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class LastShut(schemes.Scheme):
+    """The last branch alone starts at zero."""
+
+    name = "last_shut"
+    depends_on_branch = True
+
+    def start(self, site):
+        scale = float(site.branch < site.num_branches - 1)
+        return schemes.Start(scale, by="multiplier")
+
+
+def test_plain_networks_need_every_layer():
+    with pytest.raises(ValueError, match="plain=True"):
+        models.CifarResNet(20, scheme=LastShut(), plain=True)
 
 
 def test_dropout_stands_between_the_weight_layers():
