@@ -171,7 +171,8 @@ class Survey:
             all(is_activation(self.producers[value]) for value in branch.starts)
             for branch in self.branches
         ]
-        every = len(activated) > 1 and all(activated)
+        projects = all(branch.block.changes_shape for branch in self.branches)
+        every = len(activated) > 1 and all(activated) and projects
         if ends or not (every or any(b.preactivation for b in self.branches)):
             return
         for branch, is_activated in zip(self.branches, activated, strict=True):

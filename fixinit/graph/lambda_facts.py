@@ -14,12 +14,13 @@ from fixinit.graph.random_inputs import random_array
 from fixinit.graph.trials import tried
 from fixinit.layers.facts import Facts, register_facts
 
-_BATCH, _OPEN = 4, 8  # the sizes of batches, and of axes that are open
+_BATCH, _OPEN = 4, (8, 11)  # the sizes of batches, and of axes that are open
 _TRIALS = 4
 _TOLERANCE = 1e-4
 # Points at which a function of single numbers is evaluated, and ones far out.
 _POINTS = np.linspace(-8, 8, 65)
 _FAR = 1000.0
+_FARTHEST = 2.0**30  # times that: what is added there may hide smaller numbers
 _FLAT = 8  # so many points in a row make a range
 
 _Run = Callable[..., np.ndarray | None]
@@ -49,9 +50,21 @@ def lambda_facts(layer: Any) -> Facts:
         return _given(layer, node, tensors, arrays)
 
     _known[layer] = Facts()  # for whoever asks while it is tried
-    rng = np.random.default_rng(0)
-    _known[layer] = _facts(run, [_drawn(x.shape, rng) for x in tensors])
+    found = set()
+    try:
+        for size in _OPEN if _has_open_axes(tensors) else _OPEN[:1]:
+            rng = np.random.default_rng(0)
+            found.add(_facts(run, [_drawn(x.shape, size, rng) for x in tensors]))
+    except BaseException:
+        del _known[layer]
+        raise
+    # Functions of one size, as crops are, may do something else at another.
+    _known[layer] = found.pop() if len(found) == 1 else Facts()
     return _known[layer]
+
+
+def _has_open_axes(tensors: list[Any]) -> bool:
+    return any(None in x.shape[1:] for x in tensors)
 
 
 def register_lambda() -> None:
@@ -64,8 +77,8 @@ def _masks(node: Any) -> list[Any]:
     return [*arguments.args[1:2], arguments.kwargs.get("mask")]
 
 
-def _drawn(shape: Any, rng: np.random.Generator) -> np.ndarray:
-    sizes = [n or _OPEN for n in shape[1:]]
+def _drawn(shape: Any, size: int, rng: np.random.Generator) -> np.ndarray:
+    sizes = [n or size for n in shape[1:]]
     return random_array([shape[0] or _BATCH, *sizes], "float32", rng)
 
 
@@ -127,13 +140,15 @@ def _of_several(run: _Run, xs: list[np.ndarray], y: np.ndarray) -> Facts:
 
 def _of_function(function: Callable[[np.ndarray], np.ndarray | None]) -> Facts:
     """The facts of an element-wise function of one number."""
-    values, far = function(_POINTS), function(np.array([-_FAR, _FAR]))
+    ends = np.array([-_FAR, _FAR])
+    values, far, farthest = map(function, (_POINTS, ends, _FARTHEST * ends))
     if values is None or far is None or not np.all(np.isfinite(values)):
         return Facts()
     middle = len(_POINTS) // 2
     slope = (values[-1] - values[0]) / (_POINTS[-1] - _POINTS[0])
-    if _are_equal(values, values[middle] + slope * _POINTS):
-        if slope == 0:
+    points, given = np.append(_POINTS, ends), np.append(values, far)
+    if _are_equal(given, values[middle] + slope * points):
+        if farthest is not None and not np.ptp(np.append(given, farthest)):
             return Facts(constant=True)
         is_identity = _are_equal(values, _POINTS)
         return Facts(linear=is_identity, multiplies=not is_identity, follows_head=True)

@@ -235,6 +235,9 @@ class Opener:
             given = self._open(layer, args, kwargs)
             name_operations(layer, (args, kwargs), given)
             return given, ""
+        state = state_of(layer)
+        if state.variables or state.seeds or state.others:
+            return None, reason  # a layer of Keras would not read them
         key = id(layer), str([x.shape for x in tree.flatten(args)])
         if key not in self._plain:
             self._plain[key] = plain_layer(layer, args)

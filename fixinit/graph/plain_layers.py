@@ -8,14 +8,18 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from fixinit import _keras
+from fixinit import _keras, backend
 from fixinit.graph.trials import tried
 from fixinit.layers import ScaledAdd, facts_of
 
-_NUMBERS, _OPEN = 256, 8  # to compare, at least, and the size of open axes
+_NUMBERS, _OPEN = 256, (8, 11)  # to compare, at least, and the sizes of open axes
 # Of the largest output. `ops.gelu` and its approximation differ by 2e-4.
 _TOLERANCE = 1e-6
 _REACH = 12.0  # of the numbers: the tails of activations are among them
+# Pairs of a size of open axes and a reach: what is clipped shows far out.
+_FAR = ((8, 1e3), (8, 1e6))
+_NOT_FINITE = (np.nan, np.inf, -np.inf)
+_WIDE = 2.0**40  # at which an offset hides no digit of a slope
 
 _ACTIVATIONS = (
     *("relu", "leaky_relu", "relu6", "sigmoid", "hard_sigmoid", "tanh", "softplus"),
@@ -44,16 +48,37 @@ def plain_layer(layer: Any, args: Any) -> keras.layers.Layer | None:
         return None
     if any(_keras.get_mask(x) is not None for x in given):
         return None  # which these layers pass on, and a Lambda does not
-    rng = np.random.default_rng(0)
-    arrays = [_drawn(x.shape, rng) for x in given]
-    expected = _run(layer, arrays)
-    if expected is None:
-        return None
-    for made in _candidates(layer, arrays, _shape_given(layer, given)):
-        found = _run(made, arrays)
-        if found is not None and _are_equal(found, expected):
+    batches = list(_batches([x.shape for x in given]))
+    for made in _candidates(layer, batches[0], _shape_given(layer, given)):
+        if all(_agree(layer, made, arrays) for arrays in batches):
             return made
     return None
+
+
+def _batches(shapes: Sequence[Any]) -> Iterator[list[np.ndarray]]:
+    """Yields arrays to compare on: of other sizes, far out, and not finite."""
+    rng = np.random.default_rng(0)
+    for size, reach in ((_OPEN[0], _REACH), (_OPEN[1], _REACH), *_FAR):
+        yield [reach * _drawn(shape, size, rng) for shape in shapes]
+    last = [_drawn(shape, _OPEN[0], rng) for shape in shapes]
+    for array in last:
+        array.flat[:: len(_NOT_FINITE) + 2] = np.resize(
+            _NOT_FINITE, array.flat[:: len(_NOT_FINITE) + 2].size
+        )
+    yield last
+
+
+def _agree(layer: Any, made: Any, arrays: list[np.ndarray]) -> bool:
+    """Whether two layers give the same, and have the same gradients."""
+    expected, found = (_run(x, arrays) for x in (layer, made))
+    if expected is None or found is None or not _are_equal(found, expected):
+        return False
+    if not all(np.all(np.isfinite(x)) for x in arrays):
+        return True
+    first, second = (_gradients(x, arrays, expected.shape) for x in (layer, made))
+    if first is None or second is None:
+        return False
+    return all(map(_are_equal, first, second))
 
 
 def _shape_given(layer: Any, read: Sequence[Any]) -> Any:
@@ -80,7 +105,8 @@ def _candidates(
             yield layers.LeakyReLU(slope, **options)
     elif facts.multiplies:
         offset = _value(layer, arrays[0], 0.0)
-        scale = _value(layer, arrays[0], 1.0) - offset
+        high, low = (_value(layer, arrays[0], x) for x in (_WIDE, -_WIDE))
+        scale = (high - low) / (2 * _WIDE)
         yield layers.Rescaling(float(f"{scale:.7g}"), offset, **options)
     elif facts.linear and shape is not None:
         yield from _moves(arrays[0].ndim, shape, options)
@@ -117,10 +143,11 @@ def _merges(facts: Any, options: dict[str, Any]) -> Iterator[keras.layers.Layer]
             yield kind(**options)
 
 
-def _drawn(shape: Any, rng: np.random.Generator) -> np.ndarray:
-    sizes = [n or _OPEN for n in shape[1:]]
+def _drawn(shape: Any, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Numbers in [-1, 1]."""
+    sizes = [n or size for n in shape[1:]]
     batch = shape[0] or max(2, -(-_NUMBERS // int(np.prod(sizes))))
-    return rng.uniform(-_REACH, _REACH, (batch, *sizes)).astype("float32")
+    return rng.uniform(-1, 1, (batch, *sizes)).astype("float32")
 
 
 def _value(layer: Any, like: np.ndarray, point: float) -> float:
@@ -135,8 +162,25 @@ def _run(layer: Any, arrays: list[np.ndarray]) -> np.ndarray | None:
     return None if given is None or len(given) != 1 else given[0]
 
 
+def _gradients(
+    layer: Any, arrays: list[np.ndarray], shape: Sequence[int]
+) -> list[np.ndarray] | None:
+    """The gradients of a random mean of the outputs with respect to the inputs."""
+    drawn = np.random.default_rng(0).standard_normal(shape)
+    weights = ops.convert_to_tensor(drawn, "float32")
+
+    def total(tensors: list[Any]) -> Any:
+        y = layer(tensors if len(tensors) > 1 else tensors[0])
+        return ops.sum(ops.cast(y, "float32") * weights)
+
+    differentiated = backend.value_and_gradients(total, compiles=False)
+    tensors = [ops.convert_to_tensor(x) for x in arrays]
+    return tried(lambda: differentiated(tensors)[1])
+
+
 def _are_equal(a: np.ndarray, b: np.ndarray) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
-    size = float(np.max(np.abs(b), initial=0))
-    return np.allclose(a, b, rtol=_TOLERANCE, atol=_TOLERANCE * size)
+    size = float(np.max(np.abs(b), initial=0, where=np.isfinite(b)))
+    tolerance = {"rtol": _TOLERANCE, "atol": _TOLERANCE * size}
+    return np.allclose(a, b, equal_nan=True, **tolerance)

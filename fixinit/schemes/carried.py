@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from fixinit.layers import facts_of
 from fixinit.schemes.scheme import Scheme
 from fixinit.schemes.site import Site
+
+_TOLERANCE = 1e-6  # of factors that went through float32
 
 
 def check_branch_end(
@@ -36,7 +39,7 @@ def check_kernel(
     start = scheme.started(site)
     if start.by != "kernel" or not (site.is_last and start.is_zero):
         return
-    if not isinstance(answer, keras.initializers.Zeros):
+    if _draws_numbers(answer):
         raise _not_carried(
             scheme,
             start,
@@ -50,15 +53,30 @@ def check_merge(scheme: Scheme, site: Site, answer: keras.layers.Layer) -> None:
     start, facts = scheme.started(site), facts_of(answer)
     if not facts.adds:
         return
-    expected = start.shortcut_scale, start.scale if start.by == "merge" else 1.0
     given = facts.factors or (1.0, 1.0)
-    if not all(map(math.isclose, given, expected)):
+    scale = start.scale if start.by == "merge" else 1.0
+    if start.is_zero and given[1]:
+        scale = given[1]  # what carries the zero is multiplied by it
+    expected = start.shortcut_scale, scale
+    pairs = zip(given, expected, strict=True)
+    if not all(math.isclose(*pair, rel_tol=_TOLERANCE) for pair in pairs):
         raise _not_carried(
             scheme,
             start,
             f"merge() with the factors {given}",
             f"Its factors of shortcut and branch must be {expected}",
         )
+
+
+def _draws_numbers(initializer: keras.initializers.Initializer) -> bool:
+    """Whether an initializer draws other numbers than zeros, as far as one tells."""
+    if isinstance(initializer, keras.initializers.Zeros):
+        return False
+    try:
+        drawn = initializer((1, 1))
+    except Exception:  # it is for kernels of another rank
+        return False
+    return bool(np.any(keras.ops.convert_to_numpy(drawn)))
 
 
 def _not_carried(scheme: Scheme, start: Any, answer: str, fix: str) -> ValueError:

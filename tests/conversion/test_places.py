@@ -91,3 +91,16 @@ def test_batch_norm_in_pre_activation_order_is_what_it_was(shortcut):
     options = {"preactivation": True, "shortcut": shortcut, "input_shape": (8, 8, 3)}
     model = models.CifarResNet(8, scheme="batch_norm", **options)
     assert formula(fixinit.convert(model, "batch_norm")) == formula(model)
+
+
+def test_blocks_behind_activated_transitions_are_post_activation():
+    """As in ResNet-9: every block reads an activation, and shortcuts are identities."""
+    x = inputs = keras.Input((8, 8, 3))
+    for _ in range(2):
+        x = keras.layers.Conv2D(4, 3, 2, padding="same", activation="relu")(x)
+        y = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(x)
+        y = keras.layers.Conv2D(4, 3, padding="same")(y)
+        x = keras.layers.add([x, y])
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
+    # It refuses pre-activation order.
+    fixinit.convert(model, schemes.BatchNorm(zero_gamma=True))

@@ -46,6 +46,13 @@ class Sum(Shut):
         return keras.layers.Add()
 
 
+class Weighted(AlsoShut):
+    """As in normalizer-free networks: a multiplier of 0 in front of a constant."""
+
+    def merge(self, site):
+        return layers.ScaledAdd(1.0, 0.2)
+
+
 class ByLayers(Shut):
     def start(self, site):
         return Start(0, by="layers")
@@ -68,6 +75,8 @@ def test_a_start_that_nothing_carries_is_refused(scheme, says):
         models.ResidualMLP(2, units=8, scheme=scheme, input_shape=(4,))
 
 
-@pytest.mark.parametrize("scheme", [AlsoShut(), ByLayers()], ids=["super", "layers"])
+@pytest.mark.parametrize(
+    "scheme", [AlsoShut(), Weighted(), ByLayers()], ids=["super", "merge", "layers"]
+)
 def test_a_start_that_a_layer_may_carry_is_taken(scheme):
     models.ResidualMLP(2, units=8, scheme=scheme, input_shape=(4,))
