@@ -1,6 +1,7 @@
 """Propagation of moments through a model, call by call."""
 
 import copy
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
@@ -226,10 +227,7 @@ class Propagation:
                 f"{len(outputs)}"
             )
         self._draw_once(call, [x.sources for x in given], outputs)
-        # What an identity gives has a gradient of its own.
-        return [
-            calculus.scale(y, 1.0) if any(y is x for x in read) else y for y in outputs
-        ]
+        return [_again(y) if any(y is x for x in read) else y for y in outputs]
 
     def _measured(
         self,
@@ -382,6 +380,15 @@ def _shapes(traced: graph.Graph, inputs: list[Moments]) -> list[tuple]:
     except ValueError as error:
         # A layer that cannot say its shape has none for a rule either.
         raise NoRuleError(str(error)) from error
+
+
+def _again(x: Moments) -> Moments:
+    """What an identity gives: the same, with a gradient of its own."""
+    y = calculus.scale(x, 1.0)
+    y.scores = x.scores
+    if x.weighs is not None:
+        y.weighs = dataclasses.replace(x.weighs, nodes=(x.weighs.nodes[0], y.node))
+    return y
 
 
 def _output_shape(shapes: list[tuple]) -> tuple:

@@ -79,20 +79,31 @@ needs_hub = pytest.mark.skipif(
 )
 # See docs/real_models.md.
 REFUSED = ("RWKV7Backbone", "Gemma4Backbone", "DFineBackbone", "PARSeqBackbone")
-# A bias that six steps do not move.
-OPEN = ("YOLO",)
+# A bias, and kernels, that six steps do not move.
+OPEN = ("YOLO", "BASNetBackbone")
+# One of every kind; the rest is evidence.
+KINDS = (
+    *("ResNetBackbone", "DenseNetBackbone", "EfficientNetBackbone", "MiTBackbone"),
+    *("GPT2Backbone", "LlamaBackbone", "T5Backbone", "ViTBackbone", "WhisperBackbone"),
+)
 
 
-@pytest.mark.slow
+def sample(names, kinds):
+    """Names to try, those of `kinds` in `.ci/run`."""
+    for name in names:
+        if name not in REFUSED + OPEN:
+            mark = pytest.mark.slow if name in kinds else pytest.mark.evidence
+            yield pytest.param(name, marks=mark)
+
+
 @needs_hub
-@pytest.mark.parametrize("name", [n for n in BACKBONES if n not in REFUSED])
+@pytest.mark.parametrize("name", sample(BACKBONES, KINDS))
 def test_backbones(name):
     found = measure(Settings(), "fixup", name)
     assert found["refused"] == "" and found["findings"] == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in EXAMPLES if n not in OPEN])
+@pytest.mark.parametrize("name", sample(EXAMPLES, [*EXAMPLES][::5]))
 def test_examples(name):
     found = measure(Settings(), "fixup", name)
     assert found["refused"] == "" and found["findings"] == []

@@ -252,7 +252,7 @@ def test_ctrl_c_ends_with_one_line(data, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_second_command_is_told_who_holds_the_directory(data, tmp_path):
-    arguments = [*as_flags(small(data, epochs=500)), f"--output_dir={tmp_path}"]
+    arguments = [*as_flags(small(data, epochs=20_000)), f"--output_dir={tmp_path}"]
     first = cli(*arguments)
     while not list(tmp_path.glob("checkpoint-*.h5")):
         assert first.poll() is None

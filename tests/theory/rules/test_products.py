@@ -89,3 +89,18 @@ def test_a_query_that_depends_on_its_key_otherwise_is_refused():
     y = layers.Attention()([ops.tanh(q), q])
     with pytest.raises(theory.NoRuleError, match="depend on the same weights"):
         theory.predict(keras.Model(x, y))
+
+
+def test_dropout_of_weights_is_an_identity_in_test_mode():
+    def make(rate):
+        inputs = x = keras.Input((LENGTH, WIDTH))
+        q, k, v = (projected(x) for _ in range(3))
+        kernel = ops.softmax(ops.einsum("aecd,abcd->acbe", k, q) * 0.25)
+        if rate:
+            kernel = layers.Dropout(rate)(kernel)
+        return keras.Model(inputs, ops.einsum("acbe,aecd->abcd", kernel, v))
+
+    plain, dropped = (theory.predict(make(rate)).layers for rate in (0, 0.1))
+    for row in (0, -1):
+        assert dropped[row].mean_square == plain[row].mean_square
+        assert dropped[row].gradient == pytest.approx(plain[row].gradient)
