@@ -1,4 +1,4 @@
-"""Makes up for what single draws of kernels deviate by, where signals amplify that."""
+"""Scales kernels to their predicted sizes, layer after layer, as they are drawn."""
 
 import math
 from collections.abc import Mapping

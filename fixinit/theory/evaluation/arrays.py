@@ -1,4 +1,4 @@
-"""Arrays that stand beside tensors in a call."""
+"""Constant arrays among the arguments of a call."""
 
 from typing import Any
 

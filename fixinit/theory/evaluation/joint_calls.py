@@ -1,4 +1,4 @@
-"""Calls that are run behind all that they depend on, from the inputs of a graph."""
+"""Calls that are measured together with their ancestors."""
 
 from collections.abc import Mapping
 from typing import Any
