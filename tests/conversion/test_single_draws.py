@@ -7,6 +7,7 @@ from keras import layers, ops
 
 import fixinit
 from tests.conversion.helpers import assert_close, convert, normal, said
+from tests.marks import slow_on_tensorflow
 
 MADE_UP = "amplify what single draws of kernels deviate by"
 DRAWS = 8
@@ -102,6 +103,7 @@ def test_what_amplifies_nothing_starts_as_the_scheme_draws_it():
 
 
 @pytest.mark.every_backend
+@slow_on_tensorflow
 def test_kernels_that_are_scaled_are_drawn_again_from_the_config():
     model = dense("silu")
     assert MADE_UP in said(model)
