@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
-from fixinit import backend
 from fixinit.conversion import batches, given, kernels
 from fixinit.conversion.edits import place_of
-from fixinit.graph import Call, Graph, Hook, run, trace
+from fixinit.conversion.stem_pass import StemPass
+from fixinit.graph import Call, Graph, trace
 from fixinit.schemes import Scheme, Site
 
 
@@ -77,35 +76,25 @@ def _read(
     roles = {call: kernel.weight.role for call, kernel in found.items()}
     tries = [(size, None) for size in batches.open_sizes(graph)]
     for size, batch in tries + [(None, data)] * (data is not None):
-        rng = np.random.default_rng(0)
-        try:
-            inputs = batches.inputs(model, graph, size, rng, batch)
-            stems = batches.stems(graph, roles, len(inputs[0]), rng)
-            hook = _Read(heads, stems)
-            x = [ops.convert_to_tensor(array) for array in inputs]
-            with backend.kept_random_state(), keras.StatelessScope():
-                run(graph, x, hook)
-        except Exception:  # whatever layers of somebody else's raise
-            continue
-        return hook.largest
+        reading = _Reading(model, graph, roles, heads)
+        if reading.run(size, batch):
+            return reading.largest
     return {}
 
 
-class _Read(Hook):
+class _Reading(StemPass):
     """Records the largest numbers that some calls read, in absolute value."""
 
-    def __init__(self, calls: set[Call], stems: dict[Call, np.ndarray]) -> None:
-        self.calls, self.stems = calls, stems
+    def __init__(
+        self, model: keras.Model, graph: Graph, roles: dict[Call, str], calls: set[Call]
+    ) -> None:
+        super().__init__(model, graph, roles)
+        self.calls = calls
         self.largest: dict[Call, float] = {}
 
     def enter(self, call: Call, inputs: list[Any], control: Any) -> list[Any]:
-        if call in self.stems:
-            first = ops.convert_to_tensor(self.stems[call])
-            inputs = [ops.cast(first, inputs[0].dtype), *inputs[1:]]
+        inputs = super().enter(call, inputs, control)
         if call in self.calls:
             largest = ops.max(ops.abs(ops.cast(inputs[0], "float32")))
             self.largest[call] = float(ops.convert_to_numpy(largest))
         return inputs
-
-    def leave(self, call: Call, outputs: list[Any], control: Any) -> list[Any]:
-        return [ops.stop_gradient(y) for y in outputs]

@@ -8,11 +8,11 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from fixinit import backend
 from fixinit.conversion import batches, kernels, kinds
 from fixinit.conversion.assumptions import some
 from fixinit.conversion.sensitivity import Response
-from fixinit.graph import Call, Graph, Hook, run, trace, with_sizes
+from fixinit.conversion.stem_pass import StemPass
+from fixinit.graph import Call, Graph, trace, with_sizes
 
 # Of mean squares where the input's is doubled. It is 2 where all is homogeneous, and
 # what a draw deviates by stays as it is; here its logarithm is one and a half times as
@@ -104,21 +104,13 @@ def _factors(
     largest = max(math.prod(n or 1 for n in shape) for shape in shapes)
     most = int(np.clip(_NUMBERS // largest, *_BATCH))
     for size in batches.open_sizes(graph):
-        rng = np.random.default_rng(0)
-        try:
-            inputs = batches.inputs(model, graph, size, rng, most=most)
-            stems = batches.stems(graph, roles, len(inputs[0]), rng)
-            hook = _Measure(layers, stems, response.squares)
-            x = [ops.convert_to_tensor(array) for array in inputs]
-            with backend.kept_random_state(), keras.StatelessScope():
-                run(graph, x, hook)
-        except Exception:  # whatever layers of somebody else's raise
-            continue
-        return list(hook.factors.values())
+        scaling = _Scaling(model, graph, roles, layers, response.squares)
+        if scaling.run(size, most=most):
+            return list(scaling.factors.values())
     return []
 
 
-class _Measure(Hook):
+class _Scaling(StemPass):
     """Measures what kernels give, and scales them before the run goes on.
 
     Of several calls of a layer the first one counts.
@@ -126,27 +118,27 @@ class _Measure(Hook):
 
     def __init__(
         self,
+        model: keras.Model,
+        graph: Graph,
+        roles: Mapping[Call, str],
         layers: Mapping[Call, Any],
-        stems: Mapping[Call, np.ndarray],
         squares: Mapping[str, float],
     ) -> None:
-        self.layers, self.stems, self.squares = layers, stems, squares
+        super().__init__(model, graph, roles)
+        self.layers, self.squares = layers, squares
         self.factors: dict[int, tuple[Any, float]] = {}
         self._read: list[Any] = []
 
-    def enter(self, call: Call, inputs: list[Any], control: Any) -> Any:
-        if call in self.stems:
-            first = ops.convert_to_tensor(self.stems[call])
-            inputs = [ops.cast(first, inputs[0].dtype), *inputs[1:]]
-        self._read = inputs
-        return inputs
+    def enter(self, call: Call, inputs: list[Any], control: Any) -> list[Any]:
+        self._read = super().enter(call, inputs, control)
+        return self._read
 
-    def leave(self, call: Call, outputs: list[Any], control: Any) -> Any:
+    def leave(self, call: Call, outputs: list[Any], control: Any) -> list[Any]:
         layer = self.layers.get(call)
         if layer is not None and id(layer) not in self.factors:
             factor, outputs = self._scaled(call, layer, outputs)
             self.factors[id(layer)] = (layer, factor)
-        return [ops.stop_gradient(y) for y in outputs]
+        return super().leave(call, outputs, control)
 
     def _scaled(
         self, call: Call, layer: Any, outputs: list[Any]

@@ -11,10 +11,10 @@ from keras import ops
 
 from fixinit import _keras
 from fixinit.graph.random_inputs import random_array
-from fixinit.graph.trials import tried
+from fixinit.graph.trials import OPEN_SIZES, tried
 from fixinit.layers.facts import Facts, register_facts
 
-_BATCH, _OPEN = 4, (8, 11)  # the sizes of batches, and of axes that are open
+_BATCH = 4
 _TRIALS = 4
 _TOLERANCE = 1e-4
 # Points at which a function of single numbers is evaluated, and ones far out.
@@ -52,7 +52,7 @@ def lambda_facts(layer: Any) -> Facts:
     _known[layer] = Facts()  # for whoever asks while it is tried
     found = set()
     try:
-        for size in _OPEN if _has_open_axes(tensors) else _OPEN[:1]:
+        for size in OPEN_SIZES if _has_open_axes(tensors) else OPEN_SIZES[:1]:
             rng = np.random.default_rng(0)
             found.add(_facts(run, [_drawn(x.shape, size, rng) for x in tensors]))
     except BaseException:

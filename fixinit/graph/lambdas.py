@@ -48,7 +48,7 @@ def state_of(layer: Any) -> Captured:
     return captured(layer.function, layer.arguments)
 
 
-def why_shut(layer: Any, args: Any, kwargs: Any) -> str | None:
+def why_shut(layer: Any, state: Captured, args: Any, kwargs: Any) -> str | None:
     """Why a Lambda stays a layer; `None` if its function may become operations.
 
     The function is called on symbolic tensors, and what that records is compared with
@@ -56,11 +56,11 @@ def why_shut(layer: Any, args: Any, kwargs: Any) -> str | None:
 
     Args:
         layer: Lambda layer.
+        state: What its function reads, by `state_of`.
         args, kwargs: What it is called with.
     """
     if facts_of(layer).activates:
         return "It is an activation."
-    state = state_of(layer)
     if state.others:
         return "Its function reads a variable that is none of Keras's."
     inputs: dict[int, Any] = {}
@@ -153,16 +153,9 @@ def name_operations(layer: Any, args: Any, given: Any) -> None:
         args: Structure with the symbolic tensors that it read.
         given: What its function gave.
     """
-    pending = [x for x in tree.flatten(given) if isinstance(x, keras.KerasTensor)]
-    last = _keras.origin(pending[0])[0] if len(pending) == 1 else None
-    seen = {id(x) for x in tree.flatten(args)}
-    while pending:
-        tensor = pending.pop()
-        if id(tensor) in seen:
-            continue
-        seen.add(id(tensor))
-        operation, call, _ = _keras.origin(tensor)
-        pending += _keras.calls_of(operation)[call].input_tensors
+    outputs = [x for x in tree.flatten(given) if isinstance(x, keras.KerasTensor)]
+    last = _keras.origin(outputs[0])[0] if len(outputs) == 1 else None
+    for operation in operations_before(outputs, tree.flatten(args)):
         if not isinstance(operation, keras.layers.Layer):
             kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(operation).__name__).lower()
             operation.name = layer.name if operation is last else f"{layer.name}_{kind}"

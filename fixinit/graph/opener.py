@@ -228,14 +228,14 @@ class Opener:
                 return None, "The number of time steps must be known."
         if not is_lambda(layer):
             return self._open(layer, args, kwargs), ""
-        reason = why_shut(layer, args, kwargs)
+        state = state_of(layer)
+        reason = why_shut(layer, state, args, kwargs)
         if reason is None:
-            for inner in state_of(layer).layers:
+            for inner in state.layers:
                 self._originals.keep(inner)
             given = self._open(layer, args, kwargs)
             name_operations(layer, (args, kwargs), given)
             return given, ""
-        state = state_of(layer)
         if state.variables or state.seeds or state.others:
             return None, reason  # a layer of Keras would not read them
         key = id(layer), str([x.shape for x in tree.flatten(args)])

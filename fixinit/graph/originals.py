@@ -1,6 +1,7 @@
 """The layers and operations of a model while a graph is made of them."""
 
 import contextlib
+from collections.abc import Iterable
 from typing import Any
 
 from fixinit import _keras
@@ -53,10 +54,10 @@ class Originals:
         layer.name = name
 
 
-def operations_before(outputs: list[Any]) -> list[Any]:
-    """The operations in front of some symbolic tensors, each once."""
+def operations_before(outputs: list[Any], inputs: Iterable[Any] = ()) -> list[Any]:
+    """The operations in front of some symbolic tensors and behind others, each once."""
     found: dict[int, Any] = {}
-    pending, seen = list(outputs), set()
+    pending, seen = list(outputs), {id(tensor) for tensor in inputs}
     while pending:
         tensor = pending.pop()
         if id(tensor) in seen:

@@ -9,15 +9,14 @@ import numpy as np
 from keras import layers, ops
 
 from fixinit import _keras, backend
-from fixinit.graph.trials import tried
+from fixinit.graph.trials import OPEN_SIZES, tried
 from fixinit.layers import ScaledAdd, facts_of
 
-_NUMBERS, _OPEN = 256, (8, 11)  # to compare, at least, and the sizes of open axes
+_NUMBERS = 256  # to compare, at least
 # Of the largest output. `ops.gelu` and its approximation differ by 2e-4.
 _TOLERANCE = 1e-6
 _REACH = 12.0  # of the numbers: the tails of activations are among them
-# Pairs of a size of open axes and a reach: what is clipped shows far out.
-_FAR = ((8, 1e3), (8, 1e6))
+_FAR = (1e3, 1e6)  # what is clipped shows there
 _NOT_FINITE = (np.nan, np.inf, -np.inf)
 _WIDE = 2.0**40  # at which an offset hides no digit of a slope
 
@@ -58,13 +57,14 @@ def plain_layer(layer: Any, args: Any) -> keras.layers.Layer | None:
 def _batches(shapes: Sequence[Any]) -> Iterator[list[np.ndarray]]:
     """Yields arrays to compare on: of other sizes, far out, and not finite."""
     rng = np.random.default_rng(0)
-    for size, reach in ((_OPEN[0], _REACH), (_OPEN[1], _REACH), *_FAR):
+    usual, other = OPEN_SIZES
+    near = [(usual, _REACH), (other, _REACH)]
+    for size, reach in [*near, *((usual, far) for far in _FAR)]:
         yield [reach * _drawn(shape, size, rng) for shape in shapes]
-    last = [_drawn(shape, _OPEN[0], rng) for shape in shapes]
+    last = [_drawn(shape, usual, rng) for shape in shapes]
     for array in last:
-        array.flat[:: len(_NOT_FINITE) + 2] = np.resize(
-            _NOT_FINITE, array.flat[:: len(_NOT_FINITE) + 2].size
-        )
+        some = array.reshape(-1)[:: len(_NOT_FINITE) + 2]
+        some[:] = np.resize(_NOT_FINITE, some.shape)
     yield last
 
 

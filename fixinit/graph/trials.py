@@ -9,6 +9,9 @@ from keras import ops, tree
 
 from fixinit import backend
 
+# The sizes of axes that are open: what depends on the size shows at the other one.
+OPEN_SIZES = (8, 11)
+
 
 def tried(
     run: Callable[[], Any], values: Iterable[tuple[keras.Variable, Any]] = ()
