@@ -12,6 +12,7 @@ from fixinit.graph.kinds import is_activation, is_addition
 from fixinit.graph.mixing import mix
 from fixinit.graph.paths import Path, Paths
 from fixinit.graph.streams import Streams
+from fixinit.graph.weighted import is_weighted_sum
 from fixinit.layers import facts_of
 
 
@@ -28,10 +29,11 @@ def find_blocks(graph: Graph) -> list[Block]:
     Inception-like modules, the addition is no residual block. Where no path has
     weights, it is one if something else than the ancestor itself mixes positions or
     channels, as pooling and Fourier transforms do, and nothing is taken away: those
-    paths are run on random numbers. Nor is it where shapes are broadcast, or where no
-    input is the ancestor itself and something that does not depend on it enters on one
-    of the paths, unless that is a condition: it is broadcast, or serves other places
-    too, as the embedding of a time step does.
+    paths are run on random numbers. Nor is it where shapes are broadcast, where all
+    that is added are products of values and gates beside them, or where no input is
+    the ancestor itself and something that does not depend on it enters on one of the
+    paths, unless that is a condition: it is broadcast, or serves other places too, as
+    the embedding of a time step does.
 
     Where several streams exchange what they hold, as in reversible networks and
     between resolutions, each has blocks of its own: their branches begin at the other
@@ -116,7 +118,7 @@ def _parts(paths: Paths, block: Block, streams: Streams) -> list[Block]:
 
 def _is_residual(paths: Paths, block: Block, streams: Streams) -> bool:
     """Whether what a block adds to is its stream, and what it adds is a branch."""
-    if not _is_whole(paths, block, streams):
+    if not _is_whole(paths, block, streams) or is_weighted_sum(paths, block):
         return False
     merge = block.merge
     takes_away = any(factor < 0 for factor in facts_of(merge.operation).factors or ())
