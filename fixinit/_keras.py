@@ -17,8 +17,9 @@ from typing import Any
 import keras
 from keras.src import applications, ops
 from keras.src.activations import activations
-from keras.src.backend.common import global_state, masking
+from keras.src.backend.common import global_state, masking, stateless_scope
 from keras.src.random import seed_generator
+from keras.src.trainers import compile_utils
 from keras.src.utils import tracking
 
 # Keras records the call of an operation as an object of one of its classes, which
@@ -143,6 +144,61 @@ def get_mask(tensor: Any) -> Any:
 def set_mask(tensor: Any, mask: Any) -> None:
     """Attaches a mask to a tensor, as calls of layers that support masking do."""
     masking.set_keras_mask(tensor, mask)
+
+
+def logits(tensor: Any) -> Any:
+    """The logits that cross-entropies read instead of a tensor, or `None`.
+
+    On TensorFlow, Keras attaches them to what a softmax or a sigmoid gives, and its
+    losses take them: probabilities round to 0 and 1.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return None
+    return getattr(tensor, "_keras_logits", None)
+
+
+def set_logits(tensor: Any, value: Any) -> None:
+    """Attaches logits to a tensor, as Keras's activations do."""
+    tensor._keras_logits = value
+
+
+def hand_on(source: Any, target: Any, change: Callable = lambda x: x) -> None:
+    """Attaches to a tensor what Keras has attached to the one that it is made of.
+
+    Args:
+        source: Tensor, with or without a mask and logits.
+        target: Tensor.
+        change: Callable that makes the target's mask and logits from the source's.
+    """
+    if target is source:
+        return
+    if (mask := get_mask(source)) is not None:
+        set_mask(target, change(mask))
+    if (value := logits(source)) is not None:
+        set_logits(target, change(value))
+
+
+def raw_activation(tensor: Any) -> tuple[Any, Callable[[Any], Any]] | None:
+    """What TensorFlow's own softmax or sigmoid was called with, and that function.
+
+    Keras's losses find the logits of such a tensor in TensorFlow's graph, by the type
+    of the operation. `None` for every other tensor.
+    """
+    if keras.backend.backend() != "tensorflow" or logits(tensor) is not None:
+        return None
+    operation = getattr(tensor, "op", None)
+    kinds = {"Softmax": keras.ops.softmax, "Sigmoid": keras.ops.sigmoid}
+    if operation is None or operation.type not in kinds:
+        return None
+    made = kinds[operation.type]
+
+    def again(value: Any) -> Any:
+        outputs = made(value)
+        # As it is of TensorFlow's own.
+        del outputs._keras_logits
+        return outputs
+
+    return operation.inputs[0], again
 
 
 @contextlib.contextmanager
@@ -385,6 +441,57 @@ def compiled_loss(model: keras.Model) -> Any:
     `keras.Model.loss` is the argument of `compile`, equal for two calls of it.
     """
     return model._compile_loss
+
+
+# What `compile` makes of the argument `loss`, which Keras exports nowhere.
+CompileLoss = compile_utils.CompileLoss
+
+
+def compute_loss(model: keras.Model, **kwargs: Any) -> Any:
+    """The loss that `fit` minimizes, of the outputs of a call of the model.
+
+    A `compute_loss` of a user's class may lack the argument `training`.
+
+    Args:
+        model: Compiled `keras.Model`.
+        **kwargs: What `keras.Model.compute_loss` takes.
+    """
+    return model._compute_loss(**kwargs)
+
+
+@contextlib.contextmanager
+def inside_call(layer: keras.layers.Layer) -> Iterator[None]:
+    """A context in which the calls of layers are parts of one call of `layer`.
+
+    A layer that is called by itself forgets the losses that it has added before.
+    """
+    layer._get_call_context()
+    try:
+        yield
+    finally:
+        layer._maybe_reset_call_context()
+
+
+@contextlib.contextmanager
+def with_losses(model: keras.Model, losses: list[Any] | None) -> Iterator[None]:
+    """A context in which `model.losses` is this list, unless it is `None` or empty.
+
+    `compute_loss` adds `model.losses`, and nothing else can be given to it.
+    """
+    before, model._losses_override = model._losses_override, losses or []
+    try:
+        yield
+    finally:
+        model._losses_override = before
+
+
+def in_measurement() -> bool:
+    """Whether losses that layers add are collected without a trace in the layers.
+
+    Keras does not export the scope that is entered.
+    """
+    scope = stateless_scope.get_stateless_scope()
+    return scope is not None and scope.collect_losses
 
 
 def trained_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:

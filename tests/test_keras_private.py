@@ -310,3 +310,110 @@ def test_kept_names():
     )
     assert second == first + 1
     assert before in ("dense", f"dense_{first - 1}")
+
+
+on_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="Keras keeps logits there alone"
+)
+
+
+@on_tensorflow
+@pytest.mark.parametrize("name", ["softmax", "sigmoid"])
+def test_logits(name):
+    z = keras.ops.convert_to_tensor([[300.0, -300.0]])
+    outputs = keras.layers.Activation(name)(z)
+    assert _keras.logits(outputs) is z and _keras.logits(z) is None
+    # Both losses are infinite, but for the rounding of probabilities.
+    copy = keras.ops.convert_to_tensor(keras.ops.convert_to_numpy(outputs))
+    target = keras.ops.convert_to_tensor([[0.0, 1.0]])
+    of_copy = keras.losses.categorical_crossentropy(target, copy)
+    _keras.hand_on(outputs, copy)
+    handed = keras.losses.categorical_crossentropy(target, copy)
+    assert float(of_copy[0]) < 17 and float(handed[0]) == 600
+
+
+def test_hand_on():
+    mask = keras.ops.convert_to_tensor([True, False])
+    source, target = keras.ops.ones((2, 3)), keras.ops.zeros((1, 3))
+    _keras.hand_on(source, target)
+    assert _keras.get_mask(target) is None
+    _keras.set_mask(source, mask)
+    _keras.hand_on(source, target, lambda x: x[:1])
+    assert keras.ops.convert_to_numpy(_keras.get_mask(target)).tolist() == [True]
+
+
+@on_tensorflow
+@pytest.mark.parametrize(
+    "name, loss", [("softmax", "categorical"), ("sigmoid", "binary")]
+)
+def test_raw_activation(name, loss):
+    import tensorflow as tf
+
+    entropy = getattr(keras.losses, f"{loss}_crossentropy")
+    target = tf.constant([[0.0, 1.0]])
+
+    @tf.function
+    def losses(z):
+        outputs = getattr(tf.nn, name)(z)
+        logits, activation = _keras.raw_activation(outputs)
+        assert logits is z and _keras.raw_activation(z) is None
+        assert _keras.raw_activation(getattr(keras.ops, name)(z)) is None
+        again = activation(tf.identity(logits))
+        return [entropy(target, h)[0] for h in (outputs, again, tf.identity(again))]
+
+    own, again, rounded = losses(tf.constant([[300.0, -300.0]]))
+    assert float(own) == float(again) > 2 * float(rounded)
+    assert _keras.raw_activation(target) is None
+
+
+def test_compile_loss():
+    y, h = keras.ops.ones((2, 1)), 3 * keras.ops.ones((2, 1))
+    assert float(_keras.CompileLoss("mse")(y, h)) == 4
+    assert float(_keras.CompileLoss("mse")(y, h, keras.ops.zeros((2,)))) == 0
+
+
+class OldLoss(keras.Model):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+        return 3 * keras.ops.mean(y_pred)
+
+
+def test_compute_loss_without_an_argument_for_the_mode():
+    inputs = keras.Input((3,))
+    model = OldLoss(inputs, keras.layers.ReLU()(inputs))
+    h = keras.ops.ones((2, 3))
+    found = _keras.compute_loss(model, y=h, y_pred=h, sample_weight=None, training=True)
+    assert float(found) == 3
+
+
+def test_inside_call():
+    """Losses of a layer that is called twice add up, as inside of a model."""
+    layer = keras.layers.ReLU(activity_regularizer="l1")
+    holder = keras.Sequential([layer])
+    x = keras.ops.ones((2, 3))
+    with keras.StatelessScope(collect_losses=True):
+        layer(x)
+        layer(x)
+        assert len(holder.losses) == 1
+        with _keras.inside_call(holder):
+            layer(x)
+            layer(x)
+        assert len(holder.losses) == 2
+        layer(x)
+        assert len(holder.losses) == 1
+
+
+def test_with_losses(sequential):
+    value = keras.ops.ones(())
+    with _keras.with_losses(sequential, [value]):
+        assert sequential.losses == [value]
+    with _keras.with_losses(sequential, None):
+        assert sequential.losses == []
+    assert sequential.losses == []
+
+
+def test_in_measurement():
+    assert not _keras.in_measurement()
+    with keras.StatelessScope():
+        assert not _keras.in_measurement()
+    with keras.StatelessScope(collect_losses=True):
+        assert _keras.in_measurement()

@@ -282,7 +282,9 @@ class Opener:
 
     @contextlib.contextmanager
     def _losses_left_out(self, layer: Any) -> Iterator[None]:
-        """Takes note of the losses that `call` adds, which Keras cannot record."""
+        """Takes note of the losses that a call adds, which Keras cannot record."""
+        if layer.activity_regularizer is not None:
+            self.losses[layer.name] = None
 
         def note(loss: Any) -> None:
             self.losses[layer.name] = None

@@ -53,12 +53,14 @@ class Opened:
             otherwise `None`.
         lost: List of strings, what the graph has not of the model, such as losses that
             `call` adds.
+        hides_losses: bool. Whether losses of the model are not in the graph.
     """
 
     model: keras.Model
     shut: dict[str, str] = dataclasses.field(default_factory=dict)
     shapes: list[Any] | None = None
     lost: list[str] = dataclasses.field(default_factory=list)
+    hides_losses: bool = False
 
 
 @checked
@@ -166,7 +168,7 @@ def _open(
             refused = failures[-1] if training != modes[0] else None
             lost = list(losses_of(model, new, opener, refused))
             assumed = None if shapes == own and not _holds_sizes(signature) else shapes
-            return Opened(new, opener.shut, assumed, lost)
+            return Opened(new, opener.shut, assumed, lost, bool(opener.losses))
     if signature is not None:
         raise cannot_open(model, failures[0])
     names = [layer.name for layer in closed(functional_of(model), to_open)]

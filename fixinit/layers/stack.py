@@ -295,8 +295,10 @@ class Stack(keras.layers.Layer):
 
         While it runs, the variables of `block` hold the values of the block whose
         turn it is: `body(x, [])`, which returns `(block(x), [])`, is what a call of
-        the stack does. The stack's state stays as it is. Differentiable with respect
-        to `inputs`, the stack's variables and `rows`, not through what is observed.
+        the stack does. The stack's state stays as it is: losses that blocks add are in
+        its `losses` only inside of a `keras.StatelessScope` that collects them.
+        Differentiable with respect to `inputs`, the stack's variables and `rows`, not
+        through what is observed.
 
         Example:
 
@@ -325,9 +327,14 @@ class Stack(keras.layers.Layer):
         """
         check_float(self.name, inputs)
         loop = self._make_loop(None, keep, body, like)
-        outputs, _, _, observed = loop(
-            inputs, None, self._values(), self._constant_tensors(), rows
+        mask = _keras.get_mask(inputs)
+        outputs, loss, _, observed = loop(
+            inputs, mask, self._values(), self._constant_tensors(), rows
         )
+        if loop.adds_losses and _keras.in_measurement():
+            self.add_loss(loss)
+        if mask is not None and not loop.drops_mask:
+            _keras.set_mask(outputs, mask)
         return outputs, observed
 
     def _loop(self, training):

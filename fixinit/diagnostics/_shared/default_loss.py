@@ -8,7 +8,12 @@ from fixinit import _keras
 from fixinit._typing import Shape, Tensor
 
 
-def default_loss(target: Tensor, output: Tensor, spec: keras.KerasTensor) -> Tensor:
+def default_loss(
+    target: Tensor,
+    output: Tensor,
+    spec: keras.KerasTensor,
+    sample_weight: Tensor | None = None,
+) -> Tensor:
     """Computes the mean loss of one output.
 
     Integers are classes or one-hot rows, for which the loss is cross-entropy, of
@@ -17,24 +22,26 @@ def default_loss(target: Tensor, output: Tensor, spec: keras.KerasTensor) -> Ten
 
     Args:
         target: Tensor.
-        output: float32 tensor.
+        output: Tensor.
         spec: `keras.KerasTensor`, the model's output that it is.
+        sample_weight: Tensor of weights, or `None`.
 
     Raises:
         ValueError: If the shapes do not fit, or if integers may mean several things.
     """
     kind = _kind(target, spec)
-    logits = _activation(spec) != "softmax"
     if kind == "sparse_categorical":
         target = ops.reshape(target, output.shape[:-1])
-        losses = ops.sparse_categorical_crossentropy(target, output, logits)
-        return ops.mean(losses)
-    target = ops.cast(ops.reshape(target, output.shape), output.dtype)
-    if kind == "categorical":
-        return ops.mean(ops.categorical_crossentropy(target, output, logits))
-    if kind == "binary":
-        return ops.mean(ops.binary_crossentropy(target, output))
-    return ops.mean(ops.square(output - target))
+    else:
+        target = ops.cast(ops.reshape(target, output.shape), "float32")
+    logits = _activation(spec) != "softmax"
+    loss = {
+        "sparse_categorical": keras.losses.SparseCategoricalCrossentropy(logits),
+        "categorical": keras.losses.CategoricalCrossentropy(logits),
+        "binary": keras.losses.BinaryCrossentropy(),
+        "mean_squared": keras.losses.MeanSquaredError(),
+    }[kind]
+    return loss(target, output, sample_weight)
 
 
 def check_target(target: np.ndarray, spec: keras.KerasTensor) -> None:

@@ -65,6 +65,11 @@ class Subject:
         return traced
 
     @property
+    def hides_losses(self) -> bool:
+        """Whether layers add losses in calls that are not in the graph."""
+        return self._opened is not None and self._opened[0].hides_losses
+
+    @property
     def inputs(self) -> list[keras.KerasTensor]:
         """One symbolic tensor for each input, with the sizes that the graph is of."""
         if self._opened is not None and self._opened[0].shapes is not None:
@@ -81,9 +86,13 @@ class Subject:
         args, kwargs = self.arguments(x)
         return tree.flatten(self.model(*args, **kwargs, training=training))
 
+    def packed(self, x: Sequence[Tensor]) -> Any:
+        """Packs a flat list of inputs into the structure that `fit` takes them in."""
+        return tree.pack_sequence_as(_keras.input_structure(self.functional), x)
+
     def arguments(self, x: Sequence[Tensor]) -> tuple[Sequence[Any], dict[str, Any]]:
         """`(args, kwargs)` of a call of the model, of a flat list of inputs."""
-        packed = tree.pack_sequence_as(_keras.input_structure(self.functional), x)
+        packed = self.packed(x)
         if self._signature is None:
             return (packed,), {}
         return (), self._signature.arguments(packed)

@@ -1,4 +1,4 @@
-"""Batches and losses of a measurement: checks, and the scalar to differentiate."""
+"""Batches of a measurement: checks of inputs and targets."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,38 +8,10 @@ import numpy as np
 from keras import ops, tree
 
 from fixinit import _keras, graph
-from fixinit._typing import Identifier, Tensor
-from fixinit._validation import check_keras
-from fixinit.diagnostics._shared.default_loss import check_target, default_loss
+from fixinit._typing import Identifier
+from fixinit.diagnostics._shared.default_loss import check_target
+from fixinit.diagnostics._shared.fit_loss import is_compiled, one_per_output
 from fixinit.diagnostics._shared.subject import Subject
-
-
-def loss_function(
-    subject: Subject, loss: Identifier | None, outputs: Sequence[Tensor], y: Any
-) -> Tensor:
-    """Computes the scalar whose gradients are measured.
-
-    Args:
-        subject: `Subject`.
-        loss: Keras loss, its name, or a callable `(y_true, y_pred)`, for each of the
-            outputs; their sum is taken. `None` takes the loss that the model is
-            compiled with; if it is not compiled, see `default_loss`.
-        outputs: List of tensors, the model's outputs.
-        y: Targets in the structure of the outputs, or `None`: the gradient is then
-            that of a weighted sum of the outputs, with fixed weights of both signs.
-    """
-    outputs = [ops.cast(h, "float32") for h in outputs]
-    if y is None:
-        return sum(_weighted_sum(h, seed) for seed, h in enumerate(outputs))
-    if loss is None and _is_compiled(subject.model):
-        return subject.model.compute_loss(y=y, y_pred=subject.structured(outputs))
-    targets = _one_per_output(subject, y)
-    if loss is None:
-        triples = zip(targets, outputs, subject.outputs, strict=True)
-        return sum(default_loss(t, h, spec) for t, h, spec in triples)
-    loss = check_keras("loss", loss, keras.losses.get, "a loss")
-    pairs = zip(targets, outputs, strict=True)
-    return sum(ops.mean(loss(t, h)) for t, h in pairs)
 
 
 def check_batch(
@@ -87,29 +59,17 @@ def _checked_targets(
                 f"axes of {len(x[0])} and {array.shape[:1]}."
             )
         _check_finite("Argument `y`", array)
-    if loss is None and not _is_compiled(subject.model):
-        for pair in zip(_one_per_output(subject, y), subject.outputs, strict=True):
+    y = tree.map_structure(_as_fit_does, y)
+    if loss is None and not is_compiled(subject.model):
+        for pair in zip(one_per_output(subject, y), subject.outputs, strict=True):
             check_target(*pair)
     return y
 
 
-def _is_compiled(model: keras.Model) -> bool:
-    return model.compiled and getattr(model, "loss", None) is not None
-
-
-def _one_per_output(subject: Subject, y: Any) -> list[Any]:
-    """Lists the targets in the order of the outputs."""
-    names = subject.output_names
-    if isinstance(y, dict) and set(names) == y.keys():
-        targets = [y[name] for name in names]
-    else:
-        targets = tree.flatten(y)
-    if len(targets) != len(subject.outputs):
-        raise ValueError(
-            f"Argument `y` must hold targets for the {len(subject.outputs)} outputs of "
-            f"`{subject.model.name}`. Received {len(targets)} arrays."
-        )
-    return targets
+def _as_fit_does(array: np.ndarray) -> np.ndarray:
+    """Targets of the precision that `fit` hands on."""
+    is_float = np.issubdtype(array.dtype, np.floating)
+    return array.astype(keras.config.floatx()) if is_float else array
 
 
 def _batch(what: str, value: Any, min_rank: int) -> Any:
@@ -199,10 +159,3 @@ def _takes_indices(subject: Subject, index: int) -> bool:
         if isinstance(reader.operation, keras.layers.Layer)
         for layer in _keras.flatten_layers(reader.operation)
     )
-
-
-def _weighted_sum(h: Tensor, seed: int) -> Tensor:
-    """Sums over outputs with random signs; the mean of that over the batch."""
-    rng = np.random.default_rng(seed)
-    signs = rng.choice(np.array([-1, 1], "float32"), size=tuple(h.shape))
-    return ops.sum(h * ops.convert_to_tensor(signs)) / h.shape[0]

@@ -10,9 +10,10 @@ from keras import ops, tree
 from fixinit import backend
 from fixinit._typing import Identifier, Tensor
 from fixinit.diagnostics._shared.finite import check_weights
+from fixinit.diagnostics._shared.fit_loss import loss_function
 from fixinit.diagnostics._shared.stateless import outputs_of, stateless
 from fixinit.diagnostics._shared.subject import Subject
-from fixinit.diagnostics._shared.targets import check_batch, loss_function
+from fixinit.diagnostics._shared.targets import check_batch
 
 
 class WeightFunction:
@@ -22,7 +23,7 @@ class WeightFunction:
         model: `keras.Model`, built. It stays as it is.
         x: Batch of inputs.
         y: Their targets.
-        loss: Keras loss, its name, a callable or `None`: see `targets.loss_function`.
+        loss: Keras loss, its name, a callable or `None`: see `fit_loss.loss_function`.
         training: bool. Whether layers run in training mode.
 
     Raises:
@@ -89,4 +90,6 @@ class WeightFunction:
         # The loss may hold regularizers, of weights and of activations.
         with stateless(variables, [*weights, *state]):
             outputs = self._subject(x, self._training)
-            return loss_function(self._subject, self._loss, outputs, y)
+            return loss_function(
+                self._subject, self._loss, outputs, y, x, training=self._training
+            )

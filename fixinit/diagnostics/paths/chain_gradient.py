@@ -7,11 +7,11 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from fixinit import backend, graph
+from fixinit import _keras, backend, graph
 from fixinit._typing import ArrayLike, Identifier, Tensor
+from fixinit.diagnostics._shared.fit_loss import loss_function
 from fixinit.diagnostics._shared.stateless import stateless
 from fixinit.diagnostics._shared.subject import Subject
-from fixinit.diagnostics._shared.targets import loss_function
 from fixinit.diagnostics.paths.chain import model_chain
 
 # Tensors that a merge reads, the shortcut's index, the control -> tensors.
@@ -110,8 +110,10 @@ class ChainGradient:
         with stateless(self.subject.model.variables, values):
             outputs, _ = graph.run(self.graph, x, hook, controls, self.training)
             if self._twice:
-                outputs = [ops.split(h, 2)[0] for h in outputs]
-            return loss_function(self.subject, self.loss, outputs, y)
+                x, outputs = [*map(_first_half, x)], [*map(_first_half, outputs)]
+            return loss_function(
+                self.subject, self.loss, outputs, y, x, training=self.training
+            )
 
 
 def backward_only(x: Tensor, weighed: Tensor) -> Tensor:
@@ -153,6 +155,17 @@ class _Weigh(graph.Hook):
         dtype = outputs[self.index].dtype
         outputs[self.index] = ops.cast(self.start, dtype)
         return outputs
+
+
+def _first_half(h: Tensor) -> Tensor:
+    """The first half of a batch, with the mask and logits that are attached to it."""
+
+    def half(h: Tensor) -> Tensor:
+        return ops.split(h, 2)[0]
+
+    first = half(h)
+    _keras.hand_on(h, first, half)
+    return first
 
 
 def spread_rows(weights: Tensor, x: Tensor) -> Tensor:

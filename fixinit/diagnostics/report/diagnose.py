@@ -1,7 +1,7 @@
 """Diagnosis of a model by one forward and one backward pass."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,6 +11,7 @@ from fixinit import graph
 from fixinit._checked import checked
 from fixinit._typing import Identifier
 from fixinit.diagnostics._shared.finite import weights_not_finite
+from fixinit.diagnostics._shared.sample_weights import sample_weights
 from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
@@ -30,6 +31,8 @@ def diagnose(
     loss: Identifier | None = None,
     optimizer: Identifier | None = None,
     training: bool = True,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
 ) -> Diagnosis:
     """Measures activations and gradients of a model by layer and by residual block.
 
@@ -63,14 +66,19 @@ def diagnose(
         y: Targets, in the structure of the outputs. `None` takes the gradient of a
             sum of the outputs with fixed weights of +1 and -1 instead of a loss.
         loss: Keras loss, its name, or a callable `(y_true, y_pred)`, for each of the
-            outputs. By default the one that the model is compiled with; if it is not
-            compiled, cross-entropy for integer targets (classes or one-hot), mean
-            squared error for others.
+            outputs. By default what `fit` minimizes, the `compute_loss` of the compiled
+            model; for a `train_step` of one's own, that is what can be measured. If
+            the model is not compiled, cross-entropy for integer targets (classes or
+            one-hot), mean squared error for others. Regularizers and losses that
+            layers add are part of it in any case.
         optimizer: Keras optimizer for the update-to-weight ratios, norm(step) /
             norm(weight), that of the compiled model by default. It is not changed: a
             copy made from its `get_config()` takes the step.
         training: bool. Whether layers run in training mode: BatchNormalization with
             the batch's own statistics, dropout on.
+        sample_weight: As `fit` takes it: array with a weight for every sample, or for
+            every step of it; for several outputs also a list or dict of them.
+        class_weight: As `fit` takes it: dict from classes to weights.
 
     Returns:
         `Diagnosis`.
@@ -86,7 +94,8 @@ def diagnose(
     subject = Subject(model, x)
     x, y = check_batch(subject, x, y, loss)
     trial = _trial(model, optimizer)
-    return diagnosis_of(Measure(subject, loss, training), x, y, trial)
+    given = sample_weights(subject, x, y, sample_weight, class_weight)
+    return diagnosis_of(Measure(subject, loss, training), x, y, trial, given=given)
 
 
 def _trial(model: keras.Model, optimizer: Identifier | None) -> TrialOptimizer | None:
@@ -117,6 +126,7 @@ def diagnosis_of(
     y: Any,
     trial: TrialOptimizer | None = None,
     weights: bool = True,
+    given: Any = None,
 ) -> Diagnosis:
     """Makes the diagnosis that a `Measure` gives for a checked batch.
 
@@ -127,9 +137,10 @@ def diagnosis_of(
             update-to-weight ratios, or `None`.
         weights: bool. `False` leaves out what is measured of the weights one by one,
             which takes longer than all the rest where a network is small.
+        given: Weights of the samples, as `sample_weights` gives them.
     """
     model, traced = measure.model, measure.graph
-    found = measure(x, y)
+    found = measure(x, y, given)
     statistics: dict = {}
     if weights:
         statistics = weight_statistics(traced, model, found.gradients, trial)
@@ -147,17 +158,18 @@ def diagnosis_of(
         batch_size=len(x[0]),
         training=measure.training,
         bad_weights=list(weights_not_finite(model)) if weights else [],
-        closed=_closed(measure, found, x, y) if weights else [],
+        closed=_closed(measure, found, x, y, given) if weights else [],
         equal_draws=[list(group.names) for group in draws],
     )
 
 
-def _closed(measure: Measure, found: Measured, x: Any, y: Any) -> list[str]:
+def _closed(measure: Measure, found: Measured, x: Any, y: Any, given: Any) -> list[str]:
     """Names of the blocks whose branches cannot open."""
     model, traced, size = measure.model, measure.graph, len(x[0])
     closed = closed_blocks(model, traced, found, size)
     if closed and measure.training:
         # Stochastic depth may have dropped a branch from this batch.
-        again = closed_blocks(model, traced, measure.in_test_mode()(x, y), size)
+        in_test_mode = measure.in_test_mode()(x, y, given)
+        again = closed_blocks(model, traced, in_test_mode, size)
         closed = [name for name in closed if name in again]
     return closed

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from fixinit import backend, graph
+from fixinit import _keras, backend, graph
 from fixinit._typing import Identifier, Tensor
+from fixinit.diagnostics._shared.fit_loss import loss_function
 from fixinit.diagnostics._shared.stateless import stateless
 from fixinit.diagnostics._shared.subject import Subject
-from fixinit.diagnostics._shared.targets import loss_function
 from fixinit.graph.kinds import output_facts
 from fixinit.graph.probe import probed
 
@@ -103,34 +103,51 @@ class Measure:
         """The same measure with layers in test mode."""
         return Measure(self._subject, self._loss, training=False)
 
-    def __call__(self, x: Sequence[np.ndarray], y: Any = None) -> Measured:
+    def __call__(
+        self, x: Sequence[np.ndarray], y: Any = None, sample_weight: Any = None
+    ) -> Measured:
         """Measures on one batch.
 
         Args:
             x: List of arrays, one per input of the model.
             y: Targets, or `None`.
+            sample_weight: What `sample_weights` gives.
 
         Returns:
             `Measured`.
         """
+        scale = _loss_scale(self.model) if y is not None else 1.0
+        while True:
+            found = self._measured(x, y, sample_weight, scale)
+            if scale == 1 or _is_finite(found):
+                return found
+            # `fit` makes no step then, and halves the scale until there is one.
+            scale = max(1.0, scale / 16)
+
+    def _measured(
+        self, x: Sequence[np.ndarray], y: Any, sample_weight: Any, scale: float
+    ) -> Measured:
+        """Measures with the gradients of a loss that is so many times as large."""
         trainable = [v.value for v in self.model.trainable_variables]
-        x = [ops.convert_to_tensor(array) for array in x]
-        targets = y
-        if y is not None:
-            targets = keras.tree.map_structure(ops.convert_to_tensor, y)
-        (loss, forward), gradients = self._evaluate[y is not None](
+        (_, (loss, forward)), gradients = self._evaluate[y is not None](
             [*trainable, *self._slots],
             [v.value for v in self.model.non_trainable_variables],
-            x,
-            targets,
+            [ops.convert_to_tensor(array) for array in x],
+            *(_tensors(given) for given in (y, sample_weight)),
+            ops.convert_to_tensor(scale, "float32"),
         )
         split = len(trainable)
-        backward = dict(zip(self._probed, gradients[split:], strict=True))
+        backward = dict(zip(self._probed, map(_numpy, gradients[split:]), strict=True))
+        gradients = gradients[:split]
+        if scale != 1:
+            gradients = [g / scale for g in gradients]
+            for values in backward.values():
+                values[..., BACKWARD.index("peak")] /= scale
         return Measured(
             float(ops.convert_to_numpy(loss)),
             {name: _numpy(values) for name, values in forward.items()},
-            {name: _numpy(values) for name, values in backward.items()},
-            gradients[:split],
+            backward,
+            gradients,
         )
 
     def _value(
@@ -140,25 +157,42 @@ class Measure:
         non_trainable: Sequence[Tensor],
         x: Sequence[Tensor],
         y: Any,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+        sample_weight: Any,
+        scale: Tensor,
+    ) -> tuple[Tensor, tuple[Tensor, dict[str, Tensor]]]:
         model = self.model
         own = [*model.trainable_variables, *model.non_trainable_variables]
         split = len(model.trainable_variables)
         controls = dict(zip(self._probed, variables[split:], strict=True))
-        with stateless(own, [*variables[:split], *non_trainable]):
-            outputs, forward = graph.run(
-                self.graph, x, self._hook, controls, self.training
-            )
-            targets = y if has_targets else None
-            loss = loss_function(self._subject, self._loss, outputs, targets)
-        return loss, forward
+        values = [*variables[:split], *non_trainable]
+        added = None
+        if has_targets and self._subject.hides_losses:
+            with stateless(own, values):
+                self._subject(x, self.training)
+                added = model.losses
+        with stateless(own, values):
+            with _keras.inside_call(model):
+                outputs, forward = graph.run(
+                    self.graph, x, self._hook, controls, self.training
+                )
+            with _keras.with_losses(model, added):
+                loss = loss_function(
+                    self._subject,
+                    self._loss,
+                    outputs,
+                    y if has_targets else None,
+                    x,
+                    sample_weight,
+                    self.training,
+                )
+        return ops.cast(loss, "float32") * scale, (loss, forward)
 
 
 class _Statistics(graph.Hook):
     """Observes activations and the gradients with respect to them."""
 
     def __init__(self, model_graph: graph.Graph, names: set[str]) -> None:
-        self.names = names
+        self.names, self.outputs = names, set(model_graph.outputs)
         self.axes: dict[str, int] = {}
         self.blocks: dict[str, graph.Block] = {}
         for inner, _ in model_graph.graphs():
@@ -172,7 +206,9 @@ class _Statistics(graph.Hook):
     ) -> Sequence[Tensor]:
         if control is None:
             return outputs
-        return [probed(outputs[0], control, _compiled_gradient_moments()), *outputs[1:]]
+        moments = _compiled_gradient_moments()
+        is_output = call.outputs[0] in self.outputs
+        return [probed(outputs[0], control, moments, is_output), *outputs[1:]]
 
     def observation_shape(self, call: graph.Call) -> tuple[int, ...] | None:
         return (len(FORWARD),) if call.name in self.names else None
@@ -273,6 +309,26 @@ def _compiled_gradient_moments() -> Callable:
         return ops.stack([peak, ops.mean(ops.square(g))])
 
     return backend.compiled(moments)
+
+
+def _loss_scale(model: keras.Model) -> float:
+    """What `fit` multiplies the loss by, so that no gradient is 0 in float16."""
+    if not model.compiled or model.optimizer is None:
+        return 1.0
+    scaled = model.optimizer.scale_loss(ops.ones((), "float32"))
+    return float(ops.convert_to_numpy(scaled))
+
+
+def _is_finite(measured: Measured) -> bool:
+    """Whether all gradients with respect to weights are finite."""
+    return all(np.isfinite(_numpy(g)).all() for g in measured.gradients)
+
+
+def _tensors(arrays: Any) -> Any:
+    """Makes tensors of a structure of arrays, or of `None`."""
+    if arrays is None:
+        return None
+    return keras.tree.map_structure(ops.convert_to_tensor, arrays)
 
 
 def _numpy(values: Tensor) -> np.ndarray:
