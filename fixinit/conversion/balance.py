@@ -11,6 +11,7 @@ from fixinit.conversion.assumptions import some
 from fixinit.conversion.edits import place_of
 from fixinit.conversion.noise import stream_noise
 from fixinit.conversion.sensitivity import sensitivity
+from fixinit.conversion.settling import Settling
 from fixinit.conversion.single_draws import make_up
 from fixinit.conversion.sites import smallest_start
 from fixinit.conversion.stream_sizes import stream_sizes
@@ -52,8 +53,9 @@ def balance(model: keras.Model, plan: Any, rewriter: Any) -> list[str]:
     try:
         # Gates and most activations do more or less to larger signals, so that what is
         # in front of them is right when what they give is.
+        settling: dict[Any, Settling] = {}
         for index in range(_PASSES):
-            sizes = _Sizes(plan, rewriter, is_first=index == 0)
+            sizes = _Sizes(plan, rewriter, settling, is_first=index == 0)
             assumed = propagate(model, sizes, assume=assume, training=True)
             if not sizes.apply():
                 break
@@ -115,9 +117,11 @@ def _assumed(calls: list[str]) -> list[str]:
 class _Sizes(Hook):
     """Follows a converted model and finds the factors of its kernels' variances."""
 
-    def __init__(self, plan: Any, rewriter: Any, is_first: bool) -> None:
+    def __init__(
+        self, plan: Any, rewriter: Any, settling: dict[Any, Settling], is_first: bool
+    ) -> None:
         self.plan, self.rewriter = plan, rewriter
-        self.is_first = is_first
+        self.settling, self.is_first = settling, is_first
         self.factors: dict[int, float] = {}
         self._inexact = False  # whether something was put right from behind
         self._read: dict[Any, float] = {}  # mean squares of what calls read
@@ -221,7 +225,8 @@ class _Sizes(Hook):
         """Yields `(mean square, kernels, exact)`: what a place is to have, and from."""
         kernel: Any = self._kernels.get(place)
         role = None if kernel is None else kernel.weight.role
-        if role in ("stem", "trunk") and self.is_first:
+        is_guess = role in ("stem", "trunk") and place not in self._segments
+        if is_guess and self.is_first:
             # A guess, for what follows to be of about the right size.
             held = getattr(kernel.layer, "activation", None)
             exact = held in (None, keras.activations.linear)
@@ -258,13 +263,14 @@ class _Sizes(Hook):
         scaled = [kernel for kernel in scaled if not kernel.is_fixed]
         if not (scaled and 0 < now < math.inf):
             return
-        factor = target / now
-        if not exact and abs(math.log(factor)) > _TOLERANCE:
-            self._inexact = True
+        gain = factor = target / now
+        if not exact:
+            factor = self.settling.setdefault(place, Settling()).factor(now, target)
+            self._inexact = self._inexact or abs(math.log(gain)) > _TOLERANCE
         for kernel in scaled:
             known = self.factors.get(id(kernel.layer), 1.0)
             self.factors[id(kernel.layer)] = known * factor
-        self._gains[place] *= factor
+        self._gains[place] *= gain
 
     def _target(self, kernel: Any) -> float:
         """The mean square in front of an activation for which it is 1 behind."""

@@ -1,7 +1,7 @@
 """Batches for one pass through a converted model, and the kernels on its way."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -13,6 +13,7 @@ from fixinit.conversion.edits import place_of
 from fixinit.graph import Call, Graph, with_sizes
 from fixinit.graph.functional import functional_of
 from fixinit.graph.random_inputs import random_array
+from fixinit.layers import facts_of
 
 # Numbers that a batch has at the input: a few images, or more samples of few features.
 _NUMBERS = 2**17
@@ -90,16 +91,22 @@ def _arrays(model: keras.Model, data: Any) -> list[np.ndarray]:
     return [np.asarray(ops.convert_to_numpy(x)) for x in found]
 
 
+def _tables(consumers: Mapping[int, list[Call]], value: int) -> Iterator[int]:
+    """The lengths of the tables that a value indexes, cast and rearranged or not."""
+    for call in consumers.get(value, []):
+        if isinstance(call.operation, keras.layers.Embedding):
+            yield call.operation.input_dim
+        elif facts_of(call.operation).rearranges:
+            for given in call.outputs:
+                yield from _tables(consumers, given)
+
+
 def _drawn(
     graph: Graph, value: int, shape: tuple[Any, ...], rng: np.random.Generator
 ) -> np.ndarray:
     """Standard normal numbers, or indices that all readers have."""
     dtype = graph.specs[value].dtype
-    tables = [
-        call.operation.input_dim
-        for call in graph.calls
-        if value in call.inputs and isinstance(call.operation, keras.layers.Embedding)
-    ]
+    tables = list(_tables(graph.consumers(), value))
     if dtype == "string":
         raise TypeError("Strings are not drawn at random.")
     if tables:

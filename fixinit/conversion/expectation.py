@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fixinit._typing import Shape
+from fixinit.conversion.kernels import is_corrected
 from fixinit.conversion.trial import Ends, Sizes, Statistics
 from fixinit.graph import Call, Graph, Hook
 from fixinit.graph.kinds import output_facts
@@ -27,7 +28,8 @@ class Expectation:
 
     A mean square is a mean over the units of a layer, whose weights are drawn, so that
     that of one draw deviates: its logarithm has a variance of about 5 over the number
-    of units, and more behind every further layer (Hanin and Rolnick, 2018).
+    of units, and more behind every further layer (Hanin and Rolnick, 2018). Kernels
+    that make up for their draws end that.
 
     Args:
         graph: `fixinit.graph.Graph` of the model.
@@ -118,6 +120,8 @@ class _Record(Hook):
     def _deviation(self, call: Call, y: Moments) -> float:
         """That of the logarithm of a mean square, from those of what the call reads."""
         read = [self.deviations[value] for value in call.inputs]
+        if is_corrected(call.operation):
+            return 0.0
         if facts_of(call.operation).multiplies:
             return sum(read)
         squares = [self._squares[value] for value in call.inputs]

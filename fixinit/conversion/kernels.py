@@ -7,7 +7,7 @@ import keras
 
 from fixinit import theory
 from fixinit.conversion import kinds
-from fixinit.initializers import Rescaled
+from fixinit.initializers import Corrected, Rescaled
 from fixinit.theory import fans
 
 TRANSPOSED = (
@@ -75,6 +75,23 @@ def rescale(layer: Any, factor: float) -> None:
     scale(layer, factor)
     argument = kinds.kernel_arguments(layer)[-1]
     _set_initializer(layer, rescaled(getattr(layer, argument), factor))
+
+
+def correct(layer: Any, factor: float) -> None:
+    """Makes up for one draw of a kernel, whose variance over draws stays as it is."""
+    if factor == 1:
+        return
+    scale(layer, factor)
+    argument = kinds.kernel_arguments(layer)[-1]
+    initializer = Corrected(getattr(layer, argument), math.sqrt(factor))
+    _set_initializer(layer, initializer)
+
+
+def is_corrected(layer: Any) -> bool:
+    """Whether a layer's kernel makes up for what its draw deviates by."""
+    layer = kinds.unwrapped(layer)
+    arguments = kinds.kernel_arguments(layer)
+    return bool(arguments) and isinstance(getattr(layer, arguments[-1]), Corrected)
 
 
 def draw(layer: Any, initializer: Any) -> None:

@@ -11,6 +11,7 @@ from keras import ops, tree
 from fixinit.conversion import batches, kernels, kinds
 from fixinit.conversion.assumptions import some
 from fixinit.conversion.sensitivity import Response
+from fixinit.conversion.settling import Settling
 from fixinit.conversion.stem_pass import StemPass
 from fixinit.graph import Call, Graph, trace, with_sizes
 
@@ -38,9 +39,10 @@ def make_up(
     to larger signals, so that a ratio r behind one of them is r^1.2 or the like behind
     the next, and far from 1 at the end. Kernels that the converter sizes are scaled
     there, one after the other, so that each gives the mean square that was predicted,
-    as in layer-sequential unit variance (Mishkin and Matas, 2016). The inputs are
-    standard normal, the mode is that of tests. Where nothing amplifies, kernels stay as
-    the scheme draws them.
+    as in layer-sequential unit variance (Mishkin and Matas, 2016). Predictions leave
+    the factors out, for these take back what draws deviate by. The inputs are standard
+    normal, the mode is that of tests. Where nothing amplifies, kernels stay as the
+    scheme draws them.
 
     Args:
         model: The converted model, whose kernels are balanced.
@@ -65,7 +67,7 @@ def make_up(
     roles = {call: kernel.weight.role for call, kernel in found.items()}
     factors = _factors(model, graph, layers, roles, response)
     for layer, factor in factors:
-        kernels.rescale(layer, factor)
+        kernels.correct(layer, factor)
     changed = [layer.name for layer, factor in factors if factor != 1]
     if not changed:
         return []
@@ -145,13 +147,15 @@ class _Scaling(StemPass):
     ) -> tuple[float, list[Any]]:
         """`(factor, outputs)`: the factor of a kernel's variance, and what it gives."""
         args, kwargs = call.fill(self._read)
-        factor = 1.0
+        factor, settling, wanted = 1.0, Settling(), self.squares[call.name]
         for _ in range(_STEPS):
-            more = self.squares[call.name] / _mean_square(outputs[0])
+            now = _mean_square(outputs[0])
+            more = wanted / now
             if not 0 < more < math.inf or abs(math.log(more)) < _TOLERANCE:
                 break
-            factor *= more
-            kernels.scale(layer, more)
+            step = settling.factor(now, wanted)
+            factor *= step
+            kernels.scale(layer, step)
             outputs = tree.flatten(call.operation(*args, **kwargs, training=False))
         return factor, outputs
 

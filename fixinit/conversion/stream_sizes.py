@@ -1,13 +1,14 @@
 """Finds streams that start at another size than the converter gives them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from fixinit.conversion.assumptions import some
 from fixinit.conversion.edits import place_of
-from fixinit.graph import Hook
-from fixinit.theory import propagate
+from fixinit.graph import Call, Hook
+from fixinit.theory import Moments, propagate
 from fixinit.theory.propagation import Assumption
 
 # Of a mean square that is to be 1.
@@ -15,13 +16,20 @@ _FAR = 10.0
 
 
 class _Starts(Hook):
-    """Observes mean squares at some places."""
+    """Observes mean squares at some places, where stems read standardized data."""
 
-    def __init__(self, places: dict[Any, str]) -> None:
-        self.places = places
+    def __init__(self, places: dict[Any, str], stems: set[Any]) -> None:
+        self.places, self.stems = places, stems
         self.squares: dict[str, float] = {}
 
-    def leave(self, call: Any, outputs: Any, control: Any) -> Any:
+    def enter(self, call: Call, inputs: list[Any], control: Any) -> Sequence[Any]:
+        if place_of(call) in self.stems:
+            first, *rest = inputs
+            shape = first.shape + (first.total_channels,)
+            return [Moments.inputs(shape, 0, 1), *rest]
+        return inputs
+
+    def leave(self, call: Call, outputs: list[Any], control: Any) -> Sequence[Any]:
         name = self.places.get(place_of(call))
         if name is not None:
             self.squares[name] = outputs[0].mean_square
@@ -51,7 +59,12 @@ def stream_sizes(
             root = producers[root.inputs[0]]
         if root.outputs[0] not in ends and not root.is_input:
             roots[rewriter.end_place(root)] = root.name
-    starts = _Starts(roots)
+    stems = {
+        rewriter.own_place(kernel.weight.call)
+        for kernel in plan.kernels
+        if kernel.weight.role == "stem"
+    }
+    starts = _Starts(roots, stems)
     propagate(model, starts, assume=assume, training=True)
     far = {
         name: square

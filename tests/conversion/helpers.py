@@ -25,11 +25,11 @@ def convert(model, scheme="fixup", seed=0, **options):
         return fixinit.convert(model, scheme, seed=seed, **options)
 
 
-def said(model, scheme="fixup", **options):
+def said(model, scheme="fixup", seed=0, **options):
     """All that `fixinit.convert` warns about."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        fixinit.convert(model, scheme, seed=0, **options)
+        fixinit.convert(model, scheme, seed=seed, **options)
     return "\n".join(str(warning.message) for warning in caught)
 
 

@@ -252,3 +252,10 @@ def test_dropout_in_branches_needs_no_word():
         y = layers.Dropout(0.3)(layers.Dense(16)(layers.Dense(32, "relu")(x)))
         x = layers.LayerNormalization()(x + y)
     assert "Noise" not in said(keras.Model(inputs, x))
+
+
+def test_streams_start_at_1_whatever_is_in_front_of_the_stem():
+    inputs = keras.Input((16,))
+    x = layers.Dense(16)(layers.Rescaling(1.0, offset=4.0)(inputs))
+    model = keras.Model(inputs, x + layers.Dense(16)(layers.ReLU()(x)))
+    assert "The streams of residual blocks start" not in said(model)

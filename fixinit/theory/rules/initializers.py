@@ -109,6 +109,11 @@ def rescaled(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     return initializer.gain * mean, initializer.gain**2 * variance
 
 
+@register(initializers.Corrected)
+def corrected(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
+    return weight_moments(initializer.initializer, shape)
+
+
 @register(initializers.Stacked)
 def stacked(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     return weight_moments(initializer.initializer, shape[1:])

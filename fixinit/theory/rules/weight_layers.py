@@ -228,6 +228,8 @@ def _mirrored(
     Returns:
         `(x, initializer, shape)`: what W reads, what draws it, and its shape.
     """
+    while isinstance(initializer, initializers.Corrected):
+        initializer = initializer.initializer
     if not isinstance(initializer, initializers.LooksLinear):
         return x, initializer, shape
     parts = x.parts or []
