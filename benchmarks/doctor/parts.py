@@ -17,8 +17,8 @@ from benchmarks.doctor.loading import Build, Cases, Faulty
 
 Record = dict[str, Any]
 
-# Longer trainings show no more of a remedy.
-MAX_STEPS = 150
+# Longer trainings show no more of a remedy, and take minutes.
+MAX_STEPS = 500
 REPAIRED_STEPS = 60
 # Learning rates, relative to the case's own, at which most networks diverge.
 FACTORS = (30.0, 1000.0)

@@ -3,6 +3,21 @@
 from benchmarks.doctor import labels
 from benchmarks.doctor.cases import CASES
 
+# Of `fixinit.diagnostics.Finding`.
+KINDS = set(
+    """
+    input_scale target_scale target_range last_activation loss_mismatch logits_mismatch
+    label_range no_nonlinearity hidden_activation initialization vanishing exploding
+    dead_units saturated inputs_alike learning_rate_high learning_rate_low never_opens
+    branch_dominates embedding_scale not_finite constant_output no_gradient
+    normalization_batch cannot_look_inside
+    """.split()
+)
+
+
+def test_the_table_names_kinds_that_there_are():
+    assert frozenset().union(*labels.KINDS.values()) <= KINDS
+
 
 def test_the_table_knows_every_label_of_the_cases():
     assert {fault for case in CASES for fault in case["faults"]} <= set(labels.KINDS)
