@@ -461,10 +461,14 @@ def compute_loss(model: keras.Model, **kwargs: Any) -> Any:
 
 @contextlib.contextmanager
 def inside_call(layer: keras.layers.Layer) -> Iterator[None]:
-    """A context in which the calls of layers are parts of one call of `layer`.
+    """A context in which the calls of layers are parts of a call of `layer` by `fit`.
 
-    A layer that is called by itself forgets the losses that it has added before.
+    A layer that is called by itself forgets the losses that it has added before. On JAX
+    `fit` runs `call` itself: there the layers of a model do so in `fit`, too.
     """
+    if keras.backend.backend() == "jax":
+        yield
+        return
     layer._get_call_context()
     try:
         yield

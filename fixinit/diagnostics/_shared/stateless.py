@@ -19,7 +19,7 @@ def stateless(
 
     The random state of the backend stays as it is, too. Losses that layers add, such as
     those of activity regularizers, are in `model.losses`: of a layer that is called
-    twice, the last one's, and none of those inside of a `Stack` that a hook looks into.
+    twice by itself, outside of `_keras.inside_call`, the last one's.
 
     Args:
         variables: List of `keras.Variable`s, all that the model has.
