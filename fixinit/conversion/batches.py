@@ -55,6 +55,7 @@ def inputs(
     rng: np.random.Generator,
     data: Any = None,
     most: int = _MOST,
+    numbers: int = _NUMBERS,
 ) -> list[np.ndarray]:
     """A batch for each input of the model, drawn or taken from the data.
 
@@ -66,12 +67,13 @@ def inputs(
         rng: NumPy's random generator.
         data: Inputs of the model, or `None`.
         most: int, the largest batch of what is drawn.
+        numbers: int, what a batch that is drawn holds at most, if two samples do.
     """
     shapes = [graph.specs[value].shape for value in graph.inputs]
     shapes = [(s[0], *(n or size for n in s[1:])) for s in shapes]
     shapes = [with_sizes(shape) for shape in shapes]
-    numbers = sum(math.prod(n or 1 for n in shape[1:]) for shape in shapes)
-    batch = int(np.clip(_NUMBERS // numbers, _FEWEST, most))
+    features = sum(math.prod(n or 1 for n in shape[1:]) for shape in shapes)
+    batch = int(np.clip(numbers // features, _FEWEST, most))
     if data is not None:
         return [x[:batch] for x in _arrays(model, data)]
     return [

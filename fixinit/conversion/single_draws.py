@@ -24,7 +24,9 @@ _TOLERANCE = 0.01
 # Kernels in front of an activation that their layer holds are found little by little.
 _STEPS = 8
 # A mean square over few numbers deviates itself: batches of layers with few units are
-# larger, up to this many numbers in the largest layer.
+# larger, up to this many numbers in the largest layer. So are those of small images,
+# up to this many at the input: behind some twenty layers that amplify, the mean squares
+# of single samples differ by a factor of 100 and more.
 _NUMBERS = 2**20
 _BATCH = (32, 1024)
 
@@ -107,7 +109,7 @@ def _factors(
     most = int(np.clip(_NUMBERS // largest, *_BATCH))
     for size in batches.open_sizes(graph):
         scaling = _Scaling(model, graph, roles, layers, response.squares)
-        if scaling.run(size, most=most):
+        if scaling.run(size, most=most, numbers=_NUMBERS):
             return list(scaling.factors.values())
     return []
 

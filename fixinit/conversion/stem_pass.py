@@ -29,16 +29,16 @@ class StemPass(Hook):
         self.model, self.graph, self.roles = model, graph, roles
         self._stems: dict[Call, np.ndarray] = {}
 
-    def run(self, size: int | None, data: Any = None, most: int | None = None) -> bool:
+    def run(self, size: int | None, data: Any = None, **limits: int) -> bool:
         """Runs the model; returns whether it takes the inputs.
 
         Args:
-            size, data, most: As in `batches.inputs`.
+            size, data: As in `batches.inputs`.
+            **limits: `most` and `numbers`, likewise.
         """
-        options = {} if most is None else {"most": most}
         rng = np.random.default_rng(0)
         try:
-            inputs = batches.inputs(self.model, self.graph, size, rng, data, **options)
+            inputs = batches.inputs(self.model, self.graph, size, rng, data, **limits)
             self._stems = batches.stems(self.graph, self.roles, len(inputs[0]), rng)
             x = [ops.convert_to_tensor(array) for array in inputs]
             with backend.kept_random_state(), keras.StatelessScope():

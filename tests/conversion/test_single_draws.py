@@ -148,6 +148,28 @@ def test_activations_that_amplify_settle():
     assert 2 / 3 < size(convert(model, "skip_init")) < 3 / 2
 
 
+def test_draws_are_measured_on_more_than_a_few_small_images():
+    """Single images differ by far more than kernels where layers amplify."""
+    batches_seen = []
+
+    class Spy(layers.Layer):
+        fixinit_facts = fixinit.layers.Facts(linear=True)
+
+        def compute_output_spec(self, x):
+            return keras.KerasTensor(x.shape, x.dtype)
+
+        def call(self, x):
+            batches_seen.append(x.shape[0])
+            return x
+
+    inputs = keras.Input((64, 64, 3))
+    x = layers.GlobalAveragePooling2D()(Spy()(inputs))
+    for _ in range(8):
+        x = layers.Dense(8, "silu")(x)
+    assert MADE_UP in said(keras.Model(inputs, x))
+    assert max(batches_seen) >= 32
+
+
 def test_indices_that_are_cast_are_of_the_whole_table():
     ids = keras.Input((6,), dtype="int32")
     x = layers.Embedding(50, 8)(ops.reshape(ops.cast(ids, "int64"), (-1, 6)))
