@@ -1,10 +1,12 @@
 """Measurements of what happens inside a network.
 
-`report` looks at one model by block and by layer, at once or while it trains; `paths`
-takes residual networks apart along their branches; `geometry` measures derivatives, and
-the loss as a function of the weights.
+`doctor` judges a training program, before and while it trains, by what `report`
+measures of its model by block and by layer; `paths` takes residual networks apart along
+their branches; `geometry` measures derivatives, and the loss as a function of the
+weights.
 """
 
+from fixinit.diagnostics.doctor import Alarm, Monitor, check, diagnose
 from fixinit.diagnostics.geometry import (
     FunctionUpdates,
     GradientCorrelation,
@@ -31,24 +33,23 @@ from fixinit.diagnostics.paths import (
     path_totals,
 )
 from fixinit.diagnostics.report import (
-    Alarm,
+    KINDS,
     BlockMoments,
     BlockRow,
     BlockStatistics,
     Diagnosis,
+    Finding,
     GradientNorms,
     Growth,
     LayerRow,
     LossGradientNorms,
-    Monitor,
-    Verdict,
     block_statistics,
-    diagnose,
     fit_growth,
     gradient_norms,
 )
 
 __all__ = [
+    "KINDS",
     "Alarm",
     "BlockMoments",
     "BlockRow",
@@ -56,6 +57,7 @@ __all__ = [
     "DepthShares",
     "Diagnosis",
     "EffectiveDepth",
+    "Finding",
     "FunctionUpdates",
     "GradientCorrelation",
     "GradientNorms",
@@ -71,8 +73,8 @@ __all__ = [
     "PathGradients",
     "PathShares",
     "PathTotals",
-    "Verdict",
     "block_statistics",
+    "check",
     "diagnose",
     "effective_depth",
     "fit_growth",

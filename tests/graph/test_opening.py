@@ -294,4 +294,4 @@ class Dead(layers.Layer):
 def test_diagnose_measures_what_is_opened_in_both_modes():
     model = model_of(layers.Dense(8), Dead(name="dead"), layers.Dense(2))
     found = fixinit.diagnostics.diagnose(model, normal(8, 8), normal(8, 2))
-    assert found.verdict.kind == "closed"
+    assert found.verdict.kind == "never_opens"

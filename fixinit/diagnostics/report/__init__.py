@@ -1,13 +1,12 @@
-"""Reports on a model: activations, gradients and updates by block, and a verdict."""
+"""Reports on a model: activations, gradients and updates by layer and by block."""
 
-from fixinit.diagnostics.report.alarm import Alarm
 from fixinit.diagnostics.report.blocks import (
     BlockMoments,
     BlockStatistics,
     block_statistics,
 )
-from fixinit.diagnostics.report.diagnose import diagnose
 from fixinit.diagnostics.report.diagnosis import Diagnosis
+from fixinit.diagnostics.report.finding import KINDS, Finding
 from fixinit.diagnostics.report.gradients import (
     GradientNorms,
     LossGradientNorms,
@@ -16,24 +15,20 @@ from fixinit.diagnostics.report.gradients import (
     loss_and_gradients,
 )
 from fixinit.diagnostics.report.growth import Growth, fit_growth
-from fixinit.diagnostics.report.monitor import Monitor
 from fixinit.diagnostics.report.rows import BlockRow, LayerRow
-from fixinit.diagnostics.report.verdict import Verdict
 
 __all__ = [
-    "Alarm",
+    "KINDS",
     "BlockMoments",
     "BlockRow",
     "BlockStatistics",
     "Diagnosis",
     "GradientNorms",
+    "Finding",
     "Growth",
     "LayerRow",
     "LossGradientNorms",
-    "Monitor",
-    "Verdict",
     "block_statistics",
-    "diagnose",
     "fit_growth",
     "global_norm",
     "gradient_norms",

@@ -12,9 +12,10 @@ import numpy as np
 
 from fixinit._validation import check_choice
 from fixinit.diagnostics.report import table
+from fixinit.diagnostics.report.finding import Finding
 from fixinit.diagnostics.report.growth import Growth, fit_growth
+from fixinit.diagnostics.report.healthy import healthy
 from fixinit.diagnostics.report.rows import BlockRow, LayerRow
-from fixinit.diagnostics.report.verdict import Verdict, judge
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Diagnosis:
             gradient that could open them.
         equal_draws: List of lists of names, layers whose kernels are the same draw of
             an initializer: see `fixinit.graph.equal_draws`.
+        findings: List of `Finding`, in the order in which they should be mended.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Diagnosis:
     bad_weights: list[str] = dataclasses.field(default_factory=list)
     closed: list[str] = dataclasses.field(default_factory=list)
     equal_draws: list[list[str]] = dataclasses.field(default_factory=list)
+    findings: list[Finding] = dataclasses.field(default_factory=list)
 
     @functools.cached_property
     def growth(self) -> Growth:
@@ -79,9 +82,9 @@ class Diagnosis:
             return self._fit(1 / values)
 
     @functools.cached_property
-    def verdict(self) -> Verdict:
-        """`Verdict`: the most urgent problem, with the number and the remedy."""
-        return judge(self)
+    def verdict(self) -> Finding:
+        """`Finding`: the first of `findings`, or one of kind `"healthy"`."""
+        return self.findings[0] if self.findings else healthy(self)
 
     @property
     def rows(self) -> Sequence[LayerRow | BlockRow]:
@@ -134,6 +137,7 @@ class Diagnosis:
             "loss": self.loss,
             "batch_size": self.batch_size,
             "verdict": dataclasses.asdict(self.verdict),
+            "findings": [dataclasses.asdict(finding) for finding in self.findings],
             "growth": dataclasses.asdict(self.growth),
             "gradient_growth": dataclasses.asdict(self.gradient_growth),
             "closed": self.closed,

@@ -11,6 +11,7 @@ from keras import ops
 
 from fixinit import _keras, backend, graph
 from fixinit._typing import Identifier, Tensor
+from fixinit.diagnostics._shared.activations import activation_range
 from fixinit.diagnostics._shared.fit_loss import loss_function
 from fixinit.diagnostics._shared.stateless import stateless
 from fixinit.diagnostics._shared.subject import Subject
@@ -28,6 +29,7 @@ FORWARD = (
     "always_active",
     "dead",
     "correlation",
+    "saturated",
     "infinite",
     "shortcut",
     "branch",
@@ -46,12 +48,14 @@ class Measured:
             `FORWARD` names, behind the axes of stacks around the call.
         backward: Likewise, with `BACKWARD`.
         gradients: One tensor for each of the model's trainable variables.
+        outputs: One tensor for each of the model's outputs.
     """
 
     loss: float
     forward: dict[str, np.ndarray]
     backward: dict[str, np.ndarray]
     gradients: list[Tensor]
+    outputs: list[Tensor]
 
 
 class Measure:
@@ -129,7 +133,7 @@ class Measure:
     ) -> Measured:
         """Measures with the gradients of a loss that is so many times as large."""
         trainable = [v.value for v in self.model.trainable_variables]
-        (_, (loss, forward)), gradients = self._evaluate[y is not None](
+        (_, (loss, forward, outputs)), gradients = self._evaluate[y is not None](
             [*trainable, *self._slots],
             [v.value for v in self.model.non_trainable_variables],
             [ops.convert_to_tensor(array) for array in x],
@@ -148,6 +152,7 @@ class Measure:
             {name: _numpy(values) for name, values in forward.items()},
             backward,
             gradients,
+            outputs,
         )
 
     def _value(
@@ -159,7 +164,7 @@ class Measure:
         y: Any,
         sample_weight: Any,
         scale: Tensor,
-    ) -> tuple[Tensor, tuple[Tensor, dict[str, Tensor]]]:
+    ) -> tuple[Tensor, tuple[Tensor, dict[str, Tensor], list[Tensor]]]:
         model = self.model
         own = [*model.trainable_variables, *model.non_trainable_variables]
         split = len(model.trainable_variables)
@@ -185,7 +190,7 @@ class Measure:
                     sample_weight,
                     self.training,
                 )
-        return ops.cast(loss, "float32") * scale, (loss, forward)
+        return ops.cast(loss, "float32") * scale, (loss, forward, outputs)
 
 
 class _Statistics(graph.Hook):
@@ -218,7 +223,10 @@ class _Statistics(graph.Hook):
     ) -> Tensor:
         h = ops.stop_gradient(outputs[0])
         axis = self.axes[call.name] % max(1, len(h.shape))
-        observed = _compiled_moments(axis, is_nonlinear(call), is_flat(call))(h)
+        moments = _compiled_moments(
+            axis, is_nonlinear(call), is_flat(call), bounds_of(call)
+        )
+        observed = moments(h)
         if call.name in self.blocks:
             terms = _terms(self.blocks[call.name], inputs, observed[0])
         else:
@@ -239,10 +247,25 @@ def is_flat(call: graph.Call) -> bool:
     return output_facts(call.operation).flat
 
 
+def bounds_of(call: graph.Call) -> tuple[float, float] | None:
+    """The range of an activation with a slope that vanishes at both ends, as tanh."""
+    facts = output_facts(call.operation)
+    if not facts.bounded or facts.flat or facts.compares_channels:
+        return None
+    held = getattr(call.operation, "activation", None)
+    bounds = activation_range(call.operation if held is None else held)
+    return bounds if np.isfinite(bounds).all() else None
+
+
 @functools.cache
-def _compiled_moments(channel_axis: int, rectifies: bool, is_flat: bool) -> Callable:
+def _compiled_moments(
+    channel_axis: int,
+    rectifies: bool,
+    is_flat: bool,
+    bounds: tuple[float, float] | None,
+) -> Callable:
     """Compiles the moments of an activation, once for all of one shape."""
-    moments = functools.partial(_moments, channel_axis, rectifies, is_flat)
+    moments = functools.partial(_moments, channel_axis, rectifies, is_flat, bounds)
     return backend.compiled(moments)
 
 
@@ -253,10 +276,18 @@ def _terms(block: graph.Block, inputs: Sequence[Tensor], peak: Tensor) -> Tensor
     return ops.stack([ops.mean(ops.square(h)) for h in block.addends(inputs)])
 
 
-def _moments(channel_axis: int, rectifies: bool, is_flat: bool, h: Tensor) -> Tensor:
+def _moments(
+    channel_axis: int,
+    rectifies: bool,
+    is_flat: bool,
+    bounds: tuple[float, float] | None,
+    h: Tensor,
+) -> Tensor:
     """Computes the entries of `FORWARD` up to the infinities."""
     h = ops.cast(h, "float32")
-    infinite = ops.isinf(h)
+    infinite, saturated = ops.isinf(h), ops.full((), np.nan, "float32")
+    if bounds is not None:
+        saturated = _share_at(h, *bounds)
     peak, h = _by_peak(ops.where(infinite, ops.zeros_like(h), h))
     if len(h.shape) < 2:
         # A number for every sample, or one for all of them, is one channel.
@@ -275,7 +306,16 @@ def _moments(channel_axis: int, rectifies: bool, is_flat: bool, h: Tensor) -> Te
         ops.mean(ops.cast(infinite, "float32")),
     )
     units = [never, always, dead]
-    return ops.stack([peak, mean_square, variance, *units, _correlation(h), infinite])
+    return ops.stack(
+        [peak, mean_square, variance, *units, _correlation(h), saturated, infinite]
+    )
+
+
+def _share_at(h: Tensor, low: float, high: float) -> Tensor:
+    """Share of numbers within a hundredth of the range from its ends."""
+    margin = 0.01 * (high - low)
+    at = ops.logical_or(h < low + margin, h > high - margin)
+    return ops.mean(ops.cast(at, "float32"))
 
 
 def _correlation(h: Tensor) -> Tensor:

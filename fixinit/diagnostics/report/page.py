@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from fixinit import _pages, _plotting
 from fixinit.diagnostics.report.figure import check_labels, draw
 from fixinit.diagnostics.report.table import columns_of, number
-from fixinit.diagnostics.report.verdict import also
 
 if TYPE_CHECKING:
     from fixinit.diagnostics.report.diagnosis import Diagnosis
@@ -37,8 +36,7 @@ def _part(diagnosis: "Diagnosis", label: str) -> dict[str, Any]:
     first = [] if diagnosis.input is None else [diagnosis.input]
     return {
         "label": label,
-        "verdict": diagnosis.verdict,
-        "also": also(diagnosis),
+        "findings": diagnosis.findings or [diagnosis.verdict],
         "facts": f"{len(diagnosis.blocks)} residual blocks, {len(diagnosis.layers)} "
         f"layers, {diagnosis.batch_size} samples",
         "tables": [

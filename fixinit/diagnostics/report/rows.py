@@ -11,7 +11,7 @@ from fixinit import graph
 from fixinit.diagnostics.report.blocks import BlockPlace, block_places
 from fixinit.diagnostics.report.measure import FORWARD
 
-_DEAD = FORWARD.index("dead")
+_DEAD, _SATURATED = FORWARD.index("dead"), FORWARD.index("saturated")
 _WEIGHTS = ("weight_mean_square", "weight_gradient_mean_square", "update_to_weight")
 
 
@@ -75,6 +75,8 @@ class LayerRow(Row):
             equal initializer: see `fixinit.graph.equal_draws`.
         is_cut: bool. Whether no path goes around it, from the inputs that it depends on
             to the outputs; one goes around a branch, and around a gate.
+        saturated: Of activations with two bounds, as tanh, the share of outputs within
+            a hundredth of the range from them.
     """
 
     name: str
@@ -93,6 +95,7 @@ class LayerRow(Row):
     dead: float = math.nan
     same_draw: tuple[str, ...] = ()
     is_cut: bool = True
+    saturated: float = math.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,6 +192,7 @@ def _layer_rows(
                 dead=float(forward[call.name][index][_DEAD]),
                 same_draw=tuple(n for n in same.get(call.name, ()) if n != call.name),
                 is_cut=call.name not in passed,
+                saturated=float(forward[call.name][index][_SATURATED]),
             )
 
 

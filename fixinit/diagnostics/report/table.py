@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from fixinit.diagnostics.report.verdict import also
+from fixinit.diagnostics.report.finding import Finding
 
 if TYPE_CHECKING:
     from fixinit.diagnostics.report.diagnosis import Diagnosis
@@ -32,7 +32,7 @@ _MAX_ROWS = 24
 
 
 def text(diagnosis: "Diagnosis") -> str:
-    """Formats the table, and the verdict under it.
+    """Formats the table, and the findings under it.
 
     As wide as the terminal, or `COLUMNS`; 80 characters where there is neither. It
     holds no colors: the string may go to a file.
@@ -45,12 +45,8 @@ def text(diagnosis: "Diagnosis") -> str:
     width = console.width
     console.print(textwrap.fill(_title(diagnosis), width), end="\n\n")
     console.print(_table(diagnosis, width))
-    verdict = diagnosis.verdict
-    console.print("\n" + textwrap.fill(verdict.text, width))
-    if verdict.remedy:
-        console.print(_remedy(verdict.remedy, width))
-    if other := also(diagnosis):
-        console.print("\n" + textwrap.fill(f"Also: {other.text}", width))
+    for finding in diagnosis.findings or [diagnosis.verdict]:
+        console.print("\n" + finding_text(finding, width))
     lines = file.getvalue().splitlines()
     return "\n".join(line.rstrip() for line in lines)
 
@@ -102,17 +98,14 @@ def _shortened(name: str, width: int) -> str:
     return f"{name[: width // 2 - 2]}..{name[-end:]}"
 
 
-def _remedy(remedy: str, width: int) -> str:
-    """Formats a line of code, and its comment behind or below it."""
-    line = f"Try: {remedy}"
-    code, mark, comment = line.partition("  # ")
-    if len(line) <= width or not mark:
-        return textwrap.fill(line, width, subsequent_indent="     ")
-    indent = "     # "
-    comment = textwrap.fill(
-        comment, width, initial_indent=indent, subsequent_indent=indent
-    )
-    return f"{code}\n{comment}"
+def finding_text(finding: Finding, width: int = 80) -> str:
+    """Formats a finding: severity, kind and cause, and the remedy's code below."""
+    head = "" if finding.kind == "healthy" else f"{finding.severity} {finding.kind}: "
+    lines = [textwrap.fill(head + finding.cause, width)]
+    if finding.remedy:
+        # Code stays as it is: it is there to be copied.
+        lines += ["Try:", textwrap.indent(finding.remedy, "    ")]
+    return "\n".join(lines)
 
 
 def _title(diagnosis: "Diagnosis") -> str:

@@ -66,8 +66,8 @@ def test_a_zero_behind_a_zero_never_opens(ends):
     found = diagnose(network(*ends), X, Y)
     assert found.closed == ["sum0", "sum1", "sum2"]
     verdict = found.verdict
-    assert (verdict.kind, verdict.where) == ("closed", "sum0")
-    assert "3 of 3 blocks never open" in verdict.text
+    assert (verdict.kind, verdict.where) == ("never_opens", "sum0")
+    assert "3 of 3 blocks never open" in verdict.cause
 
 
 @mostly_slow(

@@ -1,26 +1,33 @@
-"""Diagnosis of a model by one forward and one backward pass."""
+"""Diagnosis of a training program by forward and backward passes."""
 
+import dataclasses
+import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
+from keras import ops
 
 from fixinit import graph
 from fixinit._checked import checked
 from fixinit._typing import Identifier
 from fixinit.diagnostics._shared.finite import weights_not_finite
-from fixinit.diagnostics._shared.sample_weights import sample_weights
-from fixinit.diagnostics._shared.subject import Subject
-from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
+from fixinit.diagnostics.doctor.evidence import Evidence
+from fixinit.diagnostics.doctor.heads import heads_of
+from fixinit.diagnostics.doctor.program import Program, program_of
+from fixinit.diagnostics.doctor.rules import findings
+from fixinit.diagnostics.doctor.trial import tried
 from fixinit.diagnostics.report.diagnosis import Diagnosis
 from fixinit.diagnostics.report.infinities import with_overflow
 from fixinit.diagnostics.report.measure import Measure, Measured
 from fixinit.diagnostics.report.openings import closed_blocks
 from fixinit.diagnostics.report.rows import block_rows, layer_rows, weight_path
 from fixinit.diagnostics.report.weights import weight_statistics
+
+# Samples of a trial step, as many as `fit` takes by default.
+_TRIAL_BATCH = 32
 
 
 @checked
@@ -91,11 +98,71 @@ def diagnose(
             NaN, or if no default loss follows from the targets, as from integers for
             one unit without a sigmoid.
     """
-    subject = Subject(model, x)
-    x, y = check_batch(subject, x, y, loss)
-    trial = _trial(model, optimizer)
-    given = sample_weights(subject, x, y, sample_weight, class_weight)
-    return diagnosis_of(Measure(subject, loss, training), x, y, trial, given=given)
+    program = program_of(model, x, y, loss, training, sample_weight, class_weight)
+    return examined(program, optimizer, len(program))
+
+
+def examined(
+    program: Program, optimizer: Identifier | None, batch_size: int
+) -> Diagnosis:
+    """The diagnosis of a training program, with findings.
+
+    Args:
+        program: `Program`.
+        optimizer: As `diagnose` takes it.
+        batch_size: int. How many of the samples are measured.
+    """
+    evidence, refused = evidence_of(program, optimizer, batch_size)
+    named = findings(evidence)
+    if refused is not None and all(f.severity != "error" for f in named):
+        raise refused
+    return dataclasses.replace(evidence.diagnosis, findings=named)
+
+
+def evidence_of(
+    program: Program,
+    optimizer: Identifier | None = None,
+    batch_size: int = _TRIAL_BATCH,
+) -> tuple[Evidence, Exception | None]:
+    """`(evidence, refused)`: what the rules see; arguments as of `examined`.
+
+    `refused` is the exception of a loss that does not take the targets; everything is
+    then measured without them.
+    """
+    subject, first = program.subject, program.first(batch_size)
+    measure = Measure(subject, program.loss, program.training)
+    refused = None
+    try:
+        found = measure(first.x, first.y, first.given)
+    except Exception as error:
+        # Backends refuse labels out of range, each in its own way and with words that
+        # do not name them.
+        refused, first = error, first.without_targets()
+        found = measure(first.x)
+    trial = _trial(subject.model, optimizer)
+    diagnosis = _diagnosis(measure, found, first, trial)
+    steps, trained_by = None, _optimizer(subject.model, optimizer)
+    if first.y is not None and trial is not None and math.isfinite(found.loss):
+        again = TrialOptimizer(subject.model, trained_by)
+        steps = tried(program, again, min(batch_size, _TRIAL_BATCH))
+    outputs = [ops.convert_to_numpy(ops.cast(h, "float32")) for h in found.outputs]
+    evidence = Evidence(
+        program=program,
+        heads=heads_of(subject, program.loss, program.y, outputs),
+        diagnosis=diagnosis,
+        measured=found,
+        optimizer=trained_by,
+        trial=steps,
+    )
+    return evidence, refused
+
+
+def _optimizer(
+    model: keras.Model, optimizer: Identifier | None
+) -> keras.optimizers.Optimizer | None:
+    if optimizer is not None:
+        return keras.optimizers.get(optimizer)
+    return model.optimizer if model.compiled else None
 
 
 def _trial(model: keras.Model, optimizer: Identifier | None) -> TrialOptimizer | None:
@@ -116,31 +183,39 @@ def _trial(model: keras.Model, optimizer: Identifier | None) -> TrialOptimizer |
         return TrialOptimizer(model, model.optimizer)
     except TypeError as error:
         # Nobody has asked for it.
-        warnings.warn(f"Update-to-weight ratios are left out. {error}", stacklevel=4)
+        warnings.warn(f"Update-to-weight ratios are left out. {error}", stacklevel=6)
         return None
 
 
 def diagnosis_of(
     measure: Measure,
-    x: Sequence[np.ndarray],
-    y: Any,
+    batch: Program,
     trial: TrialOptimizer | None = None,
     weights: bool = True,
-    given: Any = None,
 ) -> Diagnosis:
-    """Makes the diagnosis that a `Measure` gives for a checked batch.
+    """Makes the diagnosis, without findings, that a `Measure` gives for a batch.
 
     Args:
         measure: `Measure` of the model.
-        x, y: What `check_batch` gives.
+        batch: `Program` on the batch.
         trial: `TrialOptimizer` of the model, which makes a step for the
             update-to-weight ratios, or `None`.
         weights: bool. `False` leaves out what is measured of the weights one by one,
             which takes longer than all the rest where a network is small.
-        given: Weights of the samples, as `sample_weights` gives them.
     """
+    found = measure(batch.x, batch.y, batch.given)
+    return _diagnosis(measure, found, batch, trial, weights)
+
+
+def _diagnosis(
+    measure: Measure,
+    found: Measured,
+    batch: Program,
+    trial: TrialOptimizer | None,
+    weights: bool = True,
+) -> Diagnosis:
+    """The diagnosis of a batch that `measure` gave `found` for."""
     model, traced = measure.model, measure.graph
-    found = measure(x, y, given)
     statistics: dict = {}
     if weights:
         statistics = weight_statistics(traced, model, found.gradients, trial)
@@ -154,22 +229,22 @@ def diagnosis_of(
         blocks=blocks,
         input=first,
         weight_path=[] if blocks else weight_path(traced, layers),
-        loss=found.loss if y is not None else None,
-        batch_size=len(x[0]),
+        loss=None if batch.y is None else found.loss,
+        batch_size=len(batch),
         training=measure.training,
         bad_weights=list(weights_not_finite(model)) if weights else [],
-        closed=_closed(measure, found, x, y, given) if weights else [],
+        closed=_closed(measure, found, batch) if weights else [],
         equal_draws=[list(group.names) for group in draws],
     )
 
 
-def _closed(measure: Measure, found: Measured, x: Any, y: Any, given: Any) -> list[str]:
+def _closed(measure: Measure, found: Measured, batch: Program) -> list[str]:
     """Names of the blocks whose branches cannot open."""
-    model, traced, size = measure.model, measure.graph, len(x[0])
+    model, traced, size = measure.model, measure.graph, len(batch)
     closed = closed_blocks(model, traced, found, size)
     if closed and measure.training:
         # Stochastic depth may have dropped a branch from this batch.
-        in_test_mode = measure.in_test_mode()(x, y, given)
-        again = closed_blocks(model, traced, in_test_mode, size)
-        closed = [name for name in closed if name in again]
+        again = measure.in_test_mode()(batch.x, batch.y, batch.given)
+        still = closed_blocks(model, traced, again, size)
+        closed = [name for name in closed if name in still]
     return closed

@@ -16,8 +16,9 @@ from fixinit._validation import check_choice, check_number, check_positive_int
 from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
-from fixinit.diagnostics.report.alarm import Alarm, Losses, Watch
-from fixinit.diagnostics.report.diagnose import diagnosis_of
+from fixinit.diagnostics.doctor.alarm import Alarm, Losses, Watch
+from fixinit.diagnostics.doctor.diagnose import diagnosis_of
+from fixinit.diagnostics.doctor.program import Program
 from fixinit.diagnostics.report.diagnosis import Diagnosis
 from fixinit.diagnostics.report.measure import Measure
 from fixinit.diagnostics.report.rows import BlockRow, LayerRow
@@ -138,7 +139,9 @@ class Monitor(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self._subject is None or self._subject.model is not self.model:
             self._subject, self._measure = Subject(self.model, self.x), None
-        self._batch = check_batch(self._subject, self.x, self.y)
+        self._batch = Program(
+            self._subject, *check_batch(self._subject, self.x, self.y)
+        )
         self.alarm = None
         if self.log_dir is not None:
             self._writer = backend.SummaryWriter(self.log_dir)
@@ -205,7 +208,7 @@ class Monitor(keras.callbacks.Callback):
         if "update_to_weight" in self.measures:
             trial = TrialOptimizer(self.model, self.model.optimizer)
         diagnosis = diagnosis_of(
-            self._measure, *self._batch, trial, weights=trial is not None
+            self._measure, self._batch, trial, weights=trial is not None
         )
         if self.keep:
             self.history.append((self._step, diagnosis))

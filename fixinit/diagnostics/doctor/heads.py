@@ -1,0 +1,216 @@
+"""Heads of a model: the last activation, loss and targets of every output."""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import tree
+
+from fixinit._typing import Identifier
+from fixinit.diagnostics._shared.activations import (
+    activation_name,
+    activation_range,
+    is_softmax,
+)
+from fixinit.diagnostics._shared.subject import Subject
+from fixinit.graph import Call, Graph
+from fixinit.layers import facts_of
+
+# Losses that compare two distributions, and read probabilities or logits.
+CATEGORICAL = ("categorical_crossentropy", "categorical_focal_crossentropy")
+SPARSE = ("sparse_categorical_crossentropy",)
+BINARY = ("binary_crossentropy", "binary_focal_crossentropy")
+CROSS_ENTROPIES = (*CATEGORICAL, *SPARSE, *BINARY)
+# Losses in the units of the targets.
+REGRESSIONS = (
+    "mean_squared_error",
+    "mean_absolute_error",
+    "huber",
+    "log_cosh",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """Last activation, loss and targets of one output.
+
+    Attributes:
+        name: Name of the output layer.
+        layer: Name of the layer that holds the last activation.
+        weight: The `fixinit.graph.Call` of the last weight layer, or `None` where other
+            operations stand between it and the output.
+        units: int, the last axis of the output; 1 for a vector of numbers.
+        activation: Name of the last activation; `"linear"` without one; `""` if
+            something else stands last.
+        range: Pair of floats that the last activation keeps its outputs in.
+        loss: Name of Keras's function for the loss; `""` if it is unknown.
+        from_logits: bool. Whether the loss reads logits.
+        target: Array, or `None`.
+        prediction: Array like the output, for the first samples.
+    """
+
+    name: str
+    layer: str
+    weight: Call | None
+    units: int
+    activation: str
+    range: tuple[float, float]
+    loss: str
+    from_logits: bool
+    target: np.ndarray | None
+    prediction: np.ndarray | None = None
+
+    @property
+    def is_cross_entropy(self) -> bool:
+        """Whether the loss is a cross-entropy."""
+        return self.loss in CROSS_ENTROPIES
+
+    @functools.cached_property
+    def labels(self) -> np.ndarray | None:
+        """Class of every target, where targets are classes or one-hot rows."""
+        y = self.target
+        if y is None or y.size == 0:
+            return None
+        if (
+            self.loss in SPARSE
+            or y.dtype.kind in "iub"
+            and y.shape[-1:] != (self.units,)
+        ):
+            return y.astype(int).ravel()
+        if self.units > 1 and y.shape[-1:] == (self.units,) and y.ndim > 1:
+            if np.isin(y, (0, 1)).all() and (y.sum(-1) == 1).all():
+                return y.argmax(-1).ravel()
+        return None
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether all targets are 0 or 1, and not all rows one-hot."""
+        y = self.target
+        if y is None or self.labels is not None and self.units > 1:
+            return False
+        return bool(np.isin(y, (0, 1)).all())
+
+
+def heads_of(
+    subject: Subject,
+    loss: Identifier | None,
+    y: Any,
+    predictions: Sequence[np.ndarray] = (),
+) -> list[Head]:
+    """The heads of a model, one for each output.
+
+    Args:
+        subject: `Subject`.
+        loss: As `diagnose` takes it.
+        y: Targets in the structure of the outputs, or `None`.
+        predictions: List of arrays, one for each output.
+    """
+    traced, names = subject.graph, subject.output_names
+    losses = _losses(subject, loss)
+    count = len(traced.outputs)
+    targets = [None] * count if y is None else _in_order(y, names)
+    if len(targets) != count:
+        targets = [None] * count
+    heads = []
+    for i, value in enumerate(traced.outputs):
+        layer, activation = _last(traced, value)
+        name, from_logits = _named(losses[i])
+        shape = traced.specs[value].shape
+        heads.append(
+            Head(
+                name=names[i],
+                layer=layer,
+                weight=_weight(traced, value),
+                units=int(shape[-1] or 1) if len(shape) > 1 else 1,
+                activation=activation_name(activation),
+                range=activation_range(activation),
+                loss=name,
+                from_logits=from_logits,
+                target=None if targets[i] is None else np.asarray(targets[i]),
+                prediction=predictions[i] if i < len(predictions) else None,
+            )
+        )
+    return heads
+
+
+def _in_order(y: Any, names: Sequence[str]) -> list[Any]:
+    if isinstance(y, dict) and set(names) == y.keys():
+        return [y[name] for name in names]
+    return tree.flatten(y)
+
+
+def _losses(subject: Subject, loss: Identifier | None) -> list[Any]:
+    """The loss of each output as it was given, or `None`."""
+    names = subject.output_names
+    if loss is None:
+        loss = getattr(subject.model, "loss", None) if subject.model.compiled else None
+    if isinstance(loss, dict) and set(loss) <= set(names):
+        return [loss.get(name) for name in names]
+    if isinstance(loss, (list, tuple)) and len(loss) == len(names):
+        return list(loss)
+    return [loss] * len(names)
+
+
+def _named(loss: Any) -> tuple[str, bool]:
+    """`(name, from_logits)` of a Keras loss, as its function is named."""
+    if loss is None:
+        return "", False
+    try:
+        loss = keras.losses.get(loss)
+    except (ValueError, TypeError):
+        return "", False
+    if isinstance(loss, functools.partial):
+        name, _ = _named(loss.func)
+        return name, bool(loss.keywords.get("from_logits", False))
+    if isinstance(loss, keras.losses.Loss):
+        if type(loss).__module__.split(".")[0] != "keras":
+            return "", False
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(loss).__name__)
+        return words.lower(), bool(loss.get_config().get("from_logits", False))
+    name = getattr(loss, "__name__", "")
+    return (name if getattr(keras.losses, name, None) is loss else "", False)
+
+
+def _last(traced: Graph, value: int) -> tuple[str, Any]:
+    """`(name of the layer, activation)` behind which nothing changes numbers."""
+    producers = traced.producers()
+    while True:
+        call = producers[value]
+        operation = call.operation
+        while isinstance(operation, keras.layers.Wrapper):
+            operation = operation.layer
+        facts = facts_of(operation)
+        if is_softmax(operation) or facts.activates:
+            return call.name, operation
+        held = getattr(operation, "activation", None)
+        if held is not None and held is not keras.activations.linear:
+            return call.name, held
+        if call.has_weights:
+            return call.name, keras.activations.linear
+        if len(call.inputs) != 1 or not (facts.rearranges or keeps(operation)):
+            return call.name, None
+        (value,) = call.inputs
+
+
+def keeps(operation: Any) -> bool:
+    """Whether an operation hands on the numbers that it reads when it is tested."""
+    is_linear = getattr(operation, "activation", None) is keras.activations.linear
+    drops = (keras.layers.Dropout, keras.layers.Identity, keras.layers.GaussianNoise)
+    return isinstance(operation, drops) or is_linear
+
+
+def _weight(traced: Graph, value: int) -> Call | None:
+    """The last weight layer, if an activation at most follows it."""
+    producers = traced.producers()
+    call = producers[value]
+    while not call.has_weights:
+        facts = facts_of(call.operation)
+        same = facts.activates or facts.rearranges or keeps(call.operation)
+        if len(call.inputs) != 1 or not (same or is_softmax(call.operation)):
+            return None
+        call = producers[call.inputs[0]]
+    return call

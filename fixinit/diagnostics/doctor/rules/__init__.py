@@ -1,0 +1,38 @@
+"""Rules of the doctor: what each kind of finding is seen by.
+
+A rule is a function from `Evidence` to the findings of one kind or of a few that share
+their evidence. A new one is a function in a module here, and an entry in `RULES`.
+"""
+
+from collections.abc import Callable, Iterable
+
+from fixinit.diagnostics.doctor.evidence import Evidence
+from fixinit.diagnostics.doctor.rules import (
+    branches,
+    data,
+    heads,
+    initialization,
+    rates,
+    signals,
+    structure,
+    units,
+)
+from fixinit.diagnostics.report.finding import Finding, in_order
+
+Rule = Callable[[Evidence], Iterable[Finding]]
+
+RULES: tuple[Rule, ...] = (
+    *data.RULES,
+    *heads.RULES,
+    *structure.RULES,
+    *initialization.RULES,
+    *signals.RULES,
+    *branches.RULES,
+    *units.RULES,
+    *rates.RULES,
+)
+
+
+def findings(evidence: Evidence) -> list[Finding]:
+    """All findings, in the order in which they should be mended."""
+    return in_order([found for rule in RULES for found in rule(evidence)])

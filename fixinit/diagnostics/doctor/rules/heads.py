@@ -1,0 +1,286 @@
+"""Rules of heads: last activation, loss and targets must fit each other."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from fixinit.diagnostics.doctor import remedies
+from fixinit.diagnostics.doctor.evidence import Evidence
+from fixinit.diagnostics.doctor.heads import (
+    BINARY,
+    CATEGORICAL,
+    REGRESSIONS,
+    SPARSE,
+    Head,
+)
+from fixinit.diagnostics.report.finding import Finding
+
+_PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid")
+
+
+def last_activation(evidence: Evidence) -> Iterator[Finding]:
+    """Last activations that cannot give what the loss or the targets need."""
+    for head in evidence.heads:
+        if head.activation == "softmax":
+            yield from _softmax(evidence, head)
+        elif head.activation in _PROBABILITIES:
+            yield from _sigmoid(evidence, head)
+        elif (
+            head.is_cross_entropy and head.from_logits and np.isfinite(head.range).any()
+        ):
+            yield _clipped_logits(evidence, head)
+
+
+def _softmax(evidence: Evidence, head: Head) -> Iterator[Finding]:
+    if head.units == 1:
+        name, loss = "sigmoid", remedies.compiled(evidence)
+        if head.loss in REGRESSIONS and not head.is_binary:
+            name = "linear"
+        elif head.loss in (*CATEGORICAL, *SPARSE):
+            loss = remedies.compiled(evidence, '"binary_crossentropy"')
+        yield Finding(
+            "last_activation",
+            "error",
+            head.layer,
+            1.0,
+            f"The softmax of `{head.layer}` is over one unit, which makes it 1 for "
+            "every input: nothing can be learned.",
+            remedies.lines(remedies.activation(evidence, head, name), loss),
+        )
+    elif head.target is not None and _several(head):
+        yield Finding(
+            "last_activation",
+            "error",
+            head.layer,
+            float(head.target.sum(-1).max()),
+            f"The outputs of the softmax of `{head.layer}` add up to 1, and rows of "
+            f"the targets add up to {head.target.sum(-1).min():g} to "
+            f"{head.target.sum(-1).max():g}: samples have several labels, or none.",
+            remedies.lines(
+                remedies.activation(evidence, head, "sigmoid"),
+                remedies.compiled(evidence, '"binary_crossentropy"'),
+            ),
+        )
+
+
+def _several(head: Head) -> bool:
+    """Whether rows of 0 and 1 mark another number of labels than one."""
+    y = head.target
+    if y is None or y.ndim < 2 or y.shape[-1] != head.units:
+        return False
+    return bool(np.isin(y, (0, 1)).all() and (y.sum(-1) != 1).any())
+
+
+def _sigmoid(evidence: Evidence, head: Head) -> Iterator[Finding]:
+    if head.loss not in (*CATEGORICAL, *SPARSE) or head.from_logits:
+        return
+    if head.units == 1:
+        yield Finding(
+            "last_activation",
+            "error",
+            head.layer,
+            1.0,
+            f"`{head.loss}` over the one unit of `{head.layer}` is the same whatever "
+            "the network gives: two classes need binary cross-entropy, or two units.",
+            remedies.lines(remedies.compiled(evidence, '"binary_crossentropy"')),
+        )
+        return
+    yield Finding(
+        "last_activation",
+        "warning",
+        head.layer,
+        float(head.units),
+        f"`{head.loss}` compares distributions over classes, and the {head.units} "
+        f"{head.activation} outputs of `{head.layer}` are none: they do not add up to "
+        "1.",
+        remedies.lines(
+            remedies.activation(evidence, head, "softmax"),
+            remedies.compiled(evidence),
+        ),
+    )
+
+
+def _clipped_logits(evidence: Evidence, head: Head) -> Finding:
+    low, high = head.range
+    return Finding(
+        "last_activation",
+        "warning",
+        head.layer,
+        low if np.isfinite(low) else high,
+        f"The loss of `{head.name}` reads logits, which may be any number, and the "
+        f"{head.activation} of `{head.layer}` keeps them in [{low:g}, {high:g}].",
+        remedies.lines(
+            remedies.activation(evidence, head, "linear"), remedies.compiled(evidence)
+        ),
+    )
+
+
+def logits_mismatch(evidence: Evidence) -> Iterator[Finding]:
+    """Probabilities for a loss of logits, or the reverse."""
+    for head in evidence.heads:
+        if not head.is_cross_entropy or head.activation == "":
+            continue
+        probable = head.activation in _PROBABILITIES
+        if head.from_logits and probable:
+            yield Finding(
+                "logits_mismatch",
+                "warning",
+                head.layer,
+                1.0,
+                f"The loss of `{head.name}` has `from_logits=True`, and "
+                f"`{head.layer}` ends in a {head.activation}: it is applied twice "
+                "where Keras does not notice, and gradients shrink.",
+                remedies.lines(
+                    remedies.activation(evidence, head, "linear"),
+                    remedies.compiled(evidence),
+                ),
+            )
+        elif not head.from_logits and not probable and not _in_unit(head):
+            low, high = _reached(head)
+            yield Finding(
+                "logits_mismatch",
+                "error",
+                head.layer,
+                max(-low, high),
+                f"The loss `{head.loss}` of `{head.name}` reads probabilities, and "
+                f"`{head.layer}` ends in {head.activation}, with outputs from "
+                f"{low:.3g} to {high:.3g}: what is below 0 or above 1 is clipped, and "
+                "has no gradient.",
+                remedies.lines(
+                    remedies.compiled(evidence, remedies.loss_of_labels(head, True))
+                ),
+            )
+
+
+def _in_unit(head: Head) -> bool:
+    low, high = head.range
+    return low >= 0 and high <= 1
+
+
+def _reached(head: Head) -> tuple[float, float]:
+    if head.prediction is None or not head.prediction.size:
+        return head.range
+    return float(head.prediction.min()), float(head.prediction.max())
+
+
+def target_range(evidence: Evidence) -> Iterator[Finding]:
+    """Targets outside of what the last activation can give."""
+    for head in evidence.heads:
+        y, (low, high) = head.target, head.range
+        if y is None or y.size == 0 or head.from_logits:
+            continue
+        if head.loss in (*CATEGORICAL, *SPARSE) or head.loss in BINARY and y.ndim < 1:
+            continue
+        if head.labels is not None and head.loss == "" and head.units > 1:
+            continue
+        if (
+            not np.isfinite([low, high]).any()
+            or head.activation == "softmax"
+            and head.units == 1
+        ):
+            continue
+        slack = 1e-3 * max(1.0, *(abs(v) for v in (low, high) if np.isfinite(v)))
+        outside = (y < low - slack) | (y > high + slack)
+        if not outside.any():
+            continue
+        share = float(outside.mean())
+        yield Finding(
+            "target_range",
+            "error" if share > 0.05 else "warning",
+            head.layer,
+            share,
+            f"{100 * share:.3g} % of the targets of `{head.name}` lie outside of "
+            f"[{low:g}, {high:g}], what the {head.activation} of `{head.layer}` can "
+            f"give: they go from {y.min():.3g} to {y.max():.3g}.",
+            _reachable(evidence, head),
+        )
+
+
+def _reachable(evidence: Evidence, head: Head) -> str:
+    y = head.target
+    assert y is not None
+    whole = np.array_equal(y, np.round(y))
+    classes = np.unique(y) if whole else np.array([])
+    if head.loss in BINARY and whole and 2 < len(classes) <= 1000:
+        # Several classes for one unit.
+        lowest = f" - {int(classes.min())}" if classes.min() else ""
+        squeezed = f'y = np.squeeze(y, -1).astype("int32"){lowest}'
+        if y.shape[-1:] != (1,):
+            squeezed = f'y = y.astype("int32"){lowest}'
+        return remedies.lines(
+            remedies.new_head(
+                evidence, head, int(classes.max() - classes.min()) + 1, "softmax"
+            ),
+            squeezed,
+            remedies.lines(
+                remedies.compiled(evidence, '"sparse_categorical_crossentropy"')
+            ),
+        )
+    if head.loss in BINARY and whole and len(classes) == 2:
+        return f'y = (y == {classes.max():g}).astype("float32")'
+    return remedies.lines(
+        remedies.activation(evidence, head, "linear"), remedies.compiled(evidence)
+    )
+
+
+def loss_mismatch(evidence: Evidence) -> Iterator[Finding]:
+    """Losses that do not fit the targets."""
+    for head in evidence.heads:
+        y = head.target
+        if y is None or y.size == 0:
+            continue
+        if head.loss in REGRESSIONS:
+            yield from _regression_of_labels(evidence, head)
+        elif head.loss in BINARY:
+            yield from _binary(evidence, head)
+
+
+def _regression_of_labels(evidence: Evidence, head: Head) -> Iterator[Finding]:
+    classes = head.labels is not None and head.units > 1
+    if not classes and not (head.is_binary and head.activation == "sigmoid"):
+        return
+    absolute = head.loss == "mean_absolute_error"
+    bounded = head.activation in _PROBABILITIES
+    fits = "softmax" if classes else "sigmoid"
+    yield Finding(
+        "loss_mismatch",
+        "warning" if classes or absolute else "note",
+        head.name,
+        float(head.units),
+        f"Targets of `{head.name}` are classes, and `{head.loss}` is a loss of "
+        "numbers: its gradient vanishes where the network is wrong and sure.",
+        remedies.lines(
+            remedies.activation(evidence, head, fits) if not bounded else "pass",
+            remedies.compiled(evidence, remedies.loss_of_labels(head)),
+        ).removeprefix("pass\n"),
+    )
+
+
+def _binary(evidence: Evidence, head: Head) -> Iterator[Finding]:
+    if head.activation == "softmax" and head.units > 2 and head.labels is not None:
+        yield Finding(
+            "loss_mismatch",
+            "warning",
+            head.name,
+            float(head.units),
+            f"`{head.name}` tells {head.units} classes apart with a softmax, and "
+            f"`{head.loss}` takes every unit for a question of its own: it is small "
+            "as soon as most units are near zero.",
+            remedies.lines(remedies.compiled(evidence, '"categorical_crossentropy"')),
+        )
+    elif head.activation == "linear" and not head.is_binary and head.labels is None:
+        y = head.target
+        assert y is not None
+        if y.min() < 0 or y.max() > 1:
+            yield Finding(
+                "loss_mismatch",
+                "error",
+                head.name,
+                float(np.abs(y).max()),
+                f"Targets of `{head.name}` are numbers from {y.min():.3g} to "
+                f"{y.max():.3g}, and `{head.loss}` is a loss of probabilities.",
+                remedies.lines(remedies.compiled(evidence, '"mean_squared_error"')),
+            )
+
+
+RULES = (last_activation, logits_mismatch, target_range, loss_mismatch)

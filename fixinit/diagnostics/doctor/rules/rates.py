@@ -1,0 +1,86 @@
+"""Rules of learning rates, by trial steps on copies of the weights."""
+
+import math
+from collections.abc import Iterator
+
+import keras
+
+from fixinit.diagnostics.doctor import remedies
+from fixinit.diagnostics.doctor.evidence import Evidence
+from fixinit.diagnostics.report.finding import Finding
+
+# A step that moves a kernel by half of its norm forgets where it was drawn.
+_LARGE_STEP = 0.5
+# Loss of the trial's batches after its steps, over that before.
+_GROWN = 3.0
+# Steps of a hundred-thousandth need as many to change anything.
+_SMALL_STEP = 1e-6
+
+
+def learning_rate(evidence: Evidence) -> Iterator[Finding]:
+    """Steps of the optimizer that are too large or too small."""
+    trial = evidence.trial
+    if trial is None or not math.isfinite(evidence.measured.loss):
+        return
+    steps = _kernel_steps(evidence)
+    before, last = trial.before, trial.after
+    grown = last / before if before > 0 else 1.0
+    diverges = not math.isfinite(grown) or grown > _GROWN
+    largest = max(steps.values(), default=0.0)
+    if diverges or largest > _LARGE_STEP:
+        where = max(steps, key=lambda path: steps[path], default="")
+        rate = _rate(evidence)
+        yield Finding(
+            "learning_rate_high",
+            "error" if diverges else "warning",
+            where,
+            largest,
+            f"The first step moves `{where}` by {largest:.3g} times its norm, and the "
+            f"loss is {last:.3g} after {len(trial.losses)} steps, where it was "
+            f"{before:.3g}.",
+            _lower(evidence, rate, largest),
+        )
+    elif 0 < largest < _SMALL_STEP and not _warms_up(evidence):
+        yield Finding(
+            "learning_rate_low",
+            "warning",
+            "",
+            largest,
+            f"No kernel moves by more than {largest:.2g} times its norm in a step: a "
+            f"million steps would change the network little.",
+            _lower(evidence, _rate(evidence), largest),
+        )
+
+
+def _kernel_steps(evidence: Evidence) -> dict[str, float]:
+    """Relative first step of every matrix that does not start at zero."""
+    trial = evidence.trial
+    assert trial is not None
+    shapes = {v.path: v.shape for v in evidence.model.trainable_variables}
+    return {
+        path: step
+        for path, step in trial.update.items()
+        if len(shapes[path]) > 1 and math.isfinite(step)
+    }
+
+
+def _rate(evidence: Evidence) -> float:
+    rate = getattr(evidence.optimizer, "learning_rate", 0.0)
+    return float(rate)
+
+
+def _lower(evidence: Evidence, rate: float, largest: float) -> str:
+    """Code for a rate whose first step moves kernels by a hundredth."""
+    if not rate or not largest:
+        return ""
+    return remedies.lines(remedies.compiled(evidence, rate=rate * 0.01 / largest))
+
+
+def _warms_up(evidence: Evidence) -> bool:
+    """Whether a schedule says that later steps are larger."""
+    optimizer = evidence.optimizer
+    schedule = getattr(optimizer, "_learning_rate", None)
+    return isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
+
+
+RULES = (learning_rate,)

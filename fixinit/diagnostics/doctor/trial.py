@@ -1,0 +1,140 @@
+"""Trial: some steps of the optimizer on copies of the weights."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops, tree
+
+from fixinit import backend
+from fixinit._typing import Tensor
+from fixinit.diagnostics._shared.fit_loss import loss_function
+from fixinit.diagnostics._shared.stateless import stateless
+from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
+from fixinit.diagnostics.doctor.program import Program
+
+# Steps for a network of up to `_SMALL` weights; larger ones take `_FEW`, in which a
+# branch behind two zeros opens.
+_STEPS, _FEW, _SMALL = 10, 3, 300_000
+# Batches whose losses are compared before and after all steps.
+_COMPARED = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """Some steps of the optimizer, each on the next batch, on copies of the weights.
+
+    Attributes:
+        losses: List of floats. Loss of each step's batch just before the step.
+        before: float. Mean loss of the first batches before the first step.
+        after: float. That after the last step.
+        update: Dict from the path of a variable to norm(first step) / norm(variable).
+        moved: Dict from the path of a variable to whether any step moved it.
+    """
+
+    losses: list[float]
+    before: float
+    after: float
+    update: dict[str, float]
+    moved: dict[str, bool]
+
+
+def tried(program: Program, trial: TrialOptimizer, batch_size: int) -> Trial:
+    """Makes trial steps; weights, optimizer and random state stay as they are.
+
+    Args:
+        program: `Program`, with targets.
+        trial: `TrialOptimizer` that has made no step.
+        batch_size: int.
+    """
+    model = program.subject.model
+    paths = [v.path for v in model.trainable_variables]
+    evaluate = _loss_and_gradients(program)
+    count = _STEPS if model.count_params() <= _SMALL else _FEW
+    batches = _batches(program, batch_size, count)
+    start = _arrays(trial.weights)
+    found = [evaluate(trial.weights, batch) for batch in batches[:_COMPARED]]
+    before = float(np.mean([value for value, _ in found]))
+    losses: list[float] = []
+    update: dict[str, float] = {}
+    for index in range(count):
+        value, gradients = found[0]
+        if index:
+            value, gradients = evaluate(trial.weights, batches[index % len(batches)])
+        losses.append(value)
+        if not math.isfinite(value):
+            break
+        trial.step(gradients)
+        if not index:
+            steps = zip(paths, _arrays(trial.weights), start, strict=True)
+            update = {path: _ratio(new, old) for path, new, old in steps}
+    end = trial.weights
+    last = [evaluate(end, batch)[0] for batch in batches[:_COMPARED]]
+    pairs = zip(paths, _arrays(end), start, strict=True)
+    moved = {path: bool(np.any(new != old)) for path, new, old in pairs}
+    return Trial(losses, before, float(np.mean(last)), update, moved)
+
+
+def _loss_and_gradients(
+    program: Program,
+) -> Callable[[Sequence[Tensor], Program], tuple[float, list[Tensor]]]:
+    """Compiles `(weights, batch) -> (loss, gradients)`."""
+    subject, model = program.subject, program.subject.model
+    variables = [*model.trainable_variables, *model.non_trainable_variables]
+
+    def value(
+        weights: Sequence[Tensor],
+        others: Sequence[Tensor],
+        x: Sequence[Tensor],
+        y: Any,
+        given: Any,
+    ) -> Tensor:
+        with stateless(variables, [*weights, *others]):
+            outputs = subject(x, program.training)
+            return loss_function(
+                subject, program.loss, outputs, y, x, given, program.training
+            )
+
+    compiled = backend.value_and_gradients(value)
+
+    def evaluate(
+        weights: Sequence[Tensor], batch: Program
+    ) -> tuple[float, list[Tensor]]:
+        others = [v.value for v in model.non_trainable_variables]
+        found, gradients = compiled(
+            weights, others, *map(_tensors, (list(batch.x), batch.y, batch.given))
+        )
+        return float(ops.convert_to_numpy(found)), gradients
+
+    return evaluate
+
+
+def _tensors(structure: Any) -> Any:
+    if structure is None:
+        return None
+    return tree.map_structure(ops.convert_to_tensor, structure)
+
+
+def _batches(program: Program, size: int, count: int) -> list[Program]:
+    """Batches of shuffled samples, as `fit` makes them; all of one size."""
+    total = len(program)
+    order = np.arange(total)
+    if total > size:
+        # A fixed order: what is said of a program does not change from call to call.
+        np.random.default_rng(0).shuffle(order)
+    starts = range(0, total - size + 1, size)[:count]
+    return [program.at(order[i : i + size]) for i in starts]
+
+
+def _arrays(tensors: Sequence[Tensor]) -> list[np.ndarray]:
+    return [ops.convert_to_numpy(ops.cast(t, "float32")) for t in tensors]
+
+
+def _ratio(new: np.ndarray, old: np.ndarray) -> float:
+    norm = float(np.linalg.norm(old.astype("float64")))
+    step = float(np.linalg.norm(new.astype("float64") - old.astype("float64")))
+    if not norm:
+        return math.inf if step else 0.0
+    return step / norm
