@@ -3,8 +3,6 @@
 import math
 from collections.abc import Iterator
 
-import keras
-
 from fixinit.diagnostics.doctor import remedies
 from fixinit.diagnostics.doctor.evidence import Evidence
 from fixinit.diagnostics.report.finding import Finding
@@ -77,10 +75,10 @@ def _lower(evidence: Evidence, rate: float, largest: float) -> str:
 
 
 def _warms_up(evidence: Evidence) -> bool:
-    """Whether a schedule says that later steps are larger."""
+    """Whether a schedule says what later steps are."""
     optimizer = evidence.optimizer
-    schedule = getattr(optimizer, "_learning_rate", None)
-    return isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
+    rate = None if optimizer is None else optimizer.get_config().get("learning_rate")
+    return not isinstance(rate, (int, float))
 
 
 RULES = (learning_rate,)
