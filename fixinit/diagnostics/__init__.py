@@ -33,7 +33,6 @@ from fixinit.diagnostics.paths import (
     path_totals,
 )
 from fixinit.diagnostics.report import (
-    KINDS,
     BlockMoments,
     BlockRow,
     BlockStatistics,
@@ -44,12 +43,12 @@ from fixinit.diagnostics.report import (
     LayerRow,
     LossGradientNorms,
     block_statistics,
+    finding_kinds,
     fit_growth,
     gradient_norms,
 )
 
 __all__ = [
-    "KINDS",
     "Alarm",
     "BlockMoments",
     "BlockRow",
@@ -77,6 +76,7 @@ __all__ = [
     "check",
     "diagnose",
     "effective_depth",
+    "finding_kinds",
     "fit_growth",
     "function_update",
     "function_update_by_depth",

@@ -6,7 +6,7 @@ from fixinit.diagnostics.report.blocks import (
     block_statistics,
 )
 from fixinit.diagnostics.report.diagnosis import Diagnosis
-from fixinit.diagnostics.report.finding import KINDS, Finding
+from fixinit.diagnostics.report.finding import Finding, finding_kinds
 from fixinit.diagnostics.report.gradients import (
     GradientNorms,
     LossGradientNorms,
@@ -18,7 +18,6 @@ from fixinit.diagnostics.report.growth import Growth, fit_growth
 from fixinit.diagnostics.report.rows import BlockRow, LayerRow
 
 __all__ = [
-    "KINDS",
     "BlockMoments",
     "BlockRow",
     "BlockStatistics",
@@ -29,6 +28,7 @@ __all__ = [
     "LayerRow",
     "LossGradientNorms",
     "block_statistics",
+    "finding_kinds",
     "fit_growth",
     "global_norm",
     "gradient_norms",

@@ -33,6 +33,20 @@ KINDS = {
 SEVERITIES = ("error", "warning", "note")
 
 
+def finding_kinds() -> dict[str, str]:
+    """The kinds of findings, in the order in which those of one severity are mended.
+
+    Example:
+
+    >>> list(fixinit.diagnostics.finding_kinds())[:2]
+    ['not_finite', 'input_scale']
+
+    Returns:
+        Dict from kinds to what they mean.
+    """
+    return dict(KINDS)
+
+
 @dataclasses.dataclass(frozen=True)
 class Finding:
     """Finding of `diagnose`: one thing that is wrong with a training program.
@@ -48,7 +62,7 @@ class Finding:
     'model = fixinit.convert(model, "fixup")'
 
     Attributes:
-        kind: One of `fixinit.diagnostics.KINDS`; `"healthy"` is that of
+        kind: One of `fixinit.diagnostics.finding_kinds()`; `"healthy"` is that of
             `Diagnosis.verdict` where nothing was found.
         severity: `"error"` (training fails), `"warning"` (training suffers) or
             `"note"` (worth knowing).
