@@ -58,11 +58,14 @@ class _Difference:
         call: `fixinit.graph.Call`.
         pair: `_Pair`.
         jumps: bool. Whether they differ at once, and not little by little on the way.
+        makers: List of the calls that make the size: the call itself, or, of a
+            gradient, those that read what it gives.
     """
 
     call: Call
     pair: _Pair
     jumps: bool
+    makers: list[Call]
 
 
 class Comparison:
@@ -155,7 +158,9 @@ class Comparison:
         pair = pair_of(call)
         assert pair is not None
         nearest = [abs(p.gap) for p in map(pair_of, before[call]) if p is not None]
-        return _Difference(call, pair, abs(pair.gap) > 2 * max(nearest, default=0.0))
+        jumps = abs(pair.gap) > 2 * max(nearest, default=0.0)
+        makers = [call] if pair_of == self._forward else before[call]
+        return _Difference(call, pair, jumps, makers)
 
     def _sentence(self, start: str, found: list[_Difference]) -> str:
         first, *rest = found
@@ -177,8 +182,14 @@ class Comparison:
                 "small differences that add up, as of narrow layers, and of "
                 "activations and gates that do more to larger signals"
             )
-        if call.name in self.expected.assumed:
+        if call in difference.makers and call.name in self.expected.assumed:
             return "no variance rule for it, so that its size was assumed"
+        assumed = {c.name for c in difference.makers} & self.expected.assumed
+        if assumed:
+            return (
+                f"no variance rule for {some(sorted(assumed))}, so that it was taken "
+                "to pass on all that it reads"
+            )
         if is_own(type(call.operation)):
             return "a variance rule or facts of it that its `call` does not keep to"
         if is_addition(call) or len(call.inputs) > 1:

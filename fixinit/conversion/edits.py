@@ -13,6 +13,8 @@ class Edits:
             so that what it reads is what it gives.
         before: Dict from `(place, index)` to layers in front of an input of a call.
         after: Dict from places to layers behind a call.
+        outputs: Dict from places to the index of the output that those stand behind;
+            the first one elsewhere.
         calls: Dict from places to the layer that is called there instead.
         merges: Dict from places to `(layer, shortcut, branches)`: the layer that joins
             `[shortcut, branch]` and the indices of the call's inputs. Several branches
@@ -27,6 +29,7 @@ class Edits:
     layers: dict = dataclasses.field(default_factory=dict)
     before: dict = dataclasses.field(default_factory=dict)
     after: dict = dataclasses.field(default_factory=dict)
+    outputs: dict = dataclasses.field(default_factory=dict)
     calls: dict = dataclasses.field(default_factory=dict)
     merges: dict = dataclasses.field(default_factory=dict)
     ends: dict = dataclasses.field(default_factory=dict)

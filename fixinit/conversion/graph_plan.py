@@ -122,13 +122,15 @@ class GraphPlan:
     def _measure(self, call: Any) -> None:
         """Puts a factor behind a layer of unknown size that makes the stream."""
         layer = call.operation
-        outside = not self.survey.inside and measured.makes_stream(self.survey, call)
-        if self.plan.keep(layer) or not outside:
+        if self.survey.inside or self.plan.keep(layer):
             return
-        square = measured.stream_square(self.graph, call)
+        index = measured.stream_output(self.survey, call)
+        if index is None:
+            return
+        square = measured.stream_square(self.graph, call, index)
         if square is None:
             return
-        behind = measured.factor_square(self.graph, call)
+        behind = measured.factor_square(self.graph, call, index)
         if not measured.is_off(square * behind):
             return
         self.plan.measured[id(layer)] = square
@@ -136,7 +138,7 @@ class GraphPlan:
         factor = [keras.layers.Rescaling((square * behind) ** -0.5)]
         around = self._around(call)
         made = self.applicator.named(factor, f"{layer.name}_size", around)
-        self.placing.after(call, made)
+        self.placing.after(call, made, index)
 
     def _keeps_zeros(self, weight: Any) -> bool:
         """Whether a kernel starts at zero on purpose, and not to close a branch."""

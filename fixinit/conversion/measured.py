@@ -15,8 +15,8 @@ from fixinit.theory.input_sizes import known
 _ENOUGH = 3.0
 
 
-def stream_square(graph: Graph, call: Call) -> float | None:
-    """The mean square of what an unknown layer gives for random inputs.
+def stream_square(graph: Graph, call: Call, index: int = 0) -> float | None:
+    """The mean square of an output that an unknown layer gives for random inputs.
 
     Signals are standard normal, as the converter wants them; integers are 0 and 1,
     which every vocabulary has. The layer is drawn anew for that, unless it is frozen.
@@ -24,6 +24,7 @@ def stream_square(graph: Graph, call: Call) -> float | None:
     Args:
         graph: `fixinit.graph.Graph`.
         call: `fixinit.graph.Call` of the layer.
+        index: int, that of the output.
 
     Returns:
         float; `None` if it does not run on random inputs.
@@ -32,23 +33,24 @@ def stream_square(graph: Graph, call: Call) -> float | None:
     try:
         shapes = [known(with_sizes(spec.shape)) for spec in specs]
         read = [Moments.inputs(shape or (1,)) for shape in shapes]
-        first, *_ = outputs(RandomCalls(call, read, specs))
-        return float(np.mean(np.square(first)))
+        given = outputs(RandomCalls(call, read, specs))[index]
+        return float(np.mean(np.square(given)))
     except Exception:  # whatever a layer of somebody else's raises
         return None
 
 
-def factor_square(graph: Graph, call: Call) -> float:
+def factor_square(graph: Graph, call: Call, index: int = 0) -> float:
     """By how much the constant factors behind a call multiply its mean square.
 
     As large language models do with their embeddings, by the root of the width.
     """
-    consumers, square = graph.consumers(), 1.0
+    consumers, square, value = graph.consumers(), 1.0, call.outputs[index]
     while True:
-        readers = consumers.get(call.outputs[0], [])
+        readers = consumers.get(value, [])
         if len(readers) != 1 or not kinds.is_factor(readers[0]):
             return square
         (call,) = readers
+        (value,) = call.outputs
         spec = graph.specs[call.inputs[0]]
         shape = [size or 1 for size in with_sizes(spec.shape)]
         args, kwargs = call.fill([ops.ones(shape, spec.dtype)])
@@ -63,10 +65,15 @@ def is_off(square: float | None) -> bool:
     return not 1 / _ENOUGH <= square <= _ENOUGH
 
 
-def makes_stream(survey: Any, call: Call) -> bool:
-    """Whether residual blocks depend on the first output of a call outside of them."""
+def stream_output(survey: Any, call: Call) -> int | None:
+    """Which output of a call outside of residual blocks these depend on.
+
+    The first of several; `None` if they depend on none.
+    """
     if call in survey.places:
-        return False
+        return None
     ancestors = survey.graph.ancestors()
-    made = 1 << call.outputs[0]
-    return any(ancestors[block.input] & made for block in survey.blocks)
+    made = 0
+    for block in survey.blocks:
+        made |= ancestors[block.input]
+    return next((i for i, v in enumerate(call.outputs) if made >> v & 1), None)

@@ -50,13 +50,14 @@ class Placing:
             key = place_of(call), index
             self.edits.before[key] = [*made, *self.edits.before.get(key, [])]
 
-    def after(self, call: Any, made: Layers) -> None:
-        """Puts layers, named already, behind the call of a layer with weights."""
+    def after(self, call: Any, made: Layers, index: int = 0) -> None:
+        """Puts layers, named already, behind an output of a layer with weights."""
         if not made:
             return
         if call.node is not None:
             made = self.once(("after", id(call.operation)), lambda: made)
         self.edits.after[place_of(call)] = made
+        self.edits.outputs[place_of(call)] = index
 
     def instead(
         self, survey: Any, call: Any, make: Callable[[], keras.layers.Layer | None]

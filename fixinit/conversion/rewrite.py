@@ -85,10 +85,10 @@ class Rewriter:
                 y = made(*args, **kwargs)
         self._own[node] = _node_of(y)
         # What else a layer gives, as states and scores, is no signal.
-        first, *others = tree.flatten(y)
-        first = self._through(self.edits.after.get(node, []), first)
-        y = tree.pack_sequence_as(y, [first, *others])
-        self._ends[node] = _node_of(y)
+        signal, outputs = self.edits.outputs.get(node, 0), tree.flatten(y)
+        outputs[signal] = self._through(self.edits.after.get(node, []), outputs[signal])
+        y = tree.pack_sequence_as(y, outputs)
+        self._ends[node] = _node_of(outputs[signal])
         return y
 
     def _variable(self, x, reader):

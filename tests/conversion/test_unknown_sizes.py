@@ -42,6 +42,17 @@ class Large(layers.Layer):
         return 1000 * (x @ self.matrix)
 
 
+class ClassToken(layers.Layer):
+    """All tokens with a small one that is learned, and that by itself."""
+
+    def build(self, shape):
+        self.token = self.add_weight((1, 1, shape[-1]), "random_normal")
+
+    def call(self, x):
+        token = ops.repeat(self.token, ops.shape(x)[0], axis=0)
+        return ops.concatenate([x, token], axis=1), token
+
+
 def blocks(x):
     for number in range(3):
         y = layers.Dense(32, "relu")(layers.LayerNormalization()(x))
@@ -120,3 +131,35 @@ def test_states_of_recurrent_stems_stay_as_they_are(scheme):
     free = convert(keras.Model(inputs, [x, *states]), scheme)
     assert 0.3 < np.mean(keras.ops.convert_to_numpy(free(normal(64, 8, 8))[0]) ** 2) < 3
     assert free.conversion["num_branches"] == 2
+
+
+def class_attention():
+    """A stream of tokens, and behind it one of a class token that attends to them."""
+    inputs = keras.Input((6, 16))
+    tokens = layers.Dense(16)(inputs)
+    tokens = layers.Add()([tokens, layers.Dense(16)(layers.ReLU()(tokens))])
+    _, x = ClassToken(name="class_token")(tokens)
+    for number in range(3):
+        y = layers.LayerNormalization()(layers.Concatenate(axis=1)([x, tokens]))
+        y = layers.MultiHeadAttention(2, 8)(x, y)
+        x = layers.add([x, y], name=f"block{number}")
+    return keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x)))
+
+
+@pytest.mark.parametrize("scheme", ["fixup", "scaled_residual"])
+def test_streams_of_a_further_output(scheme):
+    free = convert(class_attention(), scheme)
+    assert free.conversion["num_branches"] == 4
+    assert 0.3 < size(free, normal(64, 6, 16)) < 3
+    (factor,) = [x for x in free.layers if isinstance(x, layers.Rescaling)]
+    assert factor.name.startswith("class_token_size")
+
+
+def test_gradients_of_layers_without_a_rule_are_named_by_these():
+    """Behind closed branches, nothing depends on the tokens."""
+    (text,) = [
+        text
+        for text in convert(class_attention(), "rezero").conversion["assumptions"]
+        if text.startswith("Gradients differ")
+    ]
+    assert "0 measured" in text and "no variance rule for class_token" in text
