@@ -1,17 +1,18 @@
 """Finds residual blocks in a graph: additions whose inputs share an ancestor."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fixinit._checked import checked
 from fixinit.graph.block import Block
 from fixinit.graph.calls import Call, Graph
 from fixinit.graph.conditions import are_conditions
+from fixinit.graph.coupled import first_exchanges
 from fixinit.graph.kinds import is_activation, is_addition
 from fixinit.graph.mixing import mix
 from fixinit.graph.paths import Path, Paths
-from fixinit.graph.streams import Streams
+from fixinit.graph.streams import Exchange, Streams
 from fixinit.graph.weighted import is_weighted_sum
 from fixinit.layers import facts_of
 
@@ -59,14 +60,9 @@ def find_blocks(graph: Graph) -> list[Block]:
         List of `Block`s.
     """
     paths = Paths(graph)
-    streams = Streams(paths)
-    for call in graph.calls:
-        block = _block(paths, call, streams) if is_addition(call) else None
-        if block is not None:
-            for inner in _parts(paths, block, streams):
-                streams.drop(inner)
-            streams.add(block)
-    found = list(streams.blocks.values())
+    found = _found(paths, {})
+    if first := first_exchanges(paths, found):
+        found = _found(paths, first)
     ends = [_end_activation(paths, block) for block in found]
     # Behind the last sum of a pre-activation network, the head has an activation too.
     if not all(ends[:-1]):
@@ -75,6 +71,21 @@ def find_blocks(graph: Graph) -> list[Block]:
         dataclasses.replace(block, output=(end or block.merge).outputs[0])
         for block, end in zip(found, ends, strict=True)
     ]
+
+
+def _found(paths: Paths, first: Mapping[Call, Exchange]) -> list[Block]:
+    """The blocks of a graph, where those that start coupled streams are known."""
+    streams = Streams(paths)
+    for call in filter(is_addition, paths.graph.calls):
+        if call in first:
+            block = _parted(paths, call, *first[call])
+        else:
+            block = _block(paths, call, streams)
+        if block is not None:
+            for inner in _parts(paths, block, streams):
+                streams.drop(inner)
+            streams.add(block)
+    return list(streams.blocks.values())
 
 
 def _block(paths: Paths, merge: Call, streams: Streams) -> Block | None:

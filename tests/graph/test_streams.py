@@ -3,6 +3,7 @@
 import warnings
 
 import keras
+import numpy as np
 import pytest
 from keras import layers, ops
 
@@ -123,6 +124,41 @@ def test_streams_may_begin_at_one_value():
         second = second + two_layers(first)
     found = blocks(inputs, layers.Concatenate()([first, second]))
     assert [block.branch_depth for block in found] == [2] * 6
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("projects", [False, True])
+def test_coupled_streams_may_come_from_two_inputs(first, projects):
+    inputs = [keras.Input((16,)), keras.Input((16,))]
+    streams = [layers.Dense(16)(x) for x in inputs] if projects else [*inputs]
+    for number in range(6):
+        to, of = (first, 1 - first) if number % 2 == 0 else (1 - first, first)
+        streams[to] = streams[to] + two_layers(streams[of])
+    found = blocks(inputs, layers.Concatenate()(streams))
+    assert [block.branch_depth for block in found] == [2] * 6
+    for before, block in zip(found, found[1:], strict=False):
+        (branch,) = block.branches
+        assert block.starts[branch] == (before.output,)
+
+
+def test_reversible_networks_of_two_inputs_start_as_the_identity():
+    inputs = streams = keras.Input((16,)), keras.Input((16,))
+    for _ in range(2):
+        first = streams[0] + two_layers(streams[1])
+        streams = first, streams[1] + two_layers(first)
+    with warnings.catch_warnings(action="ignore"):
+        free = fixinit.convert(keras.Model(inputs, streams), "fixup", seed=0)
+    assert free.conversion["num_branches"] == 4
+    x = [np.random.default_rng(i).standard_normal((4, 16)) for i in range(2)]
+    for given, y in zip(x, free(x), strict=True):
+        np.testing.assert_allclose(ops.convert_to_numpy(y), given, atol=1e-5)
+
+
+def test_additions_of_two_inputs_are_no_blocks_where_nothing_comes_back():
+    first, second = inputs = keras.Input((16,)), keras.Input((16,))
+    x = first + two_layers(second)
+    x = x + two_layers(x)
+    assert len(blocks(list(inputs), [x, second + two_layers(second)])) == 2
 
 
 @mostly_slow("scheme", ["fixup", "skip_init", "batch_norm"], quick=1)
