@@ -142,7 +142,8 @@ def evidence_of(
     trial = _trial(subject.model, optimizer)
     diagnosis = _diagnosis(measure, found, first, trial)
     steps, trained_by = None, _optimizer(subject.model, optimizer)
-    if first.y is not None and trial is not None and math.isfinite(found.loss):
+    trains = trial is not None and bool(subject.model.trainable_variables)
+    if first.y is not None and trains and math.isfinite(found.loss):
         again = TrialOptimizer(subject.model, trained_by)
         steps = tried(program, again, min(batch_size, _TRIAL_BATCH))
     outputs = [ops.convert_to_numpy(ops.cast(h, "float32")) for h in found.outputs]

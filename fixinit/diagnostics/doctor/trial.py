@@ -120,6 +120,7 @@ def _tensors(structure: Any) -> Any:
 def _batches(program: Program, size: int, count: int) -> list[Program]:
     """Batches of shuffled samples, as `fit` makes them; all of one size."""
     total = len(program)
+    size = min(size, total)
     order = np.arange(total)
     if total > size:
         # A fixed order: what is said of a program does not change from call to call.

@@ -15,6 +15,7 @@ KINDS = {
     "cannot_look_inside": "a layer or model hides what it computes",
     "no_nonlinearity": "weight layers follow each other with nothing between them",
     "hidden_activation": "hidden activations that saturate or compare channels",
+    "regularization": "penalties or dropout leave little of the loss to learn from",
     "initialization": "kernels of zeros, constants, equal draws, or of a wrong size",
     "embedding_scale": "embeddings are far larger or smaller than what follows needs",
     "normalization_batch": "batch statistics of too few samples",

@@ -13,6 +13,7 @@ from fixinit.diagnostics.doctor.rules import (
     heads,
     initialization,
     rates,
+    regularization,
     signals,
     structure,
     units,
@@ -29,6 +30,7 @@ RULES: tuple[Rule, ...] = (
     *signals.RULES,
     *branches.RULES,
     *units.RULES,
+    *regularization.RULES,
     *rates.RULES,
 )
 

@@ -22,56 +22,85 @@ _CHANCE = 1e-3
 
 
 def input_scale(evidence: Evidence) -> Iterator[Finding]:
-    """Inputs of another size than kernels are drawn for, with nothing that rescales."""
+    """Inputs of another size than kernels are drawn for, where weights read them.
+
+    What the first weight layers read decides: max |x| and the rms, of the largest
+    column where x is a table.
+    """
     for index, value in enumerate(evidence.graph.inputs):
-        name = evidence.producers[value].name
         data = evidence.x[index]
-        if not np.issubdtype(data.dtype, np.floating) or not _read_raw(evidence, value):
+        if not np.issubdtype(data.dtype, np.floating):
             continue
-        columns = data.reshape(len(data), -1).astype("float64")
-        if data.ndim > 2:
-            columns = columns.reshape(-1, 1)
-        sizes = np.array([rms(column) for column in columns.T])
-        peak = float(np.abs(columns).max())
-        large = sizes.max() > _LARGE_RMS or (
-            peak > _LARGE_PEAK and sizes.max() > _PEAK_RMS
-        )
-        if not large and not 0 < peak < _SMALL_PEAK:
-            continue
-        what = "large" if large else "tiny"
-        yield Finding(
-            "input_scale",
-            "error" if sizes.max() > 10 * _LARGE_RMS else "warning",
-            name,
-            peak,
-            f"Inputs `{name}` are {what}: the largest magnitude is {peak:.3g}, the rms "
-            f"{rms(columns):.3g} (of the largest column {sizes.max():.3g}), and "
-            "nothing rescales them before the first weight layer. Kernels are drawn "
-            "for 1.",
-            _rescaled(evidence, data),
-        )
+        for read in sorted(set(_read(evidence, value))):
+            found = _size(evidence, data if read == value else None, read)
+            if found is not None and (cause := _unfit(*found)):
+                yield _scaled(evidence, value, data, found, cause)
+                break
 
 
-def _read_raw(evidence: Evidence, value: int) -> bool:
-    """Whether a weight layer reads an input as it is given."""
-    for call in evidence.readers.get(value, []):
-        operation, facts = call.operation, facts_of(call.operation)
-        if isinstance(operation, (keras.layers.Embedding, keras.layers.Masking)):
-            if isinstance(operation, keras.layers.Masking):
-                return any(_read_raw(evidence, out) for out in call.outputs)
-            continue
-        if call.has_weights:
-            return True
-        same = facts.rearranges or facts.passes or facts.pads
-        if same and any(_read_raw(evidence, out) for out in call.outputs):
-            return True
-    return False
+def _read(evidence: Evidence, value: int) -> Iterator[int]:
+    """Values that weight layers read of an input, with nothing that normalizes between.
+
+    What only rearranges an input counts as the input itself.
+    """
+    pending = [(value, value)]
+    while pending:
+        current, name = pending.pop()
+        for call in evidence.readers.get(current, []):
+            operation, facts = call.operation, facts_of(call.operation)
+            if isinstance(operation, keras.layers.Embedding):
+                continue
+            if call.has_weights:
+                yield name
+                continue
+            if facts.normalizes or isinstance(operation, keras.layers.Normalization):
+                continue
+            same = facts.rearranges or facts.passes or facts.pads
+            same = same or isinstance(operation, keras.layers.Masking)
+            pending += [(out, name if same else out) for out in call.outputs]
+
+
+def _size(
+    evidence: Evidence, data: np.ndarray | None, value: int
+) -> tuple[float, float] | None:
+    """`(peak, rms)` of what weights read: of the data, or as it was measured."""
+    if data is None:
+        row = evidence.row_of(value)
+        return None if row is None else (row.peak, row.mean_square**0.5)
+    columns = data.reshape(len(data), -1) if data.ndim < 3 else data.reshape(-1, 1)
+    sizes = [rms(column) for column in columns.T]
+    return float(np.abs(data).max(initial=0)), max(sizes, default=0.0)
+
+
+def _unfit(peak: float, size: float) -> str:
+    if size > _LARGE_RMS or (peak > _LARGE_PEAK and size > _PEAK_RMS):
+        return "large"
+    return "tiny" if 0 < peak < _SMALL_PEAK else ""
+
+
+def _scaled(
+    evidence: Evidence,
+    value: int,
+    data: np.ndarray,
+    found: tuple[float, float],
+    how: str,
+) -> Finding:
+    name, (peak, size) = evidence.producers[value].name, found
+    return Finding(
+        "input_scale",
+        "error" if size > 10 * _LARGE_RMS else "warning",
+        name,
+        peak,
+        f"What the first weight layer reads of input `{name}` is {how}: the largest "
+        f"magnitude is {peak:.3g}, the rms {size:.3g}. Kernels are drawn for 1.",
+        _rescaled(evidence, data),
+    )
 
 
 def _rescaled(evidence: Evidence, data: np.ndarray) -> str:
     if len(evidence.x) > 1:
         return ""
-    if data.ndim == 4 and data.min() >= 0 and 1 < data.max() <= 255:
+    if data.ndim == 4 and data.min() >= 0 and 1.5 < data.max() <= 255:
         return "x = keras.ops.convert_to_numpy(keras.layers.Rescaling(1 / 255)(x))"
     return (
         "normalization = keras.layers.Normalization()\n"
