@@ -67,8 +67,11 @@ def _check_lambda(call: Call, shut: dict[str, str]) -> None:
         raise ValueError(
             f"Lambda layer `{call.name}` reads weights that are not its own: "
             f"{names or 'variables of the backend'}. The converted model would share "
-            "them with this one. Call layers that hold them by themselves, or pass "
-            f"keep={[call.name]} to share them. {shut.get(layer.name, '')}".rstrip()
+            "them with this one. Call layers that hold them by themselves, and in the "
+            "place of the Lambda an operation that reads the variable itself, as "
+            '`keras.ops.einsum("...d,vd->...v", x, embedding.embeddings)` does for '
+            f"tied weights: these stay tied. Or pass keep={[call.name]} to share them. "
+            f"{shut.get(layer.name, '')}".rstrip()
         )
 
 
