@@ -40,12 +40,14 @@ from fixinit.diagnostics.report import (
     Finding,
     GradientNorms,
     Growth,
+    Histogram,
     LayerRow,
     LossGradientNorms,
     block_statistics,
     finding_kinds,
     fit_growth,
     gradient_norms,
+    register_flops,
 )
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "GradientCorrelation",
     "GradientNorms",
     "Growth",
+    "Histogram",
     "JacobianSpectrum",
     "LayerRow",
     "Lesion",
@@ -87,4 +90,5 @@ __all__ = [
     "loss_surface",
     "path_gradients",
     "path_totals",
+    "register_flops",
 ]

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -19,6 +19,8 @@ from fixinit.diagnostics.doctor.heads import heads_of
 from fixinit.diagnostics.doctor.program import Program, program_of
 from fixinit.diagnostics.doctor.rules import findings
 from fixinit.diagnostics.doctor.trial import tried
+from fixinit.diagnostics.report.asked import asked_columns, whole_costs
+from fixinit.diagnostics.report.columns import MEASURES, Columns, check_measures
 from fixinit.diagnostics.report.diagnosis import Diagnosis
 from fixinit.diagnostics.report.infinities import with_overflow
 from fixinit.diagnostics.report.measure import Measure, Measured
@@ -40,6 +42,7 @@ def diagnose(
     training: bool = True,
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
+    measures: Sequence[str] = (),
 ) -> Diagnosis:
     """Measures activations and gradients of a model by layer and by residual block.
 
@@ -86,6 +89,10 @@ def diagnose(
         sample_weight: As `fit` takes it: array with a weight for every sample, or for
             every step of it; for several outputs also a list or dict of them.
         class_weight: As `fit` takes it: dict from classes to weights.
+        measures: Tuple of strings, what else is measured, any of `"flops"`, `"bytes"`,
+            `"float16"`, `"bfloat16"`, `"float8_e4m3"`, `"float8_e5m2"`, `"kurtosis"`
+            and `"histograms"`. They are columns of all rows, see
+            `fixinit.diagnostics.report.columns`.
 
     Returns:
         `Diagnosis`.
@@ -98,12 +105,16 @@ def diagnose(
             NaN, or if no default loss follows from the targets, as from integers for
             one unit without a sigmoid.
     """
+    measures = check_measures(measures, MEASURES)
     program = program_of(model, x, y, loss, training, sample_weight, class_weight)
-    return examined(program, optimizer, len(program))
+    return examined(program, optimizer, len(program), measures)
 
 
 def examined(
-    program: Program, optimizer: Identifier | None, batch_size: int
+    program: Program,
+    optimizer: Identifier | None,
+    batch_size: int,
+    measures: Sequence[str] = (),
 ) -> Diagnosis:
     """The diagnosis of a training program, with findings.
 
@@ -111,8 +122,9 @@ def examined(
         program: `Program`.
         optimizer: As `diagnose` takes it.
         batch_size: int. How many of the samples are measured.
+        measures: As `diagnose` takes them, checked.
     """
-    evidence, refused = evidence_of(program, optimizer, batch_size)
+    evidence, refused = evidence_of(program, optimizer, batch_size, measures)
     named = findings(evidence)
     if refused is not None and all(f.severity != "error" for f in named):
         raise refused
@@ -123,6 +135,7 @@ def evidence_of(
     program: Program,
     optimizer: Identifier | None = None,
     batch_size: int = _TRIAL_BATCH,
+    measures: Sequence[str] = (),
 ) -> tuple[Evidence, Exception | None]:
     """`(evidence, refused)`: what the rules see; arguments as of `examined`.
 
@@ -130,7 +143,8 @@ def evidence_of(
     then measured without them.
     """
     subject, first = program.subject, program.first(batch_size)
-    measure = Measure(subject, program.loss, program.training)
+    columns = Columns.of(measures)
+    measure = Measure(subject, program.loss, program.training, columns)
     refused = None
     try:
         found = measure(first.x, first.y, first.given)
@@ -222,8 +236,9 @@ def _diagnosis(
         statistics = weight_statistics(traced, model, found.gradients, trial)
     forward = with_overflow(traced, found.forward)
     draws = graph.equal_draws(traced) if weights else []
-    layers = layer_rows(traced, forward, found.backward, statistics, draws)
-    first, blocks = block_rows(traced, forward, found.backward, layers)
+    asked = asked_columns(measure, found, len(batch))
+    layers = layer_rows(traced, forward, found.backward, statistics, draws, asked)
+    first, blocks = block_rows(traced, forward, found.backward, layers, asked)
     return Diagnosis(
         name=model.name,
         layers=layers,
@@ -236,6 +251,7 @@ def _diagnosis(
         bad_weights=list(weights_not_finite(model)) if weights else [],
         closed=_closed(measure, found, batch) if weights else [],
         equal_draws=[list(group.names) for group in draws],
+        asked=whole_costs(model, layers),
     )
 
 

@@ -5,6 +5,7 @@ from fixinit.diagnostics.report.blocks import (
     BlockStatistics,
     block_statistics,
 )
+from fixinit.diagnostics.report.columns import Histogram, register_flops
 from fixinit.diagnostics.report.diagnosis import Diagnosis
 from fixinit.diagnostics.report.finding import Finding, finding_kinds
 from fixinit.diagnostics.report.gradients import (
@@ -25,6 +26,7 @@ __all__ = [
     "GradientNorms",
     "Finding",
     "Growth",
+    "Histogram",
     "LayerRow",
     "LossGradientNorms",
     "block_statistics",
@@ -33,4 +35,5 @@ __all__ = [
     "global_norm",
     "gradient_norms",
     "loss_and_gradients",
+    "register_flops",
 ]

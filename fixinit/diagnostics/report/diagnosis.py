@@ -5,13 +5,14 @@ import functools
 import json
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fixinit._validation import check_choice
 from fixinit.diagnostics.report import table
+from fixinit.diagnostics.report.columns import Histogram
 from fixinit.diagnostics.report.finding import Finding
 from fixinit.diagnostics.report.growth import Growth, fit_growth
 from fixinit.diagnostics.report.healthy import healthy
@@ -48,6 +49,8 @@ class Diagnosis:
         equal_draws: List of lists of names, layers whose kernels are the same draw of
             an initializer: see `fixinit.graph.equal_draws`.
         findings: List of `Finding`, in the order in which they should be mended.
+        asked: Dict from names to what `measures` of `diagnose` asked for of the whole
+            model: FLOPs of one sample, bytes of all weights, and so on.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Diagnosis:
     closed: list[str] = dataclasses.field(default_factory=list)
     equal_draws: list[list[str]] = dataclasses.field(default_factory=list)
     findings: list[Finding] = dataclasses.field(default_factory=list)
+    asked: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def growth(self) -> Growth:
@@ -109,8 +113,11 @@ class Diagnosis:
         columns = [{f.name for f in dataclasses.fields(kind)} for kind in kinds]
         numbers = [f.name for f in dataclasses.fields(LayerRow) if f.type is float]
         shared = set.intersection(*columns)
-        check_choice("measure", measure, [name for name in numbers if name in shared])
-        return np.array([getattr(row, measure) for row in self._steps])
+        names = [name for name in numbers if name in shared]
+        for row in self._steps[:1]:
+            names += [name for name, v in row.asked.items() if np.isscalar(v)]
+        check_choice("measure", measure, names)
+        return np.array([row[measure] for row in self._steps])
 
     @property
     def _steps(self) -> Sequence[LayerRow | BlockRow]:
@@ -142,10 +149,12 @@ class Diagnosis:
             "gradient_growth": dataclasses.asdict(self.gradient_growth),
             "closed": self.closed,
             "equal_draws": self.equal_draws,
-            "input": self.input and dataclasses.asdict(self.input),
-            "blocks": [dataclasses.asdict(row) for row in self.blocks],
-            "layers": [dataclasses.asdict(row) for row in self.layers],
+            "input": self.input and dict(self.input),
+            "blocks": [dict(row) for row in self.blocks],
+            "layers": [dict(row) for row in self.layers],
         }
+        if self.asked:
+            content["asked"] = dict(self.asked)
         return _plain(content)
 
     def to_json(self, path: str | pathlib.Path) -> None:
@@ -198,7 +207,9 @@ class Diagnosis:
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Histogram):
+        return _plain({"edges": value.edges, "shares": value.shares})
+    if isinstance(value, (list, tuple, np.ndarray)):
         return [_plain(item) for item in value]
     if isinstance(value, (float, np.floating)):
         value = float(value)

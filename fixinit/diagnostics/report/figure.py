@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fixinit import _plotting
+from fixinit.diagnostics.report.headings import asked_of
 
 if TYPE_CHECKING:
     from fixinit.diagnostics.report.diagnosis import Diagnosis
@@ -32,7 +33,7 @@ def draw(diagnoses: Sequence["Diagnosis"], labels: Sequence[str] | None = None) 
         `matplotlib.figure.Figure`.
     """
     labels = check_labels(diagnoses, labels)
-    panels = [panel for panel in _PANELS if _has(diagnoses, panel[1])]
+    panels = [panel for panel in _panels(diagnoses) if _has(diagnoses, panel[1])]
     with _plotting.publication():
         figure, axes = _plotting.new_figure(-(-len(panels) // 2), 2)
         axes = axes.ravel()
@@ -53,6 +54,17 @@ def draw(diagnoses: Sequence["Diagnosis"], labels: Sequence[str] | None = None) 
     return figure
 
 
+def _panels(diagnoses: Sequence["Diagnosis"]) -> list[tuple[str, str, bool]]:
+    """The panels of all diagnoses, and those of what was asked for."""
+    names = dict.fromkeys(name for d in diagnoses for name in asked_of(d.rows))
+    # Shares may be 0.
+    asked = [(n.replace("_", " "), n, not n.endswith("flow")) for n in names]
+    asked = [
+        p for p in asked if any((_values(d, p[1])[1] > 0).any() for d in diagnoses)
+    ]
+    return [*_PANELS, *asked]
+
+
 def check_labels(
     diagnoses: Sequence["Diagnosis"], labels: Sequence[str] | None
 ) -> list[str]:
@@ -70,7 +82,7 @@ def check_labels(
 def _values(diagnosis: "Diagnosis", measure: str) -> tuple[np.ndarray, np.ndarray]:
     """`(index, values)`: over blocks, where there are any, otherwise over layers."""
     rows = diagnosis.rows
-    values = np.array([getattr(row, measure, np.nan) for row in rows], "float64")
+    values = np.array([row.get(measure) for row in rows], "float64")
     return np.arange(1, len(rows) + 1), values
 
 

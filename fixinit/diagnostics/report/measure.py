@@ -15,6 +15,7 @@ from fixinit.diagnostics._shared.activations import activation_range
 from fixinit.diagnostics._shared.fit_loss import loss_function
 from fixinit.diagnostics._shared.stateless import stateless
 from fixinit.diagnostics._shared.subject import Subject
+from fixinit.diagnostics.report.columns import Columns
 from fixinit.graph.kinds import output_facts
 from fixinit.graph.probe import probed
 
@@ -36,6 +37,7 @@ FORWARD = (
 )
 # What is observed of the gradient with respect to an activation.
 BACKWARD = ("peak", "mean_square")
+_NOTHING = Columns()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +51,12 @@ class Measured:
         backward: Likewise, with `BACKWARD`.
         gradients: One tensor for each of the model's trainable variables.
         outputs: One tensor for each of the model's outputs.
+        asked_forward: Like `forward`, with what `Columns` observes of activations.
+        asked_backward: Likewise, of the gradients with respect to them.
+        shapes: Dict from the names of calls to the shapes that they read and give,
+            empty where `Columns` counts nothing.
+        scale: float. What `asked_backward` is observed of is so many times as large as
+            the gradients are.
     """
 
     loss: float
@@ -56,6 +64,10 @@ class Measured:
     backward: dict[str, np.ndarray]
     gradients: list[Tensor]
     outputs: list[Tensor]
+    asked_forward: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    asked_backward: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    shapes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    scale: float = 1.0
 
 
 class Measure:
@@ -67,6 +79,7 @@ class Measure:
         subject: `Subject`.
         loss: As `diagnose` takes it.
         training: bool. Whether layers run in training mode.
+        columns: `Columns`, what else is measured.
 
     Attributes:
         model: `keras.Model`.
@@ -78,10 +91,11 @@ class Measure:
         subject: Subject,
         loss: Identifier | None = None,
         training: bool = True,
+        columns: Columns = _NOTHING,
     ) -> None:
         self._subject, self.model = subject, subject.model
         self.graph = subject.graph
-        self.training = training
+        self.training, self.columns = training, columns
         self._loss = loss
         self._probed = {
             call.name: depth
@@ -92,10 +106,10 @@ class Measure:
         }
         # Their gradients are what is measured on the way back.
         self._slots = [
-            ops.zeros((*depth, len(BACKWARD)), "float32")
+            ops.zeros((*depth, len(BACKWARD) + columns.size), "float32")
             for depth in self._probed.values()
         ]
-        self._hook = _Statistics(self.graph, set(self._probed))
+        self._hook = _Statistics(self.graph, set(self._probed), columns)
         self._evaluate = {
             has_targets: backend.value_and_gradients(
                 functools.partial(self._value, has_targets), has_aux=True
@@ -142,6 +156,9 @@ class Measure:
         )
         split = len(trainable)
         backward = dict(zip(self._probed, map(_numpy, gradients[split:]), strict=True))
+        backward, asked_backward = _split(backward, len(BACKWARD))
+        forward = {name: _numpy(values) for name, values in forward.items()}
+        forward, asked_forward = _split(forward, len(FORWARD))
         gradients = gradients[:split]
         if scale != 1:
             gradients = [g / scale for g in gradients]
@@ -149,10 +166,14 @@ class Measure:
                 values[..., BACKWARD.index("peak")] /= scale
         return Measured(
             float(ops.convert_to_numpy(loss)),
-            {name: _numpy(values) for name, values in forward.items()},
+            forward,
             backward,
             gradients,
             outputs,
+            asked_forward,
+            asked_backward,
+            self._hook.shapes,
+            scale,
         )
 
     def _value(
@@ -196,8 +217,13 @@ class Measure:
 class _Statistics(graph.Hook):
     """Observes activations and the gradients with respect to them."""
 
-    def __init__(self, model_graph: graph.Graph, names: set[str]) -> None:
+    def __init__(
+        self, model_graph: graph.Graph, names: set[str], columns: Columns
+    ) -> None:
         self.names, self.outputs = names, set(model_graph.outputs)
+        self.columns = columns
+        # Shapes that calls read and give, known as soon as a run is traced.
+        self.shapes: dict[str, tuple[list[tuple], list[tuple]]] = {}
         self.axes: dict[str, int] = {}
         self.blocks: dict[str, graph.Block] = {}
         for inner, _ in model_graph.graphs():
@@ -206,17 +232,27 @@ class _Statistics(graph.Hook):
             for block in graph.find_blocks(inner):
                 self.blocks[block.merge.name] = block
 
+    def enter(
+        self, call: graph.Call, inputs: list[Tensor], control: Tensor | None
+    ) -> Sequence[Tensor]:
+        if self.columns.counts:
+            self.shapes[call.name] = _shapes(inputs), []
+        return inputs
+
     def leave(
         self, call: graph.Call, outputs: Sequence[Tensor], control: Tensor | None
     ) -> Sequence[Tensor]:
+        if self.columns.counts:
+            self.shapes[call.name][1].extend(_shapes(outputs))
         if control is None:
             return outputs
-        moments = _compiled_gradient_moments()
+        moments = _compiled_gradient_moments(self.columns)
         is_output = call.outputs[0] in self.outputs
         return [probed(outputs[0], control, moments, is_output), *outputs[1:]]
 
     def observation_shape(self, call: graph.Call) -> tuple[int, ...] | None:
-        return (len(FORWARD),) if call.name in self.names else None
+        size = len(FORWARD) + self.columns.size
+        return (size,) if call.name in self.names else None
 
     def observe(
         self, call: graph.Call, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
@@ -231,7 +267,8 @@ class _Statistics(graph.Hook):
             terms = _terms(self.blocks[call.name], inputs, observed[0])
         else:
             terms = ops.full((2,), np.nan, "float32")
-        return ops.concatenate([observed, terms])
+        observed = ops.concatenate([observed, terms])
+        return _compiled_columns(self.columns)(observed, h)
 
 
 def is_nonlinear(call: graph.Call) -> bool:
@@ -341,14 +378,38 @@ def _by_peak(h: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @functools.cache
-def _compiled_gradient_moments() -> Callable:
+def _compiled_gradient_moments(columns: Columns) -> Callable:
     """Compiles the moments of a gradient."""
 
     def moments(g: Tensor) -> Tensor:
-        peak, g = _by_peak(ops.cast(g, "float32"))
-        return ops.stack([peak, ops.mean(ops.square(g))])
+        g = ops.cast(g, "float32")
+        peak, scaled = _by_peak(g)
+        found = ops.stack([peak, ops.mean(ops.square(scaled))])
+        return columns.appended(found, g)
 
     return backend.compiled(moments)
+
+
+@functools.cache
+def _compiled_columns(columns: Columns) -> Callable:
+    """Compiles the appending of columns to what was observed of an activation."""
+    if not columns.size:
+        return lambda observed, h: observed
+    return backend.compiled(
+        lambda observed, h: columns.appended(observed, ops.cast(h, "float32"))
+    )
+
+
+def _split(
+    observed: dict[str, np.ndarray], size: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What is always observed, and what was asked for."""
+    asked = {name: values[..., size:] for name, values in observed.items()}
+    return {name: values[..., :size] for name, values in observed.items()}, asked
+
+
+def _shapes(tensors: Sequence[Tensor]) -> list[tuple]:
+    return [tuple(tensor.shape) for tensor in tensors]
 
 
 def _loss_scale(model: keras.Model) -> float:

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from fixinit import graph
+from fixinit.diagnostics.report.asked import Asked, nothing
 from fixinit.diagnostics.report.blocks import BlockPlace, block_places
+from fixinit.diagnostics.report.columns import COSTS
 from fixinit.diagnostics.report.measure import FORWARD
+from fixinit.diagnostics.report.row import Row
 
 _DEAD, _SATURATED = FORWARD.index("dead"), FORWARD.index("saturated")
 _WEIGHTS = ("weight_mean_square", "weight_gradient_mean_square", "update_to_weight")
@@ -17,26 +20,6 @@ _WEIGHTS = ("weight_mean_square", "weight_gradient_mean_square", "update_to_weig
 
 # Dict from names of calls to arrays, as `Measure` gives them.
 Observations = Mapping[str, np.ndarray]
-
-
-class Row:
-    """A row of a table, whose columns can also be read by name.
-
-    `row["variance"]` is `row.variance`, and `dict(row)` holds all columns, so that
-    `pandas.DataFrame(map(dict, rows))` is the table.
-    """
-
-    def keys(self) -> tuple[str, ...]:
-        """The names of the columns."""
-        return tuple(field.name for field in dataclasses.fields(self))  # type: ignore
-
-    def __getitem__(self, column: str) -> Any:
-        if column not in self.keys():
-            raise KeyError(
-                f"A {type(self).__name__} has no column {column!r}. Its columns are "
-                f"{', '.join(self.keys())}."
-            )
-        return getattr(self, column)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +60,7 @@ class LayerRow(Row):
             to the outputs; one goes around a branch, and around a gate.
         saturated: Of activations with two bounds, as tanh, the share of outputs within
             a hundredth of the range from them.
+        asked: Dict from names to the columns that `measures` of `diagnose` asked for.
     """
 
     name: str
@@ -96,6 +80,7 @@ class LayerRow(Row):
     same_draw: tuple[str, ...] = ()
     is_cut: bool = True
     saturated: float = math.nan
+    asked: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +112,9 @@ class BlockRow(Row):
             whose block is no residual block.
         changes_shape: bool. Whether the output has another shape than the input.
         weights: Names of the branch's weight layers.
+        asked: Dict from names to the columns that `measures` of `diagnose` asked for:
+            of the output, as of `LayerRow`, and sums of FLOPs and bytes over the
+            layers inside of the block.
     """
 
     name: str
@@ -142,6 +130,7 @@ class BlockRow(Row):
     branch_depth: int | None
     changes_shape: bool
     weights: tuple[str, ...]
+    asked: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def layer_rows(
@@ -150,6 +139,7 @@ def layer_rows(
     backward: Observations,
     weights: Mapping[str, Mapping[str, np.ndarray]],
     draws: Sequence[graph.EqualDraws] = (),
+    asked: Asked = nothing,
 ) -> list[LayerRow]:
     """Makes a row for every call that puts out floating-point numbers, in order.
 
@@ -159,9 +149,10 @@ def layer_rows(
         backward: The same for gradients.
         weights: What `weight_statistics` gives.
         draws: What `fixinit.graph.equal_draws` gives.
+        asked: What `asked_columns` gives.
     """
     same = {call: group.names for group in draws for call in group.calls}
-    return list(_layer_rows(model_graph, forward, backward, weights, same, ()))
+    return list(_layer_rows(model_graph, forward, backward, weights, same, asked, ()))
 
 
 def _layer_rows(
@@ -170,6 +161,7 @@ def _layer_rows(
     backward: Observations,
     weights: Mapping[str, Mapping[str, np.ndarray]],
     same: Mapping[str, tuple[str, ...]],
+    asked: Asked,
     index: tuple[int, ...],
 ) -> Iterator[LayerRow]:
     passed = _passed(model_graph)
@@ -178,7 +170,7 @@ def _layer_rows(
             for i in range(call.operation.depth):
                 inner = (*index, i)
                 for row in _layer_rows(
-                    call.body, forward, backward, weights, same, inner
+                    call.body, forward, backward, weights, same, asked, inner
                 ):
                     name = row.name.replace(call.name, f"{call.name}[{i}]", 1)
                     yield dataclasses.replace(row, name=name)
@@ -193,6 +185,7 @@ def _layer_rows(
                 same_draw=tuple(n for n in same.get(call.name, ()) if n != call.name),
                 is_cut=call.name not in passed,
                 saturated=float(forward[call.name][index][_SATURATED]),
+                asked=asked(call.name, index),
             )
 
 
@@ -256,6 +249,7 @@ def block_rows(
     forward: Observations,
     backward: Observations,
     layers: Sequence[LayerRow],
+    asked: Asked = nothing,
 ) -> tuple[LayerRow | None, list[BlockRow]]:
     """`(input, rows)`: the row of what the first block reads, and one per block."""
     places = block_places(model_graph)
@@ -266,7 +260,8 @@ def block_rows(
     for place in places:
         for index in range(len(place.names)):
             at = (index,) if place.stack else ()
-            rows.append(_block_row(place, index, at, forward, backward, by_name))
+            row = _block_row(place, index, at, forward, backward, by_name, asked)
+            rows.append(row)
     return by_name[model_graph.producers()[places[0].start].name], rows
 
 
@@ -313,6 +308,7 @@ def _block_row(
     forward: Observations,
     backward: Observations,
     by_name: Mapping[str, LayerRow],
+    asked: Asked,
 ) -> BlockRow:
     stack = place.stack
     names = {call.name for call in _calls(place)}
@@ -337,7 +333,14 @@ def _block_row(
         branch_depth=block.branch_depth if block else None,
         changes_shape=bool(block and block.changes_shape),
         weights=tuple(block.weights) if block else (),
+        asked={**asked(place.call.name, index), **_sums(rows)},
     )
+
+
+def _sums(rows: Sequence[LayerRow]) -> dict[str, float]:
+    """Sums of the costs of layers, those that were asked for."""
+    names = [name for name in COSTS if all(name in row.asked for row in rows)]
+    return {name: sum(row.asked[name] for row in rows) for name in names if rows}
 
 
 def _calls(place: BlockPlace) -> Sequence[graph.Call]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fixinit.diagnostics.report.finding import Finding
+from fixinit.diagnostics.report.headings import asked_of, short, words
 
 if TYPE_CHECKING:
     from fixinit.diagnostics.report.diagnosis import Diagnosis
@@ -44,7 +45,12 @@ def text(diagnosis: "Diagnosis") -> str:
     )
     width = console.width
     console.print(textwrap.fill(_title(diagnosis), width), end="\n\n")
-    console.print(_table(diagnosis, width))
+    rows = _rows(diagnosis)
+    console.print(_table(rows, columns_of(rows)[: _most(width)], width))
+    asked = [(short(name), name) for name in asked_of(rows)]
+    for start in range(0, len(asked), _most(width)):
+        console.print()
+        console.print(_table(rows, asked[start : start + _most(width)], width))
     for finding in diagnosis.findings or [diagnosis.verdict]:
         console.print("\n" + finding_text(finding, width))
     lines = file.getvalue().splitlines()
@@ -56,7 +62,7 @@ def columns_of(rows: Sequence[Any]) -> list[tuple[str, str]]:
     return [
         (heading, measure)
         for heading, measure in COLUMNS
-        if any(number(getattr(row, measure, None)) for row in rows)
+        if any(number(row.get(measure)) for row in rows)
     ]
 
 
@@ -67,13 +73,20 @@ def number(value: float | None) -> str:
     return f"{value:.3g}"
 
 
-def _table(diagnosis: "Diagnosis", width: int) -> Table:
+def _rows(diagnosis: "Diagnosis") -> list[Any]:
     rows: list[Any] = list(diagnosis.rows)
     if diagnosis.input is not None:
         name = f"input: {diagnosis.input.name}"
         rows.insert(0, dataclasses.replace(diagnosis.input, name=name))
-    # As many as fit beside a short name.
-    shown = columns_of(rows)[: max(1, (width - _SHORT_NAME) // (_WIDTH + 1))]
+    return rows
+
+
+def _most(width: int) -> int:
+    """How many columns fit beside a short name."""
+    return max(1, (width - _SHORT_NAME) // (_WIDTH + 1))
+
+
+def _table(rows: Sequence[Any], shown: Sequence[tuple[str, str]], width: int) -> Table:
     room = width - (_WIDTH + 1) * len(shown)
     name_width = max(_SHORT_NAME, min(max(len(row.name) for row in rows), room))
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
@@ -85,7 +98,7 @@ def _table(diagnosis: "Diagnosis", width: int) -> Table:
         if index > previous + 1:
             table.add_row(f"... {index - previous - 1} more")
         previous = index
-        cells = [number(getattr(rows[index], measure, None)) for _, measure in shown]
+        cells = [number(rows[index].get(measure)) for _, measure in shown]
         table.add_row(_shortened(rows[index].name, name_width), *cells)
     return table
 
@@ -113,6 +126,7 @@ def _title(diagnosis: "Diagnosis") -> str:
     parts += [f"{len(diagnosis.layers)} layers", f"{diagnosis.batch_size} samples"]
     if diagnosis.loss is not None:
         parts.append(f"loss {diagnosis.loss:.4g}")
+    parts += words(diagnosis.asked)
     return ", ".join(parts)
 
 
