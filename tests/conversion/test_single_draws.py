@@ -90,17 +90,6 @@ def test_every_draw_of_an_efficient_network_keeps_its_size(scheme):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["fixup", "scaled_residual"])
-def test_a_published_efficient_network_keeps_its_size(scheme):
-    options = {"input_shape": (64, 64, 3), "weights": None, "include_top": False}
-    free = convert(keras.applications.EfficientNetB2(**options), scheme)
-    end = keras.Model(free.input, free.get_layer("block7b_add").output)
-    # It divides images by 255.
-    y = ops.convert_to_numpy(end(255 * normal(32, 64, 64, 3, seed=1)))
-    assert 1 / 3 < np.mean(y**2) < 3
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_the_check_by_one_pass_raises_no_alarm_where_draws_are_made_up_for(seed):
     text = said(efficient(), "scaled_residual", seed=seed)

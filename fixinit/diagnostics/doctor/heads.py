@@ -50,6 +50,7 @@ class Head:
         loss: Name of Keras's function for the loss; `""` if it is unknown.
         from_logits: bool. Whether the loss reads logits.
         target: Array, or `None`.
+        given: The loss as it was given, or `None`.
         prediction: Array like the output, for the first samples.
     """
 
@@ -62,6 +63,7 @@ class Head:
     loss: str
     from_logits: bool
     target: np.ndarray | None
+    given: Any = None
     prediction: np.ndarray | None = None
 
     @property
@@ -131,6 +133,7 @@ def heads_of(
                 loss=name,
                 from_logits=from_logits,
                 target=None if targets[i] is None else np.asarray(targets[i]),
+                given=losses[i],
                 prediction=predictions[i] if i < len(predictions) else None,
             )
         )

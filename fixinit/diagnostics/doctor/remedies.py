@@ -5,74 +5,39 @@ from typing import Any
 
 import keras
 
+from fixinit.diagnostics.doctor.compiling import compiled, not_default
 from fixinit.diagnostics.doctor.evidence import Evidence
-from fixinit.diagnostics.doctor.heads import CATEGORICAL, Head
-
-# Settings of optimizers that are written out where they are not the default.
-_SETTINGS = ("momentum", "nesterov", "weight_decay", "clipnorm", "global_clipnorm")
-
-
-def compiled(
-    evidence: Evidence, loss: str = "", rate: float | None = None, optimizer: str = ""
-) -> str | None:
-    """Statement that compiles the model anew; `None` if it need not be compiled.
-
-    Args:
-        evidence: `Evidence`.
-        loss: Code of the loss; by default that of the model.
-        rate: float. A learning rate in the place of the optimizer's.
-        optimizer: Code of the optimizer; by default that of the model.
-    """
-    if not evidence.model.compiled and not loss and rate is None:
-        return None
-    optimizer = optimizer or _optimizer(evidence.optimizer, rate)
-    return f"model.compile({optimizer}, {loss or 'model.loss'})"
+from fixinit.diagnostics.doctor.heads import BINARY, CATEGORICAL, SPARSE, Head
+from fixinit.graph.functional import is_subclassed
 
 
 def converted(evidence: Evidence, scheme: str) -> str:
     """Statements that convert the model to a scheme, and compile it as it was."""
-    convert = f'model = fixinit.convert(model, "{scheme}")'
-    if evidence.optimizer is None or not evidence.model.compiled:
-        return convert
-    optimizer = _optimizer(evidence.optimizer, None)
-    return (
-        f"optimizer, loss = {optimizer}, model.loss\n"
-        f"{convert}\n"
-        "model.compile(optimizer, loss)"
-    )
-
-
-def _optimizer(optimizer: keras.optimizers.Optimizer | None, rate: float | None) -> str:
-    if optimizer is None:
-        return f"keras.optimizers.Adam({rate or 1e-3:.2g})"
-    kind, config = type(optimizer), optimizer.get_config()
-    is_kerass = getattr(keras.optimizers, kind.__name__, None) is kind
-    if not is_kerass or not isinstance(config.get("learning_rate"), float):
-        if rate is None:
-            return "type(model.optimizer).from_config(model.optimizer.get_config())"
-        return (
-            "type(model.optimizer).from_config("
-            f'model.optimizer.get_config() | {{"learning_rate": {rate:.2g}}})'
-        )
-    default = kind().get_config()
-    settings = [
-        f", {key}={config[key]!r}"
-        for key in _SETTINGS
-        if key in config and config[key] != default.get(key)
-    ]
-    value = config["learning_rate"] if rate is None else rate
-    return f"keras.optimizers.{kind.__name__}({value:.2g}{''.join(settings)})"
+    return compiled(evidence, f'model = fixinit.convert(model, "{scheme}")')
 
 
 def activation(evidence: Evidence, head: Head, name: str) -> str:
     """Statement that sets the last activation, `""` where code cannot reach it."""
-    call = head.weight
-    if call is None or not evidence.is_layer(call):
+    call = evidence.calls.get(head.layer)
+    if call is None:
         return ""
-    layer: Any = call.operation
-    if not hasattr(layer, "activation") or head.layer != call.name:
+    function = f"keras.activations.{name}"
+    if evidence.is_layer(call):
+        layer, path = call.operation, f'model.get_layer("{call.operation.name}")'
+        while isinstance(layer, keras.layers.Wrapper):
+            layer, path = layer.layer, f"{path}.layer"
+        if hasattr(layer, "activation"):
+            return f"{path}.activation = {function}"
+    # A softmax that is an operation, or a layer without a choice.
+    before = evidence.producers[call.inputs[0]]
+    if (
+        len(evidence.heads) > 1
+        or not evidence.is_layer(before)
+        or is_subclassed(evidence.model)
+    ):
         return ""
-    return f'model.get_layer("{layer.name}").activation = keras.activations.{name}'
+    features = f'model.get_layer("{before.operation.name}").output'
+    return f"model = keras.Model(model.inputs, {function}({features}))"
 
 
 def new_head(evidence: Evidence, head: Head, units: int, name: str) -> str:
@@ -101,29 +66,65 @@ def lines(*statements: str | None) -> str:
 
 
 def loss_of_labels(head: Head, from_logits: bool = False) -> str:
-    """Code of the cross-entropy for the labels of a head."""
+    """Code of the cross-entropy for the labels of a head.
+
+    One that the head has already keeps its settings, such as label smoothing.
+    """
+    kinds: tuple[str, ...]
     if head.units == 1 or head.is_binary:
-        name = "BinaryCrossentropy"
+        kinds = BINARY
     elif head.labels is not None and head.target is not None:
         hot = head.target.shape[-1:] == (head.units,) and head.target.ndim > 1
-        name = "CategoricalCrossentropy" if hot else "SparseCategoricalCrossentropy"
+        kinds = CATEGORICAL if hot else SPARSE
     else:
-        known = head.loss in CATEGORICAL
-        name = "CategoricalCrossentropy" if known else "SparseCategoricalCrossentropy"
-    return f"keras.losses.{name}({'from_logits=True' if from_logits else ''})"
+        kinds = CATEGORICAL if head.loss in CATEGORICAL else SPARSE
+    name = head.loss if head.loss in kinds else kinds[0]
+    kind, settings = _loss_class(name), ["from_logits=True"] * from_logits
+    if isinstance(head.given, kind):
+        config = head.given.get_config()
+        settings += not_default(kind, config, ("name", "from_logits")) or []
+    return f"keras.losses.{kind.__name__}({', '.join(settings)})"
 
 
-def redrawn(layers: Sequence[str], initializer: str) -> str:
+def _loss_class(name: str) -> type[keras.losses.Loss]:
+    """The class of a loss of Keras that is named as its function."""
+    return getattr(keras.losses, "".join(map(str.capitalize, name.split("_"))))
+
+
+def redrawn(layers: Sequence[str], initializer: str, biases: bool = False) -> str:
     """Statements that draw the kernels of layers anew.
 
     Args:
         layers: Names of layers of the model.
         initializer: Name of a class of `keras.initializers`.
+        biases: bool. Whether biases become zero.
     """
-    names = ", ".join(f'"{name}"' for name in layers)
-    comma = "," if len(layers) == 1 else ""
-    return (
-        f"for seed, name in enumerate(({names}{comma})):\n"
+    code = (
+        f"for seed, name in enumerate({_listed(layers)}):\n"
         "    kernel = model.get_layer(name).kernel\n"
         f"    kernel.assign(keras.initializers.{initializer}(seed)(kernel.shape))"
     )
+    return lines(code, without_biases(layers) if biases else None)
+
+
+def without_biases(layers: Sequence[str]) -> str:
+    """Statements by which the biases of layers become zero."""
+    return (
+        f"for name in {_listed(layers)}:\n"
+        "    for weight in model.get_layer(name).weights:\n"
+        '        if weight.name in ("bias", "beta"):\n'
+        "            weight.assign(keras.ops.zeros_like(weight))"
+    )
+
+
+def rescaled_kernel(layer: str, factor: float) -> str:
+    """Statements that multiply the kernel of a layer, and make its bias zero."""
+    return lines(
+        f'kernel = model.get_layer("{layer}").kernel\n'
+        f"kernel.assign({factor:.2g} * kernel)",
+        without_biases([layer]),
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return repr(tuple(names)).replace("'", '"')

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from fixinit.diagnostics.doctor import remedies
+from fixinit.diagnostics.doctor.compiling import compiled
 from fixinit.diagnostics.doctor.evidence import Evidence, rms
 from fixinit.diagnostics.doctor.heads import REGRESSIONS, SPARSE, Head
 from fixinit.diagnostics.report.finding import Finding
@@ -93,11 +94,12 @@ def _scaled(
         peak,
         f"What the first weight layer reads of input `{name}` is {how}: the largest "
         f"magnitude is {peak:.3g}, the rms {size:.3g}. Kernels are drawn for 1.",
-        _rescaled(evidence, data),
+        rescaled(evidence, data),
     )
 
 
-def _rescaled(evidence: Evidence, data: np.ndarray) -> str:
+def rescaled(evidence: Evidence, data: np.ndarray) -> str:
+    """Code that brings the input of a model to size 1, `""` for one of several."""
     if len(evidence.x) > 1:
         return ""
     if data.ndim == 4 and data.min() >= 0 and 1.5 < data.max() <= 255:
@@ -126,10 +128,28 @@ def target_scale(evidence: Evidence) -> Iterator[Finding]:
             f"Targets of `{head.name}` are large: the rms is {size:.3g}, the largest "
             f"magnitude {peak:.3g}, and outputs of a drawn network are of size 1. "
             "Gradients are as many times too large, or steps as many times too small.",
-            "y = (y - y.mean(axis=0)) / y.std(axis=0)"
-            if len(evidence.heads) == 1
-            else "",
+            _standardized(evidence, head),
         )
+
+
+def _standardized(evidence: Evidence, head: Head) -> str:
+    """Code that standardizes the targets of a head, constant columns aside."""
+    given, y = evidence.program.y, head.target
+    assert y is not None
+    place = next(i for i, other in enumerate(evidence.heads) if other is head)
+    name, before = "y", ""
+    if isinstance(given, dict):
+        names = evidence.program.subject.output_names
+        key = names[place] if names[place] in given else ""
+        if not key:
+            return ""
+        name, before = f'y["{key}"]', "y = dict(y)\n"
+    elif isinstance(given, (list, tuple)):
+        name, before = f"y[{place}]", "y = list(y)\n"
+    scale = f"{name}.std(axis=0)"
+    if not y.std(axis=0).all():
+        scale = f"np.maximum({scale}, 1e-6)"
+    return f"{before}{name} = ({name} - {name}.mean(axis=0)) / {scale}"
 
 
 def label_range(evidence: Evidence) -> Iterator[Finding]:
@@ -152,9 +172,10 @@ def _beyond(evidence: Evidence, head: Head, labels: np.ndarray) -> Iterator[Find
     if low > 0 and high - low < head.units:
         remedy = f"y = y - {low}"
     else:
-        remedy = remedies.lines(
+        remedy = compiled(
+            evidence,
             remedies.new_head(evidence, head, max(count, high + 1), "softmax"),
-            remedies.compiled(evidence, '"sparse_categorical_crossentropy"'),
+            '"sparse_categorical_crossentropy"',
         )
     yield Finding(
         "label_range",

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fixinit.diagnostics.doctor import remedies
+from fixinit.diagnostics.doctor.compiling import compiled
 from fixinit.diagnostics.doctor.evidence import Evidence
 from fixinit.diagnostics.doctor.heads import (
     BINARY,
@@ -31,13 +32,18 @@ def last_activation(evidence: Evidence) -> Iterator[Finding]:
             yield _clipped_logits(evidence, head)
 
 
+def _activated(evidence: Evidence, head: Head, name: str, loss: str = "") -> str:
+    """Code that sets the last activation, and the loss if one is given."""
+    return compiled(evidence, remedies.activation(evidence, head, name), loss, head)
+
+
 def _softmax(evidence: Evidence, head: Head) -> Iterator[Finding]:
     if head.units == 1:
-        name, loss = "sigmoid", remedies.compiled(evidence)
+        name, loss = "sigmoid", ""
         if head.loss in REGRESSIONS and not head.is_binary:
             name = "linear"
         elif head.loss in (*CATEGORICAL, *SPARSE):
-            loss = remedies.compiled(evidence, '"binary_crossentropy"')
+            loss = '"binary_crossentropy"'
         yield Finding(
             "last_activation",
             "error",
@@ -45,7 +51,7 @@ def _softmax(evidence: Evidence, head: Head) -> Iterator[Finding]:
             1.0,
             f"The softmax of `{head.layer}` is over one unit, which makes it 1 for "
             "every input: nothing can be learned.",
-            remedies.lines(remedies.activation(evidence, head, name), loss),
+            _activated(evidence, head, name, loss),
         )
     elif head.target is not None and _several(head):
         yield Finding(
@@ -56,10 +62,7 @@ def _softmax(evidence: Evidence, head: Head) -> Iterator[Finding]:
             f"The outputs of the softmax of `{head.layer}` add up to 1, and rows of "
             f"the targets add up to {head.target.sum(-1).min():g} to "
             f"{head.target.sum(-1).max():g}: samples have several labels, or none.",
-            remedies.lines(
-                remedies.activation(evidence, head, "sigmoid"),
-                remedies.compiled(evidence, '"binary_crossentropy"'),
-            ),
+            _activated(evidence, head, "sigmoid", '"binary_crossentropy"'),
         )
 
 
@@ -82,7 +85,7 @@ def _sigmoid(evidence: Evidence, head: Head) -> Iterator[Finding]:
             1.0,
             f"`{head.loss}` over the one unit of `{head.layer}` is the same whatever "
             "the network gives: two classes need binary cross-entropy, or two units.",
-            remedies.lines(remedies.compiled(evidence, '"binary_crossentropy"')),
+            compiled(evidence, loss='"binary_crossentropy"', head=head),
         )
         return
     yield Finding(
@@ -93,10 +96,7 @@ def _sigmoid(evidence: Evidence, head: Head) -> Iterator[Finding]:
         f"`{head.loss}` compares distributions over classes, and the {head.units} "
         f"{head.activation} outputs of `{head.layer}` are none: they do not add up to "
         "1.",
-        remedies.lines(
-            remedies.activation(evidence, head, "softmax"),
-            remedies.compiled(evidence),
-        ),
+        _activated(evidence, head, "softmax"),
     )
 
 
@@ -109,9 +109,7 @@ def _clipped_logits(evidence: Evidence, head: Head) -> Finding:
         low if np.isfinite(low) else high,
         f"The loss of `{head.name}` reads logits, which may be any number, and the "
         f"{head.activation} of `{head.layer}` keeps them in [{low:g}, {high:g}].",
-        remedies.lines(
-            remedies.activation(evidence, head, "linear"), remedies.compiled(evidence)
-        ),
+        _activated(evidence, head, "linear"),
     )
 
 
@@ -130,10 +128,7 @@ def logits_mismatch(evidence: Evidence) -> Iterator[Finding]:
                 f"The loss of `{head.name}` has `from_logits=True`, and "
                 f"`{head.layer}` ends in a {head.activation}: it is applied twice "
                 "where Keras does not notice, and gradients shrink.",
-                remedies.lines(
-                    remedies.activation(evidence, head, "linear"),
-                    remedies.compiled(evidence),
-                ),
+                _activated(evidence, head, "linear"),
             )
         elif not head.from_logits and not probable and not _in_unit(head):
             low, high = _reached(head)
@@ -146,9 +141,7 @@ def logits_mismatch(evidence: Evidence) -> Iterator[Finding]:
                 f"`{head.layer}` ends in {head.activation}, with outputs from "
                 f"{low:.3g} to {high:.3g}: what is below 0 or above 1 is clipped, and "
                 "has no gradient.",
-                remedies.lines(
-                    remedies.compiled(evidence, remedies.loss_of_labels(head, True))
-                ),
+                compiled(evidence, loss=remedies.loss_of_labels(head, True), head=head),
             )
 
 
@@ -207,20 +200,17 @@ def _reachable(evidence: Evidence, head: Head) -> str:
         squeezed = f'y = np.squeeze(y, -1).astype("int32"){lowest}'
         if y.shape[-1:] != (1,):
             squeezed = f'y = y.astype("int32"){lowest}'
-        return remedies.lines(
-            remedies.new_head(
-                evidence, head, int(classes.max() - classes.min()) + 1, "softmax"
-            ),
-            squeezed,
+        count = int(classes.max() - classes.min()) + 1
+        return compiled(
+            evidence,
             remedies.lines(
-                remedies.compiled(evidence, '"sparse_categorical_crossentropy"')
+                remedies.new_head(evidence, head, count, "softmax"), squeezed
             ),
+            '"sparse_categorical_crossentropy"',
         )
     if head.loss in BINARY and whole and len(classes) == 2:
         return f'y = (y == {classes.max():g}).astype("float32")'
-    return remedies.lines(
-        remedies.activation(evidence, head, "linear"), remedies.compiled(evidence)
-    )
+    return _activated(evidence, head, "linear")
 
 
 def loss_mismatch(evidence: Evidence) -> Iterator[Finding]:
@@ -242,6 +232,7 @@ def _regression_of_labels(evidence: Evidence, head: Head) -> Iterator[Finding]:
     absolute = head.loss == "mean_absolute_error"
     bounded = head.activation in _PROBABILITIES
     fits = "softmax" if classes else "sigmoid"
+    loss = remedies.loss_of_labels(head)
     yield Finding(
         "loss_mismatch",
         "warning" if classes or absolute else "note",
@@ -249,10 +240,9 @@ def _regression_of_labels(evidence: Evidence, head: Head) -> Iterator[Finding]:
         float(head.units),
         f"Targets of `{head.name}` are classes, and `{head.loss}` is a loss of "
         "numbers: its gradient vanishes where the network is wrong and sure.",
-        remedies.lines(
-            remedies.activation(evidence, head, fits) if not bounded else "pass",
-            remedies.compiled(evidence, remedies.loss_of_labels(head)),
-        ).removeprefix("pass\n"),
+        compiled(evidence, loss=loss, head=head)
+        if bounded
+        else _activated(evidence, head, fits, loss),
     )
 
 
@@ -266,7 +256,7 @@ def _binary(evidence: Evidence, head: Head) -> Iterator[Finding]:
             f"`{head.name}` tells {head.units} classes apart with a softmax, and "
             f"`{head.loss}` takes every unit for a question of its own: it is small "
             "as soon as most units are near zero.",
-            remedies.lines(remedies.compiled(evidence, '"categorical_crossentropy"')),
+            compiled(evidence, loss='"categorical_crossentropy"', head=head),
         )
     elif head.activation == "linear" and not head.is_binary and head.labels is None:
         y = head.target
@@ -279,7 +269,7 @@ def _binary(evidence: Evidence, head: Head) -> Iterator[Finding]:
                 float(np.abs(y).max()),
                 f"Targets of `{head.name}` are numbers from {y.min():.3g} to "
                 f"{y.max():.3g}, and `{head.loss}` is a loss of probabilities.",
-                remedies.lines(remedies.compiled(evidence, '"mean_squared_error"')),
+                compiled(evidence, loss='"mean_squared_error"', head=head),
             )
 
 

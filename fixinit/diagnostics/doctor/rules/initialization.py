@@ -67,7 +67,7 @@ def _equal_units(evidence: Evidence) -> Iterator[Finding]:
         call.name,
         float(len(found)),
         f"The kernels of {len(found)} layers, first {call.name}, start {how}: their "
-        "units get equal gradients, and stay as one unit.",
+        "units start as one, and their gradients differ by a factor at most.",
         _redrawn(evidence, [call for call, _ in found]),
     )
 

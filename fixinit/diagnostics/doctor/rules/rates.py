@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
-from fixinit.diagnostics.doctor import remedies
+from fixinit.diagnostics.doctor.compiling import compiled
 from fixinit.diagnostics.doctor.evidence import Evidence
 from fixinit.diagnostics.report.finding import Finding
 
@@ -27,7 +28,6 @@ def learning_rate(evidence: Evidence) -> Iterator[Finding]:
     largest = max(steps.values(), default=0.0)
     if diverges or largest > _LARGE_STEP:
         where = max(steps, key=lambda path: steps[path], default="")
-        rate = _rate(evidence)
         yield Finding(
             "learning_rate_high",
             "error" if diverges else "warning",
@@ -36,9 +36,13 @@ def learning_rate(evidence: Evidence) -> Iterator[Finding]:
             f"The first step moves `{where}` by {largest:.3g} times its norm, and the "
             f"loss is {last:.3g} after {len(trial.losses)} steps, where it was "
             f"{before:.3g}.",
-            _lower(evidence, rate, largest),
+            _lower(evidence, largest),
         )
-    elif 0 < largest < _SMALL_STEP and not _warms_up(evidence):
+    elif not steps or _warms_up(evidence):
+        return
+    elif not any(trial.moved.values()) and _gets_gradients(evidence):
+        yield _still(evidence)
+    elif 0 < largest < _SMALL_STEP:
         yield Finding(
             "learning_rate_low",
             "warning",
@@ -46,8 +50,35 @@ def learning_rate(evidence: Evidence) -> Iterator[Finding]:
             largest,
             f"No kernel moves by more than {largest:.2g} times its norm in a step: a "
             f"million steps would change the network little.",
-            _lower(evidence, _rate(evidence), largest),
+            _lower(evidence, largest),
         )
+
+
+def _still(evidence: Evidence) -> Finding:
+    """Steps that round to nothing: a rate of 0, or gradients clipped to 0."""
+    optimizer = evidence.optimizer
+    assert optimizer is not None
+    changed: dict[str, Any] = {
+        key: None
+        for key in ("clipnorm", "global_clipnorm", "clipvalue")
+        if getattr(optimizer, key, None) is not None
+    }
+    why = f"clips them to {getattr(optimizer, next(iter(changed), ''), 0):.2g}"
+    if float(optimizer.learning_rate) == 0:
+        why, changed = "has a learning rate of 0", {"learning_rate": 1e-3}
+    return Finding(
+        "learning_rate_low",
+        "error",
+        "",
+        0.0,
+        "Gradients reach the weights, and no step moves one: the optimizer "
+        f"{why if changed else 'makes steps that round to 0'}.",
+        compiled(evidence, changed=changed) if changed else "",
+    )
+
+
+def _gets_gradients(evidence: Evidence) -> bool:
+    return any(gradient.any() for gradient in evidence.gradients.values())
 
 
 def _kernel_steps(evidence: Evidence) -> dict[str, float]:
@@ -62,16 +93,9 @@ def _kernel_steps(evidence: Evidence) -> dict[str, float]:
     }
 
 
-def _rate(evidence: Evidence) -> float:
-    rate = getattr(evidence.optimizer, "learning_rate", 0.0)
-    return float(rate)
-
-
-def _lower(evidence: Evidence, rate: float, largest: float) -> str:
+def _lower(evidence: Evidence, largest: float) -> str:
     """Code for a rate whose first step moves kernels by a hundredth."""
-    if not rate or not largest:
-        return ""
-    return remedies.lines(remedies.compiled(evidence, rate=rate * 0.01 / largest))
+    return compiled(evidence, factor=0.01 / largest) if largest else ""
 
 
 def _warms_up(evidence: Evidence) -> bool:

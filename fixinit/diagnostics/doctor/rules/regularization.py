@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from fixinit.diagnostics.doctor import remedies
+from fixinit.diagnostics.doctor.compiling import compiled
 from fixinit.diagnostics.doctor.evidence import Evidence
 from fixinit.diagnostics.report.finding import Finding
 
@@ -32,10 +32,7 @@ def regularization(evidence: Evidence) -> Iterator[Finding]:
             float(rate),
             f"{call.name} drops {100 * rate:.3g} % of the units: what is left of a "
             "sample changes from step to step.",
-            remedies.lines(
-                f'model.get_layer("{layer.name}").rate = 0.5',
-                remedies.compiled(evidence),
-            )
+            compiled(evidence, f'model.get_layer("{layer.name}").rate = 0.5')
             if evidence.is_layer(call)
             else "",
         )

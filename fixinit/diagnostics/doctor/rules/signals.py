@@ -8,6 +8,7 @@ import numpy as np
 
 from fixinit import schemes
 from fixinit.diagnostics.doctor import remedies
+from fixinit.diagnostics.doctor.compiling import compiled
 from fixinit.diagnostics.doctor.evidence import Evidence
 from fixinit.diagnostics.report.finding import Finding
 from fixinit.diagnostics.report.growth import Growth
@@ -264,17 +265,21 @@ def no_gradient(evidence: Evidence) -> Iterator[Finding]:
             model.name,
             0.0,
             f"None of the {len(model.weights)} weights of `{model.name}` is trainable.",
-            remedies.lines("model.trainable = True", remedies.compiled(evidence)),
+            compiled(evidence, "model.trainable = True"),
         )
         return
     if trial is None or evidence.diagnosis.closed:
         return
-    still = [path for path, moved in trial.moved.items() if not moved]
+    # What gets one and does not move has steps that are too small: `learning_rate`.
+    reached = {
+        v.path for v in model.trainable_variables if evidence.gradients[id(v)].any()
+    }
+    still = [
+        path for path, moved in trial.moved.items() if not moved and path not in reached
+    ]
     if not still or not math.isfinite(trial.losses[-1]):
         return
     everything = len(still) == len(trial.moved)
-    if everything and _rate_is_zero(evidence):
-        return
     yield Finding(
         "no_gradient",
         "error" if everything else "warning",
@@ -283,11 +288,6 @@ def no_gradient(evidence: Evidence) -> Iterator[Finding]:
         f"{len(still)} of {len(trial.moved)} trainable variables do not move in "
         f"{len(trial.losses)} steps, first {still[0]}: no gradient reaches them.",
     )
-
-
-def _rate_is_zero(evidence: Evidence) -> bool:
-    rate = getattr(evidence.optimizer, "learning_rate", None)
-    return rate is not None and float(rate) == 0
 
 
 RULES = (not_finite, exploding, vanishing, inputs_alike, no_gradient)

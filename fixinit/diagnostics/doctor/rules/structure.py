@@ -9,6 +9,7 @@ import numpy as np
 from fixinit import schemes
 from fixinit.diagnostics._shared.activations import is_softmax
 from fixinit.diagnostics.doctor import remedies
+from fixinit.diagnostics.doctor.compiling import compiled
 from fixinit.diagnostics.doctor.evidence import Evidence, layers_inside
 from fixinit.diagnostics.report.finding import Finding
 from fixinit.graph import Call
@@ -47,7 +48,7 @@ def no_nonlinearity(evidence: Evidence) -> Iterator[Finding]:
         f"Nothing that is not linear stands between {first.name} and {second.name}"
         f"{f', and behind {len(found) - 1} other layers' if len(found) > 1 else ''}: "
         "the two are one linear layer.",
-        remedies.lines(remedy, remedies.compiled(evidence)),
+        compiled(evidence, remedy),
     )
 
 
@@ -127,7 +128,7 @@ def hidden_activation(evidence: Evidence) -> Iterator[Finding]:
         float(len(row)),
         f"{len(row)} or more sigmoids follow each other from {row[0].name} on: each "
         "passes at most a quarter of a gradient back.",
-        remedies.lines(remedy, remedies.compiled(evidence)),
+        compiled(evidence, remedy),
     )
 
 
@@ -156,9 +157,9 @@ def _feeds_dense(evidence: Evidence, call: Call) -> bool:
 def _softmax(evidence: Evidence, call: Call) -> Finding:
     operation, remedy = call.operation, ""
     if evidence.is_layer(call) and hasattr(operation, "activation"):
-        remedy = remedies.lines(
+        remedy = compiled(
+            evidence,
             f'model.get_layer("{operation.name}").activation = keras.activations.relu',
-            remedies.compiled(evidence),
         )
     return Finding(
         "hidden_activation",

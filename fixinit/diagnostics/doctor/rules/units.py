@@ -3,7 +3,12 @@
 import math
 from collections.abc import Iterator
 
-from fixinit.diagnostics.doctor.evidence import Evidence
+import keras
+import numpy as np
+
+from fixinit.diagnostics.doctor import remedies
+from fixinit.diagnostics.doctor.evidence import Evidence, kernel_of, rms
+from fixinit.diagnostics.doctor.rules.data import rescaled
 from fixinit.diagnostics.report.finding import Finding
 from fixinit.graph import Call
 
@@ -11,6 +16,10 @@ from fixinit.graph import Call
 # share of dead units, and how many deviations of chance it must be above a half.
 _DEAD, _DEVIATIONS, _FEWEST = 0.8, 3.0, 8
 _SATURATED = 0.8
+# Magnitude of raw inputs above which these are mended, and not the kernel.
+_LARGE_INPUT = 3.0
+# Weight layers of which each unit sums over all axes of the kernel but the last.
+_KNOWN = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D)
 
 
 def dead_units(evidence: Evidence) -> Iterator[Finding]:
@@ -23,10 +32,10 @@ def dead_units(evidence: Evidence) -> Iterator[Finding]:
             continue
         bound = max(_DEAD, min(1.0, 0.5 + _DEVIATIONS * 0.5 / math.sqrt(count)))
         if row.dead >= bound:
-            found.append((row, count))
+            found.append((row, count, call))
     if not found:
         return
-    worst, count = max(found, key=lambda pair: pair[0].dead)
+    worst, count, _ = max(found, key=lambda one: one[0].dead)
     yield Finding(
         "dead_units",
         "error" if worst.dead == 1 else "warning",
@@ -35,7 +44,42 @@ def dead_units(evidence: Evidence) -> Iterator[Finding]:
         f"{100 * worst.dead:.0f} % of the {count} units of {worst.name} are zero for "
         f"all {evidence.diagnosis.batch_size} samples, and get no gradient; "
         f"{len(found)} layers are like this.",
+        _revived(evidence, [call for _, _, call in found]),
     )
+
+
+def _revived(evidence: Evidence, calls: list[Call]) -> str:
+    """Code that draws what stands in front of dead units anew, without biases."""
+    drawn, shifted = list[str](), list[str]()
+    for call in calls:
+        chain = _in_front(evidence, call)
+        if chain is None or getattr(chain[-1].operation, "kernel", None) is None:
+            return ""
+        drawn.append(chain[-1].operation.name)
+        shifted += [c.operation.name for c in chain[:-1] if _has_beta(c)]
+    names = list(dict.fromkeys(drawn))
+    return remedies.lines(
+        remedies.redrawn(names, "HeNormal", biases=True),
+        remedies.without_biases(shifted) if shifted else None,
+    )
+
+
+def _has_beta(call: Call) -> bool:
+    return getattr(call.operation, "beta", None) is not None
+
+
+def _in_front(evidence: Evidence, call: Call) -> list[Call] | None:
+    """The calls from an activation back to the weight layer that it reads.
+
+    `None` if there is another way to it, or a layer that the model does not name.
+    """
+    chain = [call]
+    while not chain[-1].has_weights:
+        if len(chain[-1].inputs) != 1:
+            return None
+        chain.append(evidence.producers[chain[-1].inputs[0]])
+    named = all(evidence.is_layer(c) for c in chain if c.has_weights or _has_beta(c))
+    return chain if named else None
 
 
 def _channels(evidence: Evidence, call: Call) -> int:
@@ -64,7 +108,26 @@ def saturated(evidence: Evidence) -> Iterator[Finding]:
         worst.saturated,
         f"{100 * worst.saturated:.0f} % of the outputs of {worst.name} stand at the "
         "bounds of its activation, where it has no slope: what it reads is too large.",
+        _smaller(evidence, evidence.calls.get(worst.name)),
     )
+
+
+def _smaller(evidence: Evidence, call: Call | None) -> str:
+    """Code by which a bounded activation reads numbers of size 1."""
+    chain = None if call is None else _in_front(evidence, call)
+    if chain is None:
+        return ""
+    weight, (value, *_) = chain[-1], chain[-1].inputs
+    kernel, row = kernel_of(weight), evidence.row_of(value)
+    if not isinstance(weight.operation, _KNOWN) or kernel is None or row is None:
+        return ""
+    read = math.sqrt(row.mean_square)
+    if read > _LARGE_INPUT and value in evidence.graph.inputs:
+        return rescaled(evidence, evidence.x[evidence.graph.inputs.index(value)])
+    size = rms(kernel) * math.sqrt(np.prod(kernel.shape[:-1])) * read
+    if not 0 < size < math.inf:
+        return ""
+    return remedies.rescaled_kernel(weight.operation.name, 1 / size)
 
 
 RULES = (dead_units, saturated)
