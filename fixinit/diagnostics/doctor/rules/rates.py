@@ -6,6 +6,7 @@ from typing import Any
 
 from fixinit.diagnostics.doctor.compiling import compiled
 from fixinit.diagnostics.doctor.evidence import Evidence
+from fixinit.diagnostics.doctor.trial import Trial
 from fixinit.diagnostics.report.finding import Finding
 
 # A step that moves a kernel by half of its norm forgets where it was drawn.
@@ -40,7 +41,7 @@ def learning_rate(evidence: Evidence) -> Iterator[Finding]:
         )
     elif not steps or _warms_up(evidence):
         return
-    elif not any(trial.moved.values()) and _gets_gradients(evidence):
+    elif _stand_still(evidence, trial):
         yield _still(evidence)
     elif 0 < largest < _SMALL_STEP:
         yield Finding(
@@ -71,14 +72,20 @@ def _still(evidence: Evidence) -> Finding:
         "error",
         "",
         0.0,
-        "Gradients reach the weights, and no step moves one: the optimizer "
+        "Gradients reach the kernels, and no step moves one: the optimizer "
         f"{why if changed else 'makes steps that round to 0'}.",
         compiled(evidence, changed=changed) if changed else "",
     )
 
 
-def _gets_gradients(evidence: Evidence) -> bool:
-    return any(gradient.any() for gradient in evidence.gradients.values())
+def _stand_still(evidence: Evidence, trial: Trial) -> bool:
+    """Whether kernels get gradients, and none of those that do moves."""
+    reached = [
+        variable
+        for variable in evidence.model.trainable_variables
+        if len(variable.shape) > 1 and evidence.gradients[id(variable)].any()
+    ]
+    return bool(reached) and not any(trial.moved[v.path] for v in reached)
 
 
 def _kernel_steps(evidence: Evidence) -> dict[str, float]:
