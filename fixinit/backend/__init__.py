@@ -1,6 +1,7 @@
 """The only package that imports a backend: gradients, compilation and loops."""
 
 from fixinit.backend.compilation import compiled, is_eager
+from fixinit.backend.curvature import hessian_products
 from fixinit.backend.custom_gradients import custom_gradient
 from fixinit.backend.gradients import value_and_gradients
 from fixinit.backend.noise import kept_random_state
@@ -14,6 +15,7 @@ __all__ = [
     "add_scalar",
     "compiled",
     "custom_gradient",
+    "hessian_products",
     "is_eager",
     "kept_random_state",
     "multiply_by_scalar",

@@ -10,7 +10,7 @@ from fixinit import diagnostics
 ROOT = pathlib.Path(diagnostics.__file__).parent
 ROOMS = ("doctor", "report", "paths", "geometry")
 # Who judges reads what was measured.
-READS = {"doctor": {"report"}}
+READS = {"doctor": {"report", "geometry"}}
 
 
 def imported_rooms(path):

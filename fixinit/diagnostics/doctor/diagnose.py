@@ -19,6 +19,7 @@ from fixinit.diagnostics.doctor.heads import heads_of
 from fixinit.diagnostics.doctor.program import Program, program_of
 from fixinit.diagnostics.doctor.rules import findings
 from fixinit.diagnostics.doctor.trial import tried
+from fixinit.diagnostics.doctor.whole import WHOLE, check_whole, whole
 from fixinit.diagnostics.report.asked import asked_columns, whole_costs
 from fixinit.diagnostics.report.columns import MEASURES, Columns, check_measures
 from fixinit.diagnostics.report.diagnosis import Diagnosis
@@ -91,8 +92,9 @@ def diagnose(
         class_weight: As `fit` takes it: dict from classes to weights.
         measures: Tuple of strings, what else is measured, any of `"flops"`, `"bytes"`,
             `"float16"`, `"bfloat16"`, `"float8_e4m3"`, `"float8_e5m2"`, `"kurtosis"`
-            and `"histograms"`. They are columns of all rows, see
-            `fixinit.diagnostics.report.columns`.
+            and `"histograms"`, which are columns of all rows, and of the whole
+            model `"noise_scale"` (`gradient_noise_scale`) and `"curvature"`
+            (`loss_curvature`, and the overshoot of the optimizer's learning rate).
 
     Returns:
         `Diagnosis`.
@@ -105,8 +107,9 @@ def diagnose(
             NaN, or if no default loss follows from the targets, as from integers for
             one unit without a sigmoid.
     """
-    measures = check_measures(measures, MEASURES)
+    measures = check_measures(measures, (*MEASURES, *WHOLE))
     program = program_of(model, x, y, loss, training, sample_weight, class_weight)
+    check_whole(measures, program)
     return examined(program, optimizer, len(program), measures)
 
 
@@ -128,7 +131,12 @@ def examined(
     named = findings(evidence)
     if refused is not None and all(f.severity != "error" for f in named):
         raise refused
-    return dataclasses.replace(evidence.diagnosis, findings=named)
+    found = evidence.diagnosis
+    is_finite = found.loss is not None and math.isfinite(found.loss)
+    is_finite = is_finite and not found.bad_weights
+    of_whole = whole(measures, program.first(batch_size), evidence.optimizer, is_finite)
+    asked = {**found.asked, **of_whole}
+    return dataclasses.replace(found, findings=named, asked=asked)
 
 
 def evidence_of(

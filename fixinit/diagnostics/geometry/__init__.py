@@ -4,8 +4,13 @@ from fixinit.diagnostics.geometry.correlation import (
     GradientCorrelation,
     gradient_correlation,
 )
+from fixinit.diagnostics.geometry.curvature import LossCurvature, loss_curvature
 from fixinit.diagnostics.geometry.jacobian import JacobianSpectrum, jacobian_spectrum
 from fixinit.diagnostics.geometry.model_function import ModelFunction
+from fixinit.diagnostics.geometry.noise_scale import (
+    GradientNoise,
+    gradient_noise_scale,
+)
 from fixinit.diagnostics.geometry.surface import (
     LossSurface,
     filter_normalized_direction,
@@ -21,7 +26,9 @@ from fixinit.diagnostics.geometry.weight_function import WeightFunction
 __all__ = [
     "FunctionUpdates",
     "GradientCorrelation",
+    "GradientNoise",
     "JacobianSpectrum",
+    "LossCurvature",
     "LossSurface",
     "ModelFunction",
     "WeightFunction",
@@ -29,6 +36,8 @@ __all__ = [
     "function_update",
     "function_update_by_depth",
     "gradient_correlation",
+    "gradient_noise_scale",
     "jacobian_spectrum",
+    "loss_curvature",
     "loss_surface",
 ]

@@ -25,6 +25,10 @@ class WeightFunction:
         y: Their targets.
         loss: Keras loss, its name, a callable or `None`: see `fit_loss.loss_function`.
         training: bool. Whether layers run in training mode.
+        sample_weight: What `sample_weights` gives.
+
+    Attributes:
+        num_samples: int. Size of the batch.
 
     Raises:
         TypeError: If the model has no graph, or inputs of another kind than it takes.
@@ -38,16 +42,26 @@ class WeightFunction:
         y: Any,
         loss: Identifier | None = None,
         training: bool = False,
+        sample_weight: Any = None,
     ) -> None:
         self._subject = Subject(model, x)
         check_weights(model)
         self._loss, self._training = loss, bool(training)
         x, y = check_batch(self._subject, x, y, loss)
+        self.num_samples = len(x[0])
         self._x = [ops.convert_to_tensor(h) for h in x]
         self._y = tree.map_structure(ops.convert_to_tensor, y)
+        self._given = None
+        if sample_weight is not None:
+            self._given = tree.map_structure(ops.convert_to_tensor, sample_weight)
         self._outputs = backend.compiled(self._call)
         self._loss_value = backend.compiled(self._value)
         self._evaluate = backend.value_and_gradients(self._value)
+        self._hessian_product = backend.hessian_products(self._value)
+
+    def own_weights(self) -> list[Tensor]:
+        """The weights of the model."""
+        return [v.value for v in self._subject.model.trainable_variables]
 
     def outputs(self, weights: Sequence[Tensor]) -> np.ndarray:
         """Returns all outputs for the batch as one long array."""
@@ -59,16 +73,42 @@ class WeightFunction:
     def loss(self, weights: Sequence[Tensor]) -> float:
         """Computes the loss."""
         with backend.kept_random_state():
-            value = self._loss_value(weights, self._state(), self._x, self._y)
+            value = self._loss_value(weights, self._state(), *self._batch())
         return float(ops.convert_to_numpy(value))
 
     def loss_and_gradients(
-        self, weights: Sequence[Tensor]
+        self, weights: Sequence[Tensor], rows: slice | None = None
     ) -> tuple[float, list[Tensor]]:
-        """Computes `(loss, gradients)`, the latter like `weights`."""
+        """Computes `(loss, gradients)`, the latter like `weights`.
+
+        Args:
+            weights: List of tensors.
+            rows: slice of the samples that are taken, all by default.
+        """
         with backend.kept_random_state():
-            value, gradients = self._evaluate(weights, self._state(), self._x, self._y)
+            value, gradients = self._evaluate(
+                weights, self._state(), *self._batch(rows)
+            )
         return float(ops.convert_to_numpy(value)), gradients
+
+    def hessian_product(
+        self, weights: Sequence[Tensor], vectors: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Computes the Hessian of the loss times `vectors`, a list like `weights`."""
+        with backend.kept_random_state():
+            return self._hessian_product(
+                weights, vectors, self._state(), *self._batch()
+            )
+
+    def _batch(self, rows: slice | None = None) -> tuple[Any, Any, Any]:
+        batch = (self._x, self._y, self._given)
+        if rows is None:
+            return batch
+        x, y, given = (
+            None if part is None else tree.map_structure(lambda h: h[rows], part)
+            for part in batch
+        )
+        return x, y, given
 
     def _state(self) -> list[Tensor]:
         return [v.value for v in self._subject.model.non_trainable_variables]
@@ -84,6 +124,7 @@ class WeightFunction:
         state: Sequence[Tensor],
         x: Sequence[Tensor],
         y: Any,
+        given: Any,
     ) -> Tensor:
         model = self._subject.model
         variables = [*model.trainable_variables, *model.non_trainable_variables]
@@ -91,5 +132,5 @@ class WeightFunction:
         with stateless(variables, [*weights, *state]):
             outputs = self._subject(x, self._training)
             return loss_function(
-                self._subject, self._loss, outputs, y, x, training=self._training
+                self._subject, self._loss, outputs, y, x, given, self._training
             )

@@ -25,6 +25,9 @@ _WORDS = {
     "flops": "{} FLOPs per sample",
     "parameter_bytes": "{} bytes of weights",
     "activation_bytes": "{} bytes of activations per sample",
+    "noise_scale": "gradient noise scale {} samples",
+    "largest_eigenvalue": "largest eigenvalue of the Hessian {}",
+    "overshoot": "overshoot {}",
 }
 
 

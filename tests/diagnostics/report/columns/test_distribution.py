@@ -8,6 +8,7 @@ import scipy.stats
 import fixinit
 from fixinit.diagnostics import diagnose
 from fixinit.diagnostics.report.columns.distribution import BINS, Counting, Kurtosis
+from tests.marks import slow_on_tensorflow
 
 DRAWS = {
     "gaussian": lambda rng: 3 + rng.normal(size=(64, 9)),
@@ -74,6 +75,7 @@ def test_activations_and_gradients_of_a_model():
         assert histogram.edges[[0, -1]] == pytest.approx(ends, rel=1e-5)
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_every_block_of_a_stack_has_its_own():
     measures = ("kurtosis", "histograms", "float8_e4m3", "flops")
