@@ -8,12 +8,14 @@ weights.
 
 from fixinit.diagnostics.doctor import Alarm, Monitor, check, diagnose
 from fixinit.diagnostics.geometry import (
+    CoordinateCheck,
     FunctionUpdates,
     GradientCorrelation,
     GradientNoise,
     JacobianSpectrum,
     LossCurvature,
     LossSurface,
+    coordinate_check,
     function_update,
     function_update_by_depth,
     gradient_correlation,
@@ -59,6 +61,7 @@ __all__ = [
     "BlockMoments",
     "BlockRow",
     "BlockStatistics",
+    "CoordinateCheck",
     "DepthShares",
     "Diagnosis",
     "EffectiveDepth",
@@ -83,6 +86,7 @@ __all__ = [
     "PathTotals",
     "block_statistics",
     "check",
+    "coordinate_check",
     "diagnose",
     "effective_depth",
     "finding_kinds",

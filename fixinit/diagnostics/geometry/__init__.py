@@ -1,5 +1,9 @@
 """Geometry of a model's function and of its loss: Jacobians, correlations, planes."""
 
+from fixinit.diagnostics.geometry.coordinates import (
+    CoordinateCheck,
+    coordinate_check,
+)
 from fixinit.diagnostics.geometry.correlation import (
     GradientCorrelation,
     gradient_correlation,
@@ -24,6 +28,7 @@ from fixinit.diagnostics.geometry.update import (
 from fixinit.diagnostics.geometry.weight_function import WeightFunction
 
 __all__ = [
+    "CoordinateCheck",
     "FunctionUpdates",
     "GradientCorrelation",
     "GradientNoise",
@@ -32,6 +37,7 @@ __all__ = [
     "LossSurface",
     "ModelFunction",
     "WeightFunction",
+    "coordinate_check",
     "filter_normalized_direction",
     "function_update",
     "function_update_by_depth",
