@@ -31,9 +31,14 @@ class Loss(keras.callbacks.Callback):
 
     @property
     def learns(self) -> bool:
-        """Whether the loss of late is below half of that of the first step."""
+        """Whether the loss of late is below half of that of the first step.
+
+        It is not where the sum of all losses, of which `fit` logs the mean in single
+        precision, does not hold those of late.
+        """
         late = np.mean(self.losses[-max(1, len(self.losses) // 4) :])
-        return bool(late < self.losses[0] / 2)
+        resolved = np.finfo("float32").eps * np.sum(np.abs(self.losses))
+        return bool(late + resolved < self.losses[0] / 2)
 
 
 # A batch to measure is no smaller, even where batches for training are.

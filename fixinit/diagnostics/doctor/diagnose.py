@@ -144,15 +144,18 @@ def evidence_of(
     optimizer: Identifier | None = None,
     batch_size: int = _TRIAL_BATCH,
     measures: Sequence[str] = (),
+    measure: Measure | None = None,
 ) -> tuple[Evidence, Exception | None]:
     """`(evidence, refused)`: what the rules see; arguments as of `examined`.
 
     `refused` is the exception of a loss that does not take the targets; everything is
-    then measured without them.
+    then measured without them. A `measure` of the program, where there is one, is not
+    compiled again.
     """
     subject, first = program.subject, program.first(batch_size)
     columns = Columns.of(measures)
-    measure = Measure(subject, program.loss, program.training, columns)
+    if measure is None:
+        measure = Measure(subject, program.loss, program.training, columns)
     refused = None
     try:
         found = measure(first.x, first.y, first.given)
@@ -162,7 +165,7 @@ def evidence_of(
         refused, first = error, first.without_targets()
         found = measure(first.x)
     trial = _trial(subject.model, optimizer)
-    diagnosis = _diagnosis(measure, found, first, trial)
+    diagnosis = diagnosis_of(measure, found, first, trial)
     steps, trained_by = None, _optimizer(subject.model, optimizer)
     trains = trial is not None and bool(subject.model.trainable_variables)
     if first.y is not None and trains and math.isfinite(found.loss):
@@ -212,32 +215,22 @@ def _trial(model: keras.Model, optimizer: Identifier | None) -> TrialOptimizer |
 
 def diagnosis_of(
     measure: Measure,
+    found: Measured,
     batch: Program,
-    trial: TrialOptimizer | None = None,
+    trial: TrialOptimizer | None,
     weights: bool = True,
 ) -> Diagnosis:
-    """Makes the diagnosis, without findings, that a `Measure` gives for a batch.
+    """Makes the diagnosis, without findings, of a batch that was measured.
 
     Args:
         measure: `Measure` of the model.
+        found: `Measured`, what it gave for the batch.
         batch: `Program` on the batch.
         trial: `TrialOptimizer` of the model, which makes a step for the
             update-to-weight ratios, or `None`.
         weights: bool. `False` leaves out what is measured of the weights one by one,
             which takes longer than all the rest where a network is small.
     """
-    found = measure(batch.x, batch.y, batch.given)
-    return _diagnosis(measure, found, batch, trial, weights)
-
-
-def _diagnosis(
-    measure: Measure,
-    found: Measured,
-    batch: Program,
-    trial: TrialOptimizer | None,
-    weights: bool = True,
-) -> Diagnosis:
-    """The diagnosis of a batch that `measure` gave `found` for."""
     model, traced = measure.model, measure.graph
     statistics: dict = {}
     if weights:

@@ -1,10 +1,12 @@
 """Remedies as code: statements that rebind `model`, `x` or `y`."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
+from fixinit import _keras
 from fixinit.diagnostics.doctor.compiling import compiled, not_default
 from fixinit.diagnostics.doctor.evidence import Evidence
 from fixinit.diagnostics.doctor.heads import BINARY, CATEGORICAL, SPARSE, Head
@@ -14,6 +16,22 @@ from fixinit.graph.functional import is_subclassed
 def converted(evidence: Evidence, scheme: str) -> str:
     """Statements that convert the model to a scheme, and compile it as it was."""
     return compiled(evidence, f'model = fixinit.convert(model, "{scheme}")')
+
+
+def started_anew(evidence: Evidence, step: float | None) -> str:
+    """Statements that draw a model anew, and compile it with a lower learning rate.
+
+    Args:
+        evidence: `Evidence`.
+        step: float or `None`. The size of a step that is too large, relative to the
+            weights. The rate is such that it would be a tenth of them.
+    """
+    model = evidence.model
+    is_graph = isinstance(model, keras.Sequential) or _keras.is_functional(model)
+    if evidence.optimizer is None or not model.compiled or not is_graph:
+        return ""
+    factor = 0.01 if step is None or not math.isfinite(step) else 0.1 / max(step, 1.0)
+    return compiled(evidence, "model = keras.models.clone_model(model)", factor=factor)
 
 
 def activation(evidence: Evidence, head: Head, name: str) -> str:

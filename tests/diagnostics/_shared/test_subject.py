@@ -200,7 +200,7 @@ def test_training_under_a_monitor_is_what_it_is_without(kind):
     monitor = Monitor(X, Y, every=2, measures=("mean_square", "update_to_weight"))
     for one, other in zip(trained(kind, []), trained(kind, [monitor]), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert [step for step, _ in monitor.history] == [0, 2, 4]
+    assert [step for step, _ in monitor.history] == [0, 1, 2, 4]
     assert len(monitor.history[0][1].blocks) == 3
 
 
