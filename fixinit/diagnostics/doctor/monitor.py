@@ -193,7 +193,10 @@ class Monitor(keras.callbacks.Callback):
             self._losses.start_window()
             self._norms.start_window()
             self._record()
-        elif _power_of_two(last, self._step) or (jumps and self.alarm is None):
+        # Early on, after powers of two.
+        elif self._step.bit_length() > last.bit_length() or (
+            jumps and self.alarm is None
+        ):
             self._record()
 
     def _jumps(self, done: int, loss: Any) -> bool:
@@ -264,7 +267,7 @@ class Monitor(keras.callbacks.Callback):
             # Of optimizers that cannot be copied, for which nobody has asked.
             warnings.simplefilter("ignore")
             evidence, refused = evidence_of(
-                self._batch, None, len(self._batch), self._measure
+                self._batch, batch_size=len(self._batch), measure=self._measure
             )
         self.findings = findings(evidence)
         for finding in self.findings:
@@ -295,8 +298,3 @@ class Monitor(keras.callbacks.Callback):
             warnings.warn(str(alarm), RuntimeWarning, stacklevel=2)
         if self.action == "stop":
             self.model.stop_training = True
-
-
-def _power_of_two(last: int, step: int) -> bool:
-    """Whether there is a power of two above `last`, up to `step`."""
-    return step.bit_length() > last.bit_length()
