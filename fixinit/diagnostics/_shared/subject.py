@@ -65,6 +65,16 @@ class Subject:
         return traced
 
     @property
+    def shut(self) -> dict[str, str]:
+        """Dict from the names of layers that did not open to the reasons."""
+        return {} if self._opened is None else self._opened[0].shut
+
+    @property
+    def lost(self) -> list[str]:
+        """What the graph has not of the model, in sentences."""
+        return [] if self._opened is None else self._opened[0].lost
+
+    @property
     def hides_losses(self) -> bool:
         """Whether layers add losses in calls that are not in the graph."""
         return self._opened is not None and self._opened[0].hides_losses

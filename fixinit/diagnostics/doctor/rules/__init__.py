@@ -12,6 +12,7 @@ from fixinit.diagnostics.doctor.rules import (
     data,
     heads,
     initialization,
+    outputs,
     rates,
     regularization,
     signals,
@@ -31,6 +32,7 @@ RULES: tuple[Rule, ...] = (
     *branches.RULES,
     *units.RULES,
     *regularization.RULES,
+    *outputs.RULES,
     *rates.RULES,
 )
 

@@ -1,10 +1,12 @@
 """Rules of residual blocks: branches that never open, or outweigh their shortcut."""
 
+import math
 from collections.abc import Iterator
 
 from fixinit.diagnostics.doctor import remedies
 from fixinit.diagnostics.doctor.evidence import Evidence
 from fixinit.diagnostics.report.finding import Finding
+from fixinit.diagnostics.report.rows import BlockRow
 
 # Mean squares, 30 in magnitude: a normalized branch beside embeddings as Keras draws
 # them is about 10 times its shortcut.
@@ -62,7 +64,22 @@ def branch_dominates(evidence: Evidence) -> Iterator[Finding]:
         f"The branch of the first block, {row.name}, is "
         f"{row.branch_to_shortcut**0.5:.3g} times as large as its shortcut: what the "
         "network reads is lost in it.",
+        _shrunk(evidence, row),
     )
+
+
+def _shrunk(evidence: Evidence, row: BlockRow) -> str:
+    """Code that makes a branch as large as its shortcut, by the last kernel of it."""
+    call = evidence.calls.get(row.weights[-1]) if row.weights else None
+    if (
+        call is None
+        or not evidence.is_layer(call)
+        or getattr(call.operation, "kernel", None) is None
+        or evidence.normalized_behind(call)
+        or not math.isfinite(row.branch_to_shortcut)
+    ):
+        return ""
+    return remedies.rescaled_kernel(call.operation.name, row.branch_to_shortcut**-0.5)
 
 
 RULES = (never_opens, branch_dominates)

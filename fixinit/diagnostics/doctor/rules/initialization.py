@@ -68,7 +68,7 @@ def _equal_units(evidence: Evidence) -> Iterator[Finding]:
         float(len(found)),
         f"The kernels of {len(found)} layers, first {call.name}, start {how}: their "
         "units start as one, and their gradients differ by a factor at most.",
-        _redrawn(evidence, [call for call, _ in found]),
+        redrawn(evidence, [call for call, _ in found]),
     )
 
 
@@ -77,12 +77,15 @@ def _in_branch(evidence: Evidence, call: Call) -> bool:
     return any(row.weights[-1:] == (call.name,) for row in evidence.diagnosis.blocks)
 
 
-def _redrawn(evidence: Evidence, calls: list[Call]) -> str:
+def redrawn(evidence: Evidence, calls: list[Call], biases: bool = False) -> str:
+    """Code that draws the kernels of calls anew, as fits their activations."""
     names: dict[str, list[str]] = {}
     for call in calls:
         if evidence.is_layer(call):
             names.setdefault(_fitting(evidence, call), []).append(call.operation.name)
-    return "\n".join(remedies.redrawn(group, kind) for kind, group in names.items())
+    return "\n".join(
+        remedies.redrawn(group, kind, biases) for kind, group in names.items()
+    )
 
 
 def _fitting(evidence: Evidence, call: Call) -> str:
@@ -114,7 +117,7 @@ def _equal_draws(evidence: Evidence) -> Iterator[Finding]:
         f"{sum(map(len, groups))} layers hold the kernel of another one, number by "
         f"number: {', '.join(shown)}{more}. One initializer instance, or one integer "
         "seed, draws the same for all that it is given to: give each its own.",
-        _redrawn(evidence, calls),
+        redrawn(evidence, calls),
     )
 
 
@@ -144,7 +147,7 @@ def _sizes(evidence: Evidence) -> Iterator[Finding]:
             f"The kernels of {len(found)} layers start {what}: that of {call.name} "
             f"multiplies the magnitude of what it reads by {gain:.3g}, where 1 to 1.4 "
             "keeps it.",
-            _redrawn(evidence, [c for _, c in found]),
+            redrawn(evidence, [c for _, c in found]),
         )
 
 

@@ -10,6 +10,7 @@ from fixinit import schemes
 from fixinit.diagnostics.doctor import remedies
 from fixinit.diagnostics.doctor.compiling import compiled
 from fixinit.diagnostics.doctor.evidence import Evidence
+from fixinit.diagnostics.doctor.rules.initialization import redrawn
 from fixinit.diagnostics.report.finding import Finding
 from fixinit.diagnostics.report.growth import Growth
 from fixinit.diagnostics.report.healthy import factor_of, step_of
@@ -37,6 +38,7 @@ def not_finite(evidence: Evidence) -> Iterator[Finding]:
             f"{len(diagnosis.bad_weights)} weights hold NaN or infinity, first "
             f"{names}: the training has diverged before this. Load weights from before "
             "that, and lower the learning rate.",
+            _finite(evidence),
         )
         return
     for row in diagnosis.layers:
@@ -66,6 +68,21 @@ def not_finite(evidence: Evidence) -> Iterator[Finding]:
             return
 
 
+def _finite(evidence: Evidence) -> str:
+    """Code that draws weights that are not finite anew, and lowers the rate."""
+    code = (
+        "for seed, weight in enumerate(model.weights):\n"
+        "    if np.isfinite(keras.ops.convert_to_numpy(weight)).all():\n"
+        "        continue\n"
+        "    draw = keras.initializers.HeNormal(seed)\n"
+        "    if len(weight.shape) < 2:\n"
+        '        ones = weight.name in ("gamma", "scale", "moving_variance")\n'
+        '        draw = keras.initializers.get("ones" if ones else "zeros")\n'
+        "    weight.assign(draw(weight.shape))"
+    )
+    return compiled(evidence, code, factor=0.1 if evidence.model.compiled else None)
+
+
 def _repaired(
     evidence: Evidence,
     kind: str,
@@ -82,7 +99,7 @@ def _repaired(
         if published:
             remedy = remedies.converted(evidence, published[0])
     else:
-        remedy = _drawn_anew(evidence)
+        remedy = _drawn_anew(evidence, biases=kind == "inputs_alike")
     return Finding(
         kind,
         severity,
@@ -94,14 +111,14 @@ def _repaired(
     )
 
 
-def _drawn_anew(evidence: Evidence) -> str:
-    names = [
-        call.operation.name
+def _drawn_anew(evidence: Evidence, biases: bool) -> str:
+    """Code that draws all kernels as fits their activations."""
+    calls = [
+        call
         for call in evidence.weights
-        if evidence.is_layer(call)
-        and getattr(call.operation, "kernel", None) is not None
+        if getattr(call.operation, "kernel", None) is not None
     ]
-    return remedies.redrawn(names, "HeNormal") if names else ""
+    return redrawn(evidence, calls, biases)
 
 
 def exploding(evidence: Evidence) -> Iterator[Finding]:
