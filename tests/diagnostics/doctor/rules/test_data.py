@@ -16,6 +16,7 @@ from tests.diagnostics.doctor.rules.programs import (
     mended,
     net,
 )
+from tests.marks import mostly_slow, slow_on_tensorflow
 
 SPARSE = "sparse_categorical_crossentropy"
 IMAGES = RNG.integers(0, 256, (32, 8, 8, 3)).astype("float32")
@@ -44,6 +45,7 @@ def test_columns_of_large_numbers():
     assert np.allclose(x.std(axis=0), 1, atol=1e-2)
 
 
+@slow_on_tensorflow
 def test_images_from_0_to_255():
     _, x, _ = mended("input_scale", conv(), IMAGES, CLASSES[:32], severity="error")
     np.testing.assert_allclose(x, IMAGES / 255, rtol=1e-6)
@@ -54,6 +56,7 @@ def test_integers_are_refused_as_before():
         found("input_scale", conv(), IMAGES.astype("uint8"), CLASSES[:32])
 
 
+@slow_on_tensorflow
 def test_tiny_inputs():
     model = net(layers.Dense(1), loss="mse")
     mended("input_scale", model, 1e-4 * X, NUMBERS, severity="warning")
@@ -65,7 +68,7 @@ def adapted(x):
     return layer
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     "first",
     [
         layers.Rescaling(1 / 255),
@@ -74,11 +77,13 @@ def adapted(x):
         adapted(IMAGES),
     ],
     ids=lambda layer: type(layer).__name__,
+    quick=1,
 )
 def test_what_a_first_layer_rescales_is_no_finding(first):
     assert not found("input_scale", conv(first), IMAGES, CLASSES[:32])
 
 
+@slow_on_tensorflow
 def test_a_flat_image_is_read_as_it_is():
     model = keras.Sequential(
         [
@@ -90,6 +95,7 @@ def test_a_flat_image_is_read_as_it_is():
     mended("input_scale", compiled(model, SPARSE), IMAGES, CLASSES[:32])
 
 
+@slow_on_tensorflow
 def test_the_input_of_several_that_is_large():
     small, large = keras.Input((6,), name="small"), keras.Input((6,), name="large")
     h = layers.Concatenate()([layers.Dense(8)(small), layers.Dense(8)(large)])
@@ -100,6 +106,7 @@ def test_the_input_of_several_that_is_large():
     assert finding.where == "large"
 
 
+@slow_on_tensorflow
 def test_indices_for_an_embedding_are_no_large_numbers():
     model = keras.Sequential(
         [
@@ -113,6 +120,7 @@ def test_indices_for_an_embedding_are_no_large_numbers():
     assert not found("input_scale", compiled(model, "binary_crossentropy"), x, BINARY)
 
 
+@slow_on_tensorflow
 def test_constant_columns_are_no_claim():
     x = X.copy()
     x[:, 2] = 0
@@ -124,13 +132,14 @@ def test_constant_columns_are_no_claim():
     assert claims(conv(), images, CLASSES[:32]) == []
 
 
+@slow_on_tensorflow
 def test_standardized_columns_with_heavy_tails_are_no_finding():
     x = X.copy()
     x[0, 0] = 20
     assert not found("input_scale", net(layers.Dense(1), loss="mse"), x, NUMBERS)
 
 
-@pytest.mark.parametrize("loss", ["mse", "mae", keras.losses.Huber()])
+@mostly_slow("loss", ["mse", "mae", keras.losses.Huber()], quick=1)
 def test_large_targets(loss):
     y = 200 * NUMBERS + 1000
     model = net(layers.Dense(1, name="head"), loss=loss)
@@ -140,6 +149,7 @@ def test_large_targets(loss):
     assert not found("target_scale", net(layers.Dense(1), loss=loss), X, near)
 
 
+@slow_on_tensorflow
 def test_large_targets_of_which_a_column_is_constant():
     y = np.concatenate([200 * NUMBERS, np.full_like(NUMBERS, 50)], axis=1)
     _, _, after = mended("target_scale", net(layers.Dense(2), loss="mse"), X, y)
@@ -165,6 +175,7 @@ def test_labels_that_count_from_one():
     np.testing.assert_array_equal(y, CLASSES)
 
 
+@slow_on_tensorflow
 def test_more_classes_than_units():
     optimizer = keras.optimizers.SGD(0.05, momentum=0.9, clipvalue=0.3)
     model = net(
@@ -178,18 +189,21 @@ def test_more_classes_than_units():
     assert after.get_compile_config()["metrics"] == ["accuracy"]
 
 
+@slow_on_tensorflow
 def test_more_classes_than_logits():
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model = net(layers.Dense(3), loss=loss)
     mended("label_range", model, X, CLASSES, severity="error")
 
 
+@slow_on_tensorflow
 def test_batches_of_one_class():
     model = net(layers.Dense(4, "softmax"), loss=SPARSE)
     (finding,) = found("label_range", model, X, np.full(64, 2))
     assert finding.severity == "warning" and finding.value == 1.0
 
 
+@slow_on_tensorflow
 def test_sorted_labels_are_shuffled():
     order = np.argsort(CLASSES, kind="stable")
     model = net(layers.Dense(4, "softmax"), loss=SPARSE)
@@ -204,12 +218,14 @@ def test_units_without_a_label_are_worth_a_note():
     assert finding.severity == "note" and finding.value == 4.0
 
 
+@slow_on_tensorflow
 def test_few_labels_of_many_classes_are_no_finding():
     model = net(layers.Dense(100, "softmax"), loss=SPARSE)
     assert not found("label_range", model, X, CLASSES)
     assert not found("label_range", net(layers.Dense(4, "softmax")), X, HOT)
 
 
+@slow_on_tensorflow
 def test_weights_of_samples_change_no_verdict():
     model = net(layers.Dense(4, "softmax"), loss=SPARSE)
     weight = RNG.uniform(0.5, 2, size=64).astype("float32")

@@ -16,6 +16,7 @@ from tests.diagnostics.doctor.rules.programs import (
     mended,
     net,
 )
+from tests.marks import mostly_slow, slow_on_tensorflow
 
 SPARSE, CATEGORICAL = "sparse_categorical_crossentropy", "categorical_crossentropy"
 LOSSES = keras.losses
@@ -35,7 +36,7 @@ BINARIES = {
 }
 
 
-@pytest.mark.parametrize("name", BINARIES)
+@mostly_slow("name", BINARIES, quick=1)
 def test_softmax_over_one_unit(name):
     model = net(layers.Dense(1, "softmax", name="head"), loss=BINARIES[name])
     after, _, _ = mended(
@@ -55,13 +56,14 @@ def softmax_heads():
         yield name, [layers.Dense(1, "softmax", name="head"), behind], "head"
 
 
-@pytest.mark.parametrize("case", softmax_heads(), ids=lambda case: case[0])
+@mostly_slow("case", softmax_heads(), ids=lambda case: case[0], quick=1)
 def test_softmax_over_one_unit_in_other_places(case):
     _, last, where = case
     model = net(*last, loss="binary_crossentropy")
     mended("last_activation", model, X, BINARY, severity="error", where=where)
 
 
+@slow_on_tensorflow
 def test_softmax_over_one_unit_as_an_operation():
     inputs = keras.Input((6,))
     h = layers.Dense(8, "relu")(inputs)
@@ -80,12 +82,14 @@ def test_softmax_over_one_unit_by_time():
     mended("last_activation", model, x, y, severity="error", where="head")
 
 
+@slow_on_tensorflow
 def test_softmax_over_one_unit_of_numbers_becomes_linear():
     model = net(layers.Dense(1, "softmax"), loss="mse")
     after, _, _ = mended("last_activation", model, X, NUMBERS, severity="error")
     assert after.layers[-1].activation is keras.activations.linear
 
 
+@slow_on_tensorflow
 def test_softmax_over_one_unit_with_categorical_loss():
     model = net(layers.Dense(1, "softmax"), loss=CATEGORICAL)
     after, _, _ = mended("last_activation", model, X, BINARY, severity="error")
@@ -100,7 +104,7 @@ def test_softmax_of_several_labels():
     assert not claims(net(layers.Dense(4, "softmax"), loss=CATEGORICAL), X, HOT)
 
 
-@pytest.mark.parametrize("loss, y", [(SPARSE, CLASSES), (CATEGORICAL, HOT)])
+@mostly_slow("loss, y", [(SPARSE, CLASSES), (CATEGORICAL, HOT)], quick=1)
 def test_sigmoid_with_categorical_loss(loss, y):
     model = net(layers.Dense(4, "sigmoid", name="head"), loss=loss)
     after, _, _ = mended(
@@ -109,12 +113,14 @@ def test_sigmoid_with_categorical_loss(loss, y):
     assert after.loss == loss
 
 
+@slow_on_tensorflow
 def test_categorical_loss_over_one_sigmoid():
     model = net(layers.Dense(1, "sigmoid"), loss=CATEGORICAL)
     after, _, _ = mended("last_activation", model, X, BINARY, severity="error")
     assert after.loss == "binary_crossentropy"
 
 
+@slow_on_tensorflow
 def test_clipped_logits():
     loss = LOSSES.SparseCategoricalCrossentropy(from_logits=True)
     model = net(layers.Dense(4, "relu", name="head"), loss=loss)
@@ -133,7 +139,7 @@ LOGITS = {
 }
 
 
-@pytest.mark.parametrize("name", LOGITS)
+@mostly_slow("name", LOGITS, quick=1)
 def test_logits_for_a_loss_of_probabilities(name):
     units, loss, y = LOGITS[name]
     model = net(layers.Dense(units, name="head"), loss=loss)
@@ -144,13 +150,14 @@ def test_logits_for_a_loss_of_probabilities(name):
         assert config["label_smoothing"] == 0.1
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     "units, activation, loss, y",
     [
         (1, "sigmoid", LOSSES.BinaryCrossentropy(from_logits=True), BINARY),
         (4, "softmax", LOSSES.SparseCategoricalCrossentropy(from_logits=True), CLASSES),
         (4, "softmax", LOSSES.CategoricalCrossentropy(from_logits=True), HOT),
     ],
+    quick=1,
 )
 def test_probabilities_for_a_loss_of_logits(units, activation, loss, y):
     model = net(layers.Dense(units, activation, name="head"), loss=loss)
@@ -191,13 +198,14 @@ HEALTHY = {
 }
 
 
-@pytest.mark.parametrize("name", HEALTHY)
+@mostly_slow("name", HEALTHY, quick=1)
 def test_nothing_is_claimed_of_heads_that_fit(name):
     layer, loss, y = HEALTHY[name]
     last = type(layer).from_config(layer.get_config())
     assert claims(net(last, loss=loss), X, y) == []
 
 
+@slow_on_tensorflow
 def test_targets_beyond_a_sigmoid():
     model = net(layers.Dense(1, "sigmoid", name="head"), loss="mse")
     (finding,) = found("target_range", model, X, NUMBERS)
@@ -206,6 +214,7 @@ def test_targets_beyond_a_sigmoid():
     mended("target_range", model, X, NUMBERS, severity="error", where="head")
 
 
+@slow_on_tensorflow
 def test_targets_of_minus_one_and_one_for_binary_cross_entropy():
     y = 2 * BINARY - 1
     model = net(layers.Dense(1, "sigmoid"), loss="binary_crossentropy")
@@ -213,7 +222,7 @@ def test_targets_of_minus_one_and_one_for_binary_cross_entropy():
     np.testing.assert_array_equal(after, BINARY)
 
 
-@pytest.mark.parametrize("shape", [(64,), (64, 1)])
+@mostly_slow("shape", [(64,), (64, 1)], quick=1)
 def test_several_classes_for_one_sigmoid(shape):
     y = CLASSES.reshape(shape)
     optimizer = keras.optimizers.SGD(0.05, momentum=0.9, clipvalue=0.3)
@@ -230,6 +239,7 @@ def test_squared_error_of_classes():
     assert isinstance(after.loss, LOSSES.CategoricalCrossentropy)
 
 
+@slow_on_tensorflow
 def test_squared_error_of_a_sigmoid_is_worth_a_note():
     model = net(layers.Dense(1, "sigmoid"), loss="mse")
     (finding,) = found("loss_mismatch", model, X, BINARY)
@@ -237,12 +247,14 @@ def test_squared_error_of_a_sigmoid_is_worth_a_note():
     assert claims(model, X, BINARY) == []
 
 
+@slow_on_tensorflow
 def test_binary_cross_entropy_of_exclusive_classes():
     model = net(layers.Dense(4, "softmax"), loss="binary_crossentropy")
     after, _, _ = mended("loss_mismatch", model, X, HOT, severity="warning")
     assert after.loss == CATEGORICAL
 
 
+@slow_on_tensorflow
 def test_binary_cross_entropy_of_numbers():
     model = net(layers.Dense(1), loss="binary_crossentropy")
     mended("loss_mismatch", model, X, NUMBERS, severity="error")

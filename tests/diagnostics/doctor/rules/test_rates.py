@@ -11,6 +11,7 @@ from tests.diagnostics.doctor.rules.programs import (
     mended,
     net,
 )
+from tests.marks import mostly_slow, slow_on_tensorflow
 
 optimizers = keras.optimizers
 schedules = optimizers.schedules
@@ -29,7 +30,7 @@ HIGH = {
 }
 
 
-@pytest.mark.parametrize("name", HIGH)
+@mostly_slow("name", HIGH, quick=1)
 def test_rates_that_are_too_high(name):
     model = made(HIGH[name]())
     after, _, _ = mended("learning_rate_high", model, X, NUMBERS)
@@ -43,6 +44,7 @@ def test_a_schedule_stays_one():
     assert rate["class_name"] == "ScaledSchedule"
 
 
+@slow_on_tensorflow
 def test_a_rate_that_makes_the_loss_diverge_is_an_error():
     (finding,) = found("learning_rate_high", made(optimizers.SGD(50.0)), X, NUMBERS)
     assert finding.severity == "error" and finding.value > 0.5
@@ -58,7 +60,7 @@ STILL = {
 }
 
 
-@pytest.mark.parametrize("name", STILL)
+@mostly_slow("name", STILL, quick=1)
 def test_steps_that_move_nothing(name):
     (finding,) = found("learning_rate_low", made(STILL[name]()), X, NUMBERS)
     assert (finding.severity, finding.value) == ("error", 0.0)
@@ -69,7 +71,7 @@ def test_steps_that_move_nothing(name):
     assert not found("learning_rate_low", names["model"], X, NUMBERS)
 
 
-@pytest.mark.parametrize("name", LOW)
+@mostly_slow("name", LOW, quick=1)
 def test_rates_that_are_too_low(name):
     (finding,) = found("learning_rate_low", made(LOW[name]()), X, NUMBERS)
     assert finding.severity == "warning" and 0 < finding.value < 1e-6
@@ -84,7 +86,7 @@ def warm_up():
     yield "piecewise", schedules.PiecewiseConstantDecay([10], [0.0, 0.1])
 
 
-@pytest.mark.parametrize("case", warm_up(), ids=lambda case: case[0])
+@mostly_slow("case", warm_up(), ids=lambda case: case[0], quick=1)
 def test_a_warm_up_from_zero_is_no_finding(case):
     _, schedule = case
     model = made(optimizers.Adam(schedule))
@@ -103,7 +105,7 @@ ORDINARY = {
 }
 
 
-@pytest.mark.parametrize("name", ORDINARY)
+@mostly_slow("name", ORDINARY, quick=1)
 def test_ordinary_rates(name):
     model = made(ORDINARY[name]())
     assert not found("learning_rate_high", model, X, NUMBERS)
@@ -119,6 +121,7 @@ def test_rates_in_mixed_precision():
     assert not found("learning_rate_high", made(optimizers.Adam()), X, NUMBERS)
 
 
+@slow_on_tensorflow
 def test_without_an_optimizer_nothing_is_said_of_rates():
     model = net(layers.Dense(1))
     assert not found("learning_rate_low", model, X, NUMBERS)

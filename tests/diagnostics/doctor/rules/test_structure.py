@@ -1,6 +1,5 @@
 import keras
 import numpy as np
-import pytest
 
 from tests.diagnostics.doctor.rules.programs import (
     BINARY,
@@ -15,6 +14,7 @@ from tests.diagnostics.doctor.rules.programs import (
     mended,
     net,
 )
+from tests.marks import mostly_slow, slow_on_tensorflow
 
 SPARSE = "sparse_categorical_crossentropy"
 
@@ -33,7 +33,7 @@ def test_linear_layers_behind_each_other():
     assert after.get_layer("first").activation is keras.activations.relu
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     "between",
     [
         layers.BatchNormalization(),
@@ -42,13 +42,14 @@ def test_linear_layers_behind_each_other():
         layers.Reshape((4, 4)),
     ],
     ids=lambda layer: type(layer).__name__,
+    quick=1,
 )
 def test_what_does_not_help_between_them(between):
     model = chain(layers.Dense(16), between, layers.Flatten())
     mended("no_nonlinearity", model, X, NUMBERS)
 
 
-@pytest.mark.parametrize(
+@mostly_slow(
     "between",
     [
         layers.ReLU(),
@@ -58,12 +59,14 @@ def test_what_does_not_help_between_them(between):
         layers.LeakyReLU(),
     ],
     ids=lambda layer: type(layer).__name__,
+    quick=1,
 )
 def test_what_is_not_linear_between_them(between):
     model = chain(layers.Dense(16), between)
     assert not found("no_nonlinearity", model, X, NUMBERS)
 
 
+@slow_on_tensorflow
 def test_convolutions_without_activations():
     model = compiled(
         keras.Sequential(
@@ -81,16 +84,19 @@ def test_convolutions_without_activations():
     mended("no_nonlinearity", model, x, CLASSES[:32], where="first", value=2.0)
 
 
+@slow_on_tensorflow
 def test_a_factorized_layer_is_meant():
     model = chain(layers.Dense(2), layers.Dense(16), layers.ReLU())
     assert not found("no_nonlinearity", model, X, NUMBERS)
 
 
+@slow_on_tensorflow
 def test_one_linear_layer_is_a_regression():
     model = compiled(keras.Sequential([keras.Input((6,)), layers.Dense(1)]), "mse")
     assert claims(model, X, NUMBERS) == []
 
 
+@slow_on_tensorflow
 def test_functional_models_and_branches():
     inputs = keras.Input((6,))
     h = layers.Dense(16, name="first")(inputs)
@@ -111,6 +117,7 @@ class Own(keras.Model):
         return self.second(self.first(x))
 
 
+@slow_on_tensorflow
 def test_models_of_a_class_of_ones_own():
     model = compiled(Own(), "mse")
     model(X)
@@ -134,12 +141,14 @@ def test_sigmoids_in_a_row():
     assert after.get_layer("s1").activation is keras.activations.relu
 
 
+@slow_on_tensorflow
 def test_sigmoids_as_layers():
     row = [layer for _ in range(3) for layer in (layers.Dense(16), "sigmoid")]
     row = [layers.Activation(x) if isinstance(x, str) else x for x in row]
     mended("hidden_activation", chain(*row), X, NUMBERS, severity="warning")
 
 
+@slow_on_tensorflow
 def test_two_sigmoids_and_gates_are_no_finding():
     model = chain(layers.Dense(16, "sigmoid"), layers.Dense(16, "sigmoid"))
     assert not found("hidden_activation", model, X, NUMBERS)
@@ -153,11 +162,13 @@ def test_two_sigmoids_and_gates_are_no_finding():
     assert not found("hidden_activation", lstm, x, NUMBERS[:16])
 
 
+@slow_on_tensorflow
 def test_a_softmax_between_layers():
     model = chain(layers.Dense(16, "softmax", name="hidden"))
     mended("hidden_activation", model, X, NUMBERS, where="hidden")
 
 
+@slow_on_tensorflow
 def test_the_softmax_of_attention_is_no_finding():
     inputs = keras.Input((6, 8))
     h = layers.MultiHeadAttention(2, 4)(inputs, inputs)
@@ -178,6 +189,7 @@ def test_batch_normalization_of_one_sample():
     assert not found("normalization_batch", model, X[:1], NUMBERS[:1])
 
 
+@slow_on_tensorflow
 def test_batch_normalization_of_few_images_has_many_numbers():
     model = keras.Sequential(
         [
@@ -194,5 +206,6 @@ def test_batch_normalization_of_few_images_has_many_numbers():
     assert not found("normalization_batch", model, x, np.array([[0.0], [1.0]]))
 
 
+@slow_on_tensorflow
 def test_nothing_is_said_of_ordinary_networks():
     assert claims(net(layers.Dense(1, "sigmoid")), X, BINARY.astype(int)) == []

@@ -1,6 +1,5 @@
 import keras
 import numpy as np
-import pytest
 
 from tests.diagnostics.doctor.rules.programs import (
     NUMBERS,
@@ -12,6 +11,7 @@ from tests.diagnostics.doctor.rules.programs import (
     layers,
     mended,
 )
+from tests.marks import mostly_slow, slow_on_tensorflow
 
 
 def mlp(activation="relu", bias=0.0, size=1.0, units=32):
@@ -45,8 +45,8 @@ def test_rectifiers_that_are_zero():
     assert np.abs(bias).max() < 0.01  # after a step
 
 
-@pytest.mark.parametrize(
-    "activation", ["relu", "tanh", "silu", "gelu", "elu", "leaky_relu"]
+@mostly_slow(
+    "activation", ["relu", "tanh", "silu", "gelu", "elu", "leaky_relu"], quick=1
 )
 def test_units_as_drawn_are_no_finding(activation):
     assert claims(mlp(activation), X, NUMBERS) == []
@@ -55,6 +55,7 @@ def test_units_as_drawn_are_no_finding(activation):
         assert not found("dead_units", mlp(activation, bias=-1.0), X, NUMBERS)
 
 
+@slow_on_tensorflow
 def test_rectifiers_inside_of_a_layer():
     model = keras.Sequential(
         [keras.Input((6,)), layers.Dense(32, "relu", name="h"), layers.Dense(1)]
@@ -63,6 +64,7 @@ def test_rectifiers_inside_of_a_layer():
     mended("dead_units", compiled(model, "mse"), X, NUMBERS, where="h")
 
 
+@slow_on_tensorflow
 def test_dead_channels_of_a_convolution():
     model = keras.Sequential(
         [
@@ -80,6 +82,7 @@ def test_dead_channels_of_a_convolution():
     mended("dead_units", model, x, NUMBERS[:16], severity="error", where="relu")
 
 
+@slow_on_tensorflow
 def test_a_few_dead_units_are_no_finding():
     model = mlp()
     bias = np.zeros(32)
@@ -88,7 +91,7 @@ def test_a_few_dead_units_are_no_finding():
     assert not found("dead_units", model, X, NUMBERS)
 
 
-@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
+@mostly_slow("activation", ["tanh", "sigmoid"], quick=1)
 def test_saturated_units(activation):
     model = mlp(activation, size=3000.0)
     (finding,) = found("saturated", model, X, NUMBERS)
@@ -98,6 +101,7 @@ def test_saturated_units(activation):
     assert not found("saturated", mlp(activation, size=2.0), X, NUMBERS)
 
 
+@slow_on_tensorflow
 def test_units_that_large_inputs_saturate():
     model = keras.Sequential(
         [keras.Input((6,)), layers.Dense(16, "tanh", name="h"), layers.Dense(1)]
@@ -105,6 +109,7 @@ def test_units_that_large_inputs_saturate():
     mended("saturated", compiled(model, "mse"), 500 * X, NUMBERS, where="h")
 
 
+@slow_on_tensorflow
 def test_the_last_activation_may_saturate():
     model = keras.Sequential([keras.Input((6,)), layers.Dense(1, "sigmoid")])
     x = 500 * X
