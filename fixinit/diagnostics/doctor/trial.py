@@ -28,6 +28,7 @@ class Trial:
 
     Attributes:
         losses: List of floats. Loss of each step's batch just before the step.
+        again: float. Loss of the first batch after its step, with the same noise.
         before: float. Mean loss of the first batches before the first step.
         after: float. That after the last step.
         update: Dict from the path of a variable to norm(first step) / norm(variable).
@@ -35,6 +36,7 @@ class Trial:
     """
 
     losses: list[float]
+    again: float
     before: float
     after: float
     update: dict[str, float]
@@ -59,6 +61,7 @@ def tried(program: Program, trial: TrialOptimizer, batch_size: int) -> Trial:
     before = float(np.mean([value for value, _ in found]))
     losses: list[float] = []
     update: dict[str, float] = {}
+    again = math.nan
     for index in range(count):
         value, gradients = found[0]
         if index:
@@ -70,11 +73,12 @@ def tried(program: Program, trial: TrialOptimizer, batch_size: int) -> Trial:
         if not index:
             steps = zip(paths, _arrays(trial.weights), start, strict=True)
             update = {path: _ratio(new, old) for path, new, old in steps}
+            again, _ = evaluate(trial.weights, batches[0])
     end = trial.weights
     last = [evaluate(end, batch)[0] for batch in batches[:_COMPARED]]
     pairs = zip(paths, _arrays(end), start, strict=True)
     moved = {path: bool(np.any(new != old)) for path, new, old in pairs}
-    return Trial(losses, before, float(np.mean(last)), update, moved)
+    return Trial(losses, again, before, float(np.mean(last)), update, moved)
 
 
 def _loss_and_gradients(
