@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -87,6 +88,30 @@ class Head:
             if np.isin(y, (0, 1)).all() and (y.sum(-1) == 1).all():
                 return y.argmax(-1).ravel()
         return None
+
+    @functools.cached_property
+    def skill(self) -> float:
+        """Accuracy above that of the most frequent class, or explained variance.
+
+        NaN where targets and predictions cannot be compared.
+        """
+        y, h = self.target, self.prediction
+        if y is None or h is None or not h.size:
+            return math.nan
+        y = y[: len(h)]
+        if self.labels is not None and self.units > 1:
+            guesses = h.reshape(-1, self.units).argmax(-1)
+            labels = self.labels[: len(guesses)]
+            frequent = np.unique(labels, return_counts=True)[1].max(initial=0)
+            return float(np.mean(guesses == labels) - frequent / max(len(labels), 1))
+        if y.size != h.size:
+            return math.nan
+        y = y.reshape(h.shape).astype("float64")
+        if self.is_binary and self.loss in BINARY:
+            right = np.mean((h > (0.0 if self.from_logits else 0.5)) == y)
+            return float(right - max(y.mean(), 1 - y.mean()))
+        variance = float(y.var())
+        return 1 - float(np.mean((h - y) ** 2)) / variance if variance else math.nan
 
     @property
     def is_binary(self) -> bool:

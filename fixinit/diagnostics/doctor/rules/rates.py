@@ -1,8 +1,10 @@
 """Rules of learning rates, by trial steps on copies of the weights."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import keras
 
 from fixinit.diagnostics.doctor.compiling import compiled
 from fixinit.diagnostics.doctor.evidence import Evidence
@@ -11,48 +13,80 @@ from fixinit.diagnostics.report.finding import Finding
 
 # A step that moves a kernel by half of its norm forgets where it was drawn.
 _LARGE_STEP = 0.5
-# Loss of the trial's batches after its steps, over that before.
-_GROWN = 3.0
-# Steps of a hundred-thousandth need as many to change anything.
-_SMALL_STEP = 1e-6
+# Loss after all steps over that before, and of the first batch after its own step: a
+# step down a gradient that lets the loss rise is longer than the slope holds.
+_GROWN, _OVERSHOT = 3.0, 1.05
+# A kernel that moves by less in a step needs 20,000 to change. With a loss that falls
+# by less than a ten-thousandth, a thousandth is small too.
+_SMALL_STEP, _SLOW_STEP, _SLOW_FALL = 5e-5, 1e-3, 1e-4
+# First steps of healthy trainings move kernels by a thousandth to a tenth.
+_GOOD_STEP = 0.01
+# Accuracy above that of the most frequent class, or share of the variance explained.
+_SKILL = 0.1
 
 
 def learning_rate(evidence: Evidence) -> Iterator[Finding]:
-    """Steps of the optimizer that are too large or too small."""
+    """Steps of the optimizer that are too large or too small.
+
+    Trial steps on copies of the weights decide: max |dW| / |W| over kernels in the
+    first, and the losses before and after.
+    """
     trial = evidence.trial
     if trial is None or not math.isfinite(evidence.measured.loss):
         return
     steps = _kernel_steps(evidence)
-    before, last = trial.before, trial.after
-    grown = last / before if before > 0 else 1.0
-    diverges = not math.isfinite(grown) or grown > _GROWN
     largest = max(steps.values(), default=0.0)
-    if diverges or largest > _LARGE_STEP:
-        where = max(steps, key=lambda path: steps[path], default="")
-        yield Finding(
-            "learning_rate_high",
-            "error" if diverges else "warning",
-            where,
-            largest,
-            f"The first step moves `{where}` by {largest:.3g} times its norm, and the "
-            f"loss is {last:.3g} after {len(trial.losses)} steps, where it was "
-            f"{before:.3g}.",
-            _lower(evidence, largest),
-        )
+    fall = 1 - trial.again / trial.losses[0] if trial.losses[0] > 0 else 0.0
+    grown = trial.after / trial.before if trial.before > 0 else 1.0
+    diverges = not math.isfinite(grown) or grown > _GROWN
+    # First steps of adaptive optimizers are of one size, whatever the slope.
+    follows = isinstance(evidence.optimizer, keras.optimizers.SGD)
+    overshoots = follows and not fall > 1 - _OVERSHOT
+    if diverges or overshoots or largest > _LARGE_STEP:
+        yield _high(evidence, steps, diverges)
     elif not steps or _warms_up(evidence):
         return
     elif _stand_still(evidence, trial):
         yield _still(evidence)
-    elif 0 < largest < _SMALL_STEP:
+    elif _is_low(largest, fall) and not _has_learned(evidence):
         yield Finding(
             "learning_rate_low",
             "warning",
             "",
             largest,
-            f"No kernel moves by more than {largest:.2g} times its norm in a step: a "
-            f"million steps would change the network little.",
+            f"No kernel moves by more than {largest:.2g} times its norm in a step, and "
+            f"the loss falls by {100 * max(fall, 0):.2g} %: training would take "
+            "hundreds of thousands of steps.",
             _lower(evidence, largest),
         )
+
+
+def _is_low(largest: float, fall: float) -> bool:
+    slow = largest < _SLOW_STEP and abs(fall) < _SLOW_FALL
+    return 0 < largest and (largest < _SMALL_STEP or slow)
+
+
+def _high(evidence: Evidence, steps: Mapping[str, float], diverges: bool) -> Finding:
+    trial = evidence.trial
+    assert trial is not None
+    where = max(steps, key=lambda path: steps[path], default="")
+    largest = steps.get(where, 0.0)
+    return Finding(
+        "learning_rate_high",
+        "error" if diverges else "warning",
+        where,
+        largest,
+        f"The first step moves `{where}` by {largest:.3g} times its norm and the loss "
+        f"of its own batch from {trial.losses[0]:.3g} to {trial.again:.3g}; in "
+        f"{len(trial.losses)} steps the loss goes from {trial.before:.3g} to "
+        f"{trial.after:.3g}.",
+        _lower(evidence, largest),
+    )
+
+
+def _has_learned(evidence: Evidence) -> bool:
+    """Whether a model does better than a constant: small steps are then no fault."""
+    return any(head.skill > _SKILL for head in evidence.heads)
 
 
 def _still(evidence: Evidence) -> Finding:
@@ -102,7 +136,7 @@ def _kernel_steps(evidence: Evidence) -> dict[str, float]:
 
 def _lower(evidence: Evidence, largest: float) -> str:
     """Code for a rate whose first step moves kernels by a hundredth."""
-    return compiled(evidence, factor=0.01 / largest) if largest else ""
+    return compiled(evidence, factor=_GOOD_STEP / largest) if largest else ""
 
 
 def _warms_up(evidence: Evidence) -> bool:
