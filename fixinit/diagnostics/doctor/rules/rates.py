@@ -15,7 +15,7 @@ from fixinit.diagnostics.report.finding import Finding
 _LARGE_STEP = 0.5
 # Loss after all steps over that before, and of the first batch after its own step: a
 # step down a gradient that lets the loss rise is longer than the slope holds.
-_GROWN, _OVERSHOT = 3.0, 1.05
+_GROWN, _OVERSHOT = 3.0, 1.6
 # A kernel that moves by less in a step needs 20,000 to change. With a loss that falls
 # by less than a ten-thousandth, a thousandth is small too.
 _SMALL_STEP, _SLOW_STEP, _SLOW_FALL = 5e-5, 1e-3, 1e-4
