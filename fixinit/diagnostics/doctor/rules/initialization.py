@@ -107,7 +107,8 @@ def _equal_draws(evidence: Evidence) -> Iterator[Finding]:
         return
     shown, others = groups[0][:3], max(0, len(groups[0]) - 3)
     more = f" and {others} more" if others else ""
-    names = {name for group in groups for name in group[1:]}
+    # All of a group: the seeds of new draws may be that of the first.
+    names = {name for group in groups for name in group}
     calls = [call for call in evidence.weights if call.name in names]
     yield Finding(
         "initialization",

@@ -1,0 +1,1 @@
+"""Diseases of training programs, and whether the remedies of the doctor work."""
