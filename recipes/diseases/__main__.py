@@ -29,7 +29,7 @@ STATES = {
 @dataclasses.dataclass(frozen=True)
 class Settings(experiment.Settings):
     diseases: tuple[str, ...] = setting(
-        tuple(DISEASES), "Which to show.", choices=tuple(DISEASES)
+        tuple(DISEASES), "Diseases to treat, in this order.", choices=tuple(DISEASES)
     )
     steps: int = setting(150, "Steps of training.", quick=30, at_least=5)
     runs: int = setting(3, "Seeds of every program.", quick=1)
