@@ -33,6 +33,8 @@ class Trial:
         after: float. That after the last step.
         update: Dict from the path of a variable to norm(first step) / norm(variable).
         moved: Dict from the path of a variable to whether any step moved it.
+        reached: Set of the paths of variables that got a gradient in any step, or get
+            one after the last.
     """
 
     losses: list[float]
@@ -41,6 +43,7 @@ class Trial:
     after: float
     update: dict[str, float]
     moved: dict[str, bool]
+    reached: set[str]
 
 
 def tried(program: Program, trial: TrialOptimizer, batch_size: int) -> Trial:
@@ -61,12 +64,13 @@ def tried(program: Program, trial: TrialOptimizer, batch_size: int) -> Trial:
     before = float(np.mean([value for value, _ in found]))
     losses: list[float] = []
     update: dict[str, float] = {}
-    again = math.nan
+    again, reached = math.nan, set[str]()
     for index in range(count):
         value, gradients = found[0]
         if index:
             value, gradients = evaluate(trial.weights, batches[index % len(batches)])
         losses.append(value)
+        reached |= _reached(paths, gradients, reached)
         if not math.isfinite(value):
             break
         trial.step(gradients)
@@ -75,10 +79,26 @@ def tried(program: Program, trial: TrialOptimizer, batch_size: int) -> Trial:
             update = {path: _ratio(new, old) for path, new, old in steps}
             again, _ = evaluate(trial.weights, batches[0])
     end = trial.weights
-    last = [evaluate(end, batch)[0] for batch in batches[:_COMPARED]]
+    last = []
+    for batch in batches[:_COMPARED]:
+        value, gradients = evaluate(end, batch)
+        last.append(value)
+        reached |= _reached(paths, gradients, reached)
     pairs = zip(paths, _arrays(end), start, strict=True)
     moved = {path: bool(np.any(new != old)) for path, new, old in pairs}
-    return Trial(losses, again, before, float(np.mean(last)), update, moved)
+    after = float(np.mean(last))
+    return Trial(losses, again, before, after, update, moved, reached)
+
+
+def _reached(
+    paths: Sequence[str], gradients: Sequence[Tensor], known: set[str]
+) -> set[str]:
+    """Paths of the variables with a gradient that is not zero, but the known ones."""
+    return {
+        path
+        for path, gradient in zip(paths, gradients, strict=True)
+        if path not in known and ops.convert_to_numpy(gradient).any()
+    }
 
 
 def _loss_and_gradients(
