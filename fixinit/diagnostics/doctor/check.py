@@ -9,7 +9,7 @@ from fixinit._typing import Identifier
 from fixinit.diagnostics.doctor.diagnose import examined
 from fixinit.diagnostics.doctor.program import program_of
 from fixinit.diagnostics.report.finding import Finding
-from fixinit.diagnostics.report.table import finding_text
+from fixinit.diagnostics.report.table import findings_text
 
 # Samples that are measured; data are looked at whole.
 _BATCH = 32
@@ -55,6 +55,6 @@ def check(
     """
     program = program_of(model, x, y, loss)
     found = examined(program, optimizer, min(_BATCH, len(program))).findings
-    for finding in found:
-        print(finding_text(finding))
+    if found:
+        print(findings_text(found))
     return found

@@ -51,8 +51,8 @@ def text(diagnosis: "Diagnosis") -> str:
     for start in range(0, len(asked), _most(width)):
         console.print()
         console.print(_table(rows, asked[start : start + _most(width)], width))
-    for finding in diagnosis.findings or [diagnosis.verdict]:
-        console.print("\n" + finding_text(finding, width))
+    found = diagnosis.findings or [diagnosis.verdict]
+    console.print("\n" + findings_text(found, width), soft_wrap=True)
     lines = file.getvalue().splitlines()
     return "\n".join(line.rstrip() for line in lines)
 
@@ -111,14 +111,22 @@ def _shortened(name: str, width: int) -> str:
     return f"{name[: width // 2 - 2]}..{name[-end:]}"
 
 
-def finding_text(finding: Finding, width: int = 80) -> str:
-    """Formats a finding: severity, kind and cause, and the remedy's code below."""
-    head = "" if finding.kind == "healthy" else f"{finding.severity} {finding.kind}: "
-    lines = [textwrap.fill(head + finding.cause, width)]
-    if finding.remedy:
-        # Code stays as it is: it is there to be copied.
-        lines += ["Try:", textwrap.indent(finding.remedy, "    ")]
-    return "\n".join(lines)
+def findings_text(findings: Sequence[Finding], width: int = 80) -> str:
+    """Formats findings: severity, kind and cause, and the remedy's code below.
+
+    A remedy that mends several of them stands below the first.
+    """
+    parts, printed = [], set[str]()
+    for finding in findings:
+        head = f"{finding.severity} {finding.kind}: "
+        text = finding.cause if finding.kind == "healthy" else head + finding.cause
+        lines = [textwrap.fill(text, width)]
+        if finding.remedy and finding.remedy not in printed:
+            # Code stays as it is: it is there to be copied.
+            lines += ["Try:", textwrap.indent(finding.remedy, "    ")]
+        printed.add(finding.remedy)
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
 
 
 def _title(diagnosis: "Diagnosis") -> str:

@@ -504,12 +504,12 @@ def test_table_fits_a_terminal(monkeypatch):
     text = str(diagnose(mlp(num_blocks=100, units=8, stacked=True), X, Y))
     lines = text.splitlines()
     assert all(len(line) <= 80 for line in lines)
-    assert lines[-1] == '    model = fixinit.convert(model, "fixup")'
+    assert lines.count('    model = fixinit.convert(model, "fixup")') == 1
     assert len(lines) < 60 and "blocks[99]" in text and "error exploding" in text
 
 
 def test_dict_is_strict_json():
-    diagnosis = diagnose(mlp(num_blocks=8), X)
+    diagnosis = diagnose(mlp(num_blocks=12), X)
     content = json.loads(json.dumps(diagnosis.to_dict(), allow_nan=False))
     assert content["blocks"][0]["name"] == "block1"
     assert content["verdict"]["kind"] == "exploding"

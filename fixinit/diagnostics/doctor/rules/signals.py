@@ -149,9 +149,10 @@ def _forward(evidence: Evidence, explodes: bool) -> Iterator[Finding]:
         return
     kind = "exploding" if explodes else "vanishing"
     step, verb = step_of(diagnosis), "grows" if explodes else "shrinks"
+    rate = "" if math.isnan(growth.rate) else f", {factor_of(growth)} per {step}"
     cause = (
-        f"The mean square {verb} {total:.3g} times over {len(values) - 1} {step}s, "
-        f"{factor_of(growth)} per {step}.{_leaves(growth, explodes, step)}"
+        f"The mean square {verb} {total:.3g} times over {len(values) - 1} {step}s"
+        f"{rate}.{_leaves(growth, explodes, step)}"
     )
     yield _repaired(
         evidence,
