@@ -34,3 +34,9 @@ def mostly_slow(
     if keras.backend.backend() == "tensorflow":
         cases[quick:] = map(slow, cases[quick:])
     return pytest.mark.parametrize(names, cases, **options)
+
+
+# For modules: `pytestmark = SLOW_ON_TENSORFLOW`, as `slow_on_tensorflow`.
+SLOW_ON_TENSORFLOW = (
+    [pytest.mark.slow] if keras.backend.backend() == "tensorflow" else []
+)

@@ -91,9 +91,10 @@ class Head:
 
     @functools.cached_property
     def skill(self) -> float:
-        """Accuracy above that of the most frequent class, or explained variance.
+        """Share of what a constant gets wrong that is right, or explained variance.
 
-        NaN where targets and predictions cannot be compared.
+        1 for perfect predictions, 0 for those of a constant; NaN where targets and
+        predictions cannot be compared.
         """
         y, h = self.target, self.prediction
         if y is None or h is None or not h.size:
@@ -103,13 +104,14 @@ class Head:
             guesses = h.reshape(-1, self.units).argmax(-1)
             labels = self.labels[: len(guesses)]
             frequent = np.unique(labels, return_counts=True)[1].max(initial=0)
-            return float(np.mean(guesses == labels) - frequent / max(len(labels), 1))
+            right = float(np.mean(guesses == labels))
+            return _beyond(right, frequent / max(len(labels), 1))
         if y.size != h.size:
             return math.nan
         y = y.reshape(h.shape).astype("float64")
         if self.is_binary and self.loss in BINARY:
-            right = np.mean((h > (0.0 if self.from_logits else 0.5)) == y)
-            return float(right - max(y.mean(), 1 - y.mean()))
+            right = float(np.mean((h > (0.0 if self.from_logits else 0.5)) == y))
+            return _beyond(right, float(max(y.mean(), 1 - y.mean())))
         variance = float(y.var())
         return 1 - float(np.mean((h - y) ** 2)) / variance if variance else math.nan
 
@@ -120,6 +122,11 @@ class Head:
         if y is None or self.labels is not None and self.units > 1:
             return False
         return bool(np.isin(y, (0, 1)).all())
+
+
+def _beyond(right: float, constant: float) -> float:
+    """Share of the mistakes of a constant that is right; NaN where it makes none."""
+    return (right - constant) / (1 - constant) if constant < 1 else math.nan
 
 
 def heads_of(

@@ -225,10 +225,13 @@ class _Statistics(graph.Hook):
         # Shapes that calls read and give, known as soon as a run is traced.
         self.shapes: dict[str, tuple[list[tuple], list[tuple]]] = {}
         self.axes: dict[str, int] = {}
+        self.bounds: dict[str, tuple[float, float] | None] = {}
         self.blocks: dict[str, graph.Block] = {}
         for inner, _ in model_graph.graphs():
             for call in inner.calls:
                 self.axes[call.name] = inner.channel_axes[call.outputs[0]]
+                # Here, where nothing is traced and activations can be evaluated.
+                self.bounds[call.name] = bounds_of(call)
             for block in graph.find_blocks(inner):
                 self.blocks[block.merge.name] = block
 
@@ -260,7 +263,7 @@ class _Statistics(graph.Hook):
         h = ops.stop_gradient(outputs[0])
         axis = self.axes[call.name] % max(1, len(h.shape))
         moments = _compiled_moments(
-            axis, is_nonlinear(call), is_flat(call), bounds_of(call)
+            axis, is_nonlinear(call), is_flat(call), self.bounds[call.name]
         )
         observed = moments(h)
         if call.name in self.blocks:

@@ -10,6 +10,7 @@ from keras import ops
 import fixinit
 from fixinit.diagnostics import Monitor, diagnose
 from fixinit.diagnostics.doctor.alarm import Watch
+from tests.marks import slow_on_tensorflow
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(128, 8)).astype("float32")
@@ -148,6 +149,7 @@ def adam(rate):
     return model
 
 
+@slow_on_tensorflow
 def test_a_jump_that_bounded_steps_recover_from_is_none():
     monitor = Monitor(X[:32], Y[:32], action="none", check=False)
     fit(adam(1.0), monitor)
@@ -218,6 +220,7 @@ def measured_steps(losses, every=100, epoch_steps=1000):
     return [step for step, _ in monitor.history]
 
 
+@slow_on_tensorflow
 def test_measures_at_once_when_the_loss_jumps_late_in_an_epoch():
     losses = np.ones(900)
     losses[850:853] = 3, 9, 9
@@ -226,6 +229,7 @@ def test_measures_at_once_when_the_loss_jumps_late_in_an_epoch():
     assert measured_steps(losses, 300, 900) == early + late
 
 
+@slow_on_tensorflow
 def test_noisy_losses_cost_nothing():
     losses = np.random.default_rng(0).gamma(4, size=1500) * np.geomspace(1, 0.01, 1500)
     regular = {*range(0, 1501, 100), *(2**i for i in range(11))}
@@ -273,6 +277,7 @@ def exploded():
     return first, diagnose(model, X[:32], Y[:32])
 
 
+@slow_on_tensorflow
 def test_gradients_may_explode_behind_a_head_of_zeros(exploded):
     first, second = exploded
     watch = Watch(first, 100.0, every=8)
@@ -287,6 +292,7 @@ def test_gradients_may_explode_behind_a_head_of_zeros(exploded):
     assert "about to diverge" in str(lost)
 
 
+@slow_on_tensorflow
 def test_a_jump_that_nothing_comes_back_from_is_an_alarm(exploded):
     first, second = exploded
     watch = Watch(first, 100.0, every=8)
@@ -342,6 +348,7 @@ def test_a_second_fit_takes_the_new_loss():
     assert new.loss == pytest.approx(3 * old.loss, rel=1e-5)
 
 
+@slow_on_tensorflow
 def test_plain_networks_are_watched_by_layer():
     inputs = keras.Input((8,))
     model = keras.Model(inputs, keras.layers.Dense(10, name="head")(inputs))

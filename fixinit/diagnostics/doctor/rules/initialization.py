@@ -15,7 +15,7 @@ from fixinit.graph.kinds import output_facts
 
 # Root of the sum of squares over what a unit reads: 1 keeps signals, sqrt(2) behind
 # rectifiers. Ten times more or less is a mistake where nothing normalizes.
-_LARGE, _SMALL = 10.0, 0.12
+_LARGE, _SMALL = 10.0, 0.1
 _EMBEDDING = (5e-3, 10.0)
 
 

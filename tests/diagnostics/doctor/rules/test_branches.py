@@ -11,7 +11,9 @@ from tests.diagnostics.doctor.rules.programs import (
     layers,
     mended,
 )
-from tests.marks import slow_on_tensorflow
+from tests.marks import SLOW_ON_TENSORFLOW, slow_on_tensorflow
+
+pytestmark = SLOW_ON_TENSORFLOW
 
 
 def residual(last="he_normal", *behind, size=None, count=2):

@@ -16,7 +16,9 @@ from tests.diagnostics.doctor.rules.programs import (
     mended,
     net,
 )
-from tests.marks import mostly_slow, slow_on_tensorflow
+from tests.marks import SLOW_ON_TENSORFLOW, mostly_slow, slow_on_tensorflow
+
+pytestmark = SLOW_ON_TENSORFLOW
 
 SPARSE = "sparse_categorical_crossentropy"
 IMAGES = RNG.integers(0, 256, (32, 8, 8, 3)).astype("float32")

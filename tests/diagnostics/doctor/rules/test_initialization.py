@@ -13,7 +13,9 @@ from tests.diagnostics.doctor.rules.programs import (
     layers,
     mended,
 )
-from tests.marks import mostly_slow, slow_on_tensorflow
+from tests.marks import SLOW_ON_TENSORFLOW, mostly_slow, slow_on_tensorflow
+
+pytestmark = SLOW_ON_TENSORFLOW
 
 
 def mlp(*kernels, last="glorot_uniform", activation="relu", shape=(6,), **options):

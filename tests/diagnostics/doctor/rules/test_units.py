@@ -11,7 +11,9 @@ from tests.diagnostics.doctor.rules.programs import (
     layers,
     mended,
 )
-from tests.marks import mostly_slow, slow_on_tensorflow
+from tests.marks import SLOW_ON_TENSORFLOW, mostly_slow, slow_on_tensorflow
+
+pytestmark = SLOW_ON_TENSORFLOW
 
 
 def mlp(activation="relu", bias=0.0, size=1.0, units=32):

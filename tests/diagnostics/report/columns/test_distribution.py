@@ -8,7 +8,9 @@ import scipy.stats
 import fixinit
 from fixinit.diagnostics import diagnose
 from fixinit.diagnostics.report.columns.distribution import BINS, Counting, Kurtosis
-from tests.marks import slow_on_tensorflow
+from tests.marks import SLOW_ON_TENSORFLOW, slow_on_tensorflow
+
+pytestmark = SLOW_ON_TENSORFLOW
 
 DRAWS = {
     "gaussian": lambda rng: 3 + rng.normal(size=(64, 9)),

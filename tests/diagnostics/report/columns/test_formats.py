@@ -6,6 +6,9 @@ import pytest
 
 from fixinit.diagnostics import diagnose
 from fixinit.diagnostics.report.columns.formats import FORMATS, FormatShares
+from tests.marks import SLOW_ON_TENSORFLOW
+
+pytestmark = SLOW_ON_TENSORFLOW
 
 DTYPES = {
     "float16": "float16",

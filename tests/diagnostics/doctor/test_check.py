@@ -1,0 +1,49 @@
+"""The check in front of `fit`: what it prints, and that its remedies end."""
+
+import keras
+import numpy as np
+import pytest
+
+import fixinit
+from fixinit.diagnostics import check
+
+RNG = np.random.default_rng(0)
+
+
+def program():
+    x = RNG.uniform(0, 255, size=(96, 20)).astype("float32")
+    y = (x.sum(axis=1, keepdims=True) > 2550).astype("float32")
+    layers = [
+        keras.layers.Dense(16, "tanh", name="hidden"),
+        keras.layers.Dense(1, "softmax", name="head"),
+    ]
+    model = keras.Sequential([keras.Input((20,)), *layers])
+    model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy")
+    return model, x, y
+
+
+@pytest.mark.every_backend
+def test_remedies_applied_as_printed_end_in_health(capsys):
+    model, x, y = program()
+    weights = model.get_weights()
+    findings = check(model, x, y)
+    kinds = [finding.kind for finding in findings]
+    assert {"input_scale", "last_activation", "saturated"} <= set(kinds)
+    printed = capsys.readouterr().out
+    assert printed.startswith("error input_scale: ")
+    assert all(finding.remedy.splitlines()[0] in printed for finding in findings[:2])
+    for old, new in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    names = {"model": model, "x": x, "y": y}
+    names |= {"keras": keras, "np": np, "fixinit": fixinit}
+    for _ in range(4):
+        findings = check(names["model"], names["x"], names["y"])
+        claims = [f for f in findings if f.severity != "note" and f.remedy]
+        if not claims:
+            break
+        exec(claims[0].remedy, names)
+    capsys.readouterr()
+    assert check(names["model"], names["x"], names["y"]) == []
+    assert capsys.readouterr().out == ""
+    history = names["model"].fit(names["x"], names["y"], epochs=12, verbose=0)
+    assert history.history["loss"][-1] < 0.7 * history.history["loss"][0]
