@@ -14,6 +14,7 @@ from fixinit.diagnostics._shared.fit_loss import loss_function
 from fixinit.diagnostics._shared.stateless import stateless
 from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
 from fixinit.diagnostics.doctor.program import Program
+from fixinit.graph.functional import is_subclassed
 
 # Steps for a network of up to `_SMALL` weights; larger ones take `_FEW`, in which a
 # branch behind two zeros opens.
@@ -121,15 +122,17 @@ def _loss_and_gradients(
                 subject, program.loss, outputs, y, x, given, program.training
             )
 
-    compiled = backend.value_and_gradients(value)
+    # A `call` of one's own may read tensors that it holds: JAX compiles them in as
+    # arguments that a second call does not give.
+    compiled = backend.value_and_gradients(value, compiles=not is_subclassed(model))
 
     def evaluate(
         weights: Sequence[Tensor], batch: Program
     ) -> tuple[float, list[Tensor]]:
         others = [v.value for v in model.non_trainable_variables]
-        found, gradients = compiled(
-            weights, others, *map(_tensors, (list(batch.x), batch.y, batch.given))
-        )
+        tensors = map(_tensors, (list(batch.x), batch.y, batch.given))
+        with backend.kept_random_state():
+            found, gradients = compiled(weights, others, *tensors)
         return float(ops.convert_to_numpy(found)), gradients
 
     return evaluate
