@@ -22,6 +22,7 @@ _GROWN, _SHRUNK, _MUCH = 1e2, 1e7, 1e2
 _BACKWARD, _BACKWARD_ERROR = 1e4, 1e8
 # What is left of the differences between inputs, next to those at the input.
 _ALIKE = 1e-3
+_THAWED = "for layer in model.layers:\n    layer.trainable = True"
 
 
 def not_finite(evidence: Evidence) -> Iterator[Finding]:
@@ -282,7 +283,8 @@ def no_gradient(evidence: Evidence) -> Iterator[Finding]:
             model.name,
             0.0,
             f"None of the {len(model.weights)} weights of `{model.name}` is trainable.",
-            compiled(evidence, "model.trainable = True"),
+            # Layers that were frozen one by one are not reached from the model.
+            compiled(evidence, f"model.trainable = True\n{_THAWED}"),
         )
         return
     if trial is None or evidence.diagnosis.closed:
