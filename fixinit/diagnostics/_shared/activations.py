@@ -12,6 +12,18 @@ from keras import ops
 _GRID = np.concatenate([-np.geomspace(100, 1e-3, 400), np.geomspace(1e-3, 100, 400)])
 
 
+def unwrapped(operation: Any) -> Any:
+    """The operation itself, or the layer that wrappers around it hold."""
+    while isinstance(operation, keras.layers.Wrapper):
+        operation = operation.layer
+    return operation
+
+
+def snake_case(kind: type) -> str:
+    """Name of a class in the way of Keras's functions: `ReduceMean`, `reduce_mean`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
+
+
 def is_softmax(operation: Any) -> bool:
     """Whether an operation or activation function is a softmax."""
     return activation_name(operation) == "softmax"
@@ -24,8 +36,7 @@ def activation_name(activation: Any) -> str:
     if isinstance(activation, keras.layers.Activation):
         activation = activation.activation
     if isinstance(activation, keras.Operation):
-        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(activation).__name__)
-        return words.lower().replace("re_lu", "relu")
+        return snake_case(type(activation)).replace("re_lu", "relu")
     return getattr(activation, "__name__", type(activation).__name__)
 
 

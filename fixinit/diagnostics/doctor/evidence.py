@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -69,11 +69,7 @@ class Evidence:
     @functools.cached_property
     def readers(self) -> dict[int, list[Call]]:
         """Dict from values to the calls that read them."""
-        found: dict[int, list[Call]] = {}
-        for call in self.graph.calls:
-            for value in call.inputs:
-                found.setdefault(value, []).append(call)
-        return found
+        return self.graph.consumers()
 
     @functools.cached_property
     def weights(self) -> list[Call]:
@@ -159,11 +155,3 @@ def rms(values: Any) -> float:
     if not 0 < peak < math.inf:
         return peak
     return peak * math.sqrt(float(np.mean((values / peak) ** 2)))
-
-
-def layers_inside(call: Call) -> Iterator[Any]:
-    """The layer of a call, or what a wrapper holds."""
-    operation = call.operation
-    while isinstance(operation, keras.layers.Wrapper):
-        operation = operation.layer
-    yield operation

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import math
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,8 @@ from fixinit.diagnostics._shared.activations import (
     activation_name,
     activation_range,
     is_softmax,
+    snake_case,
+    unwrapped,
 )
 from fixinit.diagnostics._shared.subject import Subject
 from fixinit.graph import Call, Graph
@@ -204,8 +205,8 @@ def _named(loss: Any) -> tuple[str, bool]:
     if isinstance(loss, keras.losses.Loss):
         if type(loss).__module__.split(".")[0] != "keras":
             return "", False
-        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(loss).__name__)
-        return words.lower(), bool(loss.get_config().get("from_logits", False))
+        from_logits = bool(loss.get_config().get("from_logits", False))
+        return snake_case(type(loss)), from_logits
     name = getattr(loss, "__name__", "")
     return (name if getattr(keras.losses, name, None) is loss else "", False)
 
@@ -215,9 +216,7 @@ def _last(traced: Graph, value: int) -> tuple[str, Any]:
     producers = traced.producers()
     while True:
         call = producers[value]
-        operation = call.operation
-        while isinstance(operation, keras.layers.Wrapper):
-            operation = operation.layer
+        operation = unwrapped(call.operation)
         facts = facts_of(operation)
         if is_softmax(operation) or facts.activates:
             return call.name, operation

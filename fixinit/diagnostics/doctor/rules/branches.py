@@ -36,10 +36,9 @@ def _drawn(evidence: Evidence, closed: list[str]) -> str:
     """Code that draws the kernels of zeros in closed branches anew."""
     names = []
     blocks = {row.name: row for row in evidence.diagnosis.blocks}
-    calls = {call.name: call for call in evidence.weights}
     for block in closed:
         for name in blocks[block].weights:
-            call = calls.get(name)
+            call = evidence.calls.get(name)
             row = evidence.rows.get(name)
             if call is None or row is None or not evidence.is_layer(call):
                 continue

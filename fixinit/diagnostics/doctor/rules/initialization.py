@@ -7,8 +7,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from fixinit.diagnostics._shared.activations import unwrapped
 from fixinit.diagnostics.doctor import remedies
-from fixinit.diagnostics.doctor.evidence import Evidence, kernel_of, layers_inside, rms
+from fixinit.diagnostics.doctor.evidence import Evidence, kernel_of, rms
 from fixinit.diagnostics.report.finding import Finding
 from fixinit.graph import Call
 from fixinit.graph.kinds import output_facts
@@ -130,7 +131,7 @@ def _sizes(evidence: Evidence) -> Iterator[Finding]:
         kernel = kernel_of(call)
         if kernel is None or kernel.ndim < 2 or evidence.normalized_behind(call):
             continue
-        (operation,) = layers_inside(call)
+        operation = unwrapped(call.operation)
         gain = rms(kernel) * math.sqrt(np.prod(_fan_in(operation, kernel)))
         if gain > _LARGE:
             large.append((gain, call))
@@ -170,7 +171,7 @@ def _fan_in(operation: keras.layers.Layer, kernel: np.ndarray) -> tuple[int, ...
 def embedding_scale(evidence: Evidence) -> Iterator[Finding]:
     """Embeddings far larger or smaller than what follows is drawn for."""
     for call in evidence.weights:
-        (operation,) = layers_inside(call)
+        operation = unwrapped(call.operation)
         if not isinstance(operation, keras.layers.Embedding):
             continue
         table = ops.convert_to_numpy(ops.cast(operation.embeddings, "float32"))

@@ -222,13 +222,10 @@ def _gradient_squares(evidence: Evidence) -> Sequence[float]:
     diagnosis = evidence.diagnosis
     rows: Sequence[Any] = diagnosis.blocks or diagnosis.weight_path
     sizes, size = [], 1.0
-    specs = {
-        call.name: evidence.graph.specs[call.outputs[0]].shape
-        for call in evidence.graph.calls
-    }
     for row in rows:
-        shape = specs.get(row.name)
-        if shape is not None:
+        call = evidence.calls.get(row.name)
+        if call is not None:  # In stacks, all blocks are of one shape.
+            shape = evidence.graph.specs[call.outputs[0]].shape
             size = float(np.prod([n or 1 for n in shape[1:]]))
         sizes.append(size)
     return [

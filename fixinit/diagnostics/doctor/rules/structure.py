@@ -1,16 +1,16 @@
 """Rules of structure: what stands between weight layers, and batch statistics."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from fixinit import schemes
-from fixinit.diagnostics._shared.activations import is_softmax
+from fixinit.diagnostics._shared.activations import is_softmax, unwrapped
 from fixinit.diagnostics.doctor import remedies
 from fixinit.diagnostics.doctor.compiling import compiled
-from fixinit.diagnostics.doctor.evidence import Evidence, layers_inside
+from fixinit.diagnostics.doctor.evidence import Evidence
 from fixinit.diagnostics.report.finding import Finding
 from fixinit.graph import Call
 from fixinit.layers import facts_of
@@ -35,11 +35,7 @@ def no_nonlinearity(evidence: Evidence) -> Iterator[Finding]:
     first, second = found[0]
     heads = {head.weight for head in evidence.heads}
     hidden = len([call for call in evidence.weights if call not in heads])
-    remedy = "\n".join(
-        f'model.get_layer("{call.operation.name}").activation = keras.activations.relu'
-        for call, _ in found
-        if evidence.is_layer(call) and hasattr(call.operation, "activation")
-    )
+    layers = [call for call, _ in found if hasattr(call.operation, "activation")]
     yield Finding(
         "no_nonlinearity",
         "error" if len(found) >= hidden else "warning",
@@ -48,8 +44,18 @@ def no_nonlinearity(evidence: Evidence) -> Iterator[Finding]:
         f"Nothing that is not linear stands between {first.name} and {second.name}"
         f"{f', and behind {len(found) - 1} other layers' if len(found) > 1 else ''}: "
         "the two are one linear layer.",
-        compiled(evidence, remedy),
+        _rectified(evidence, layers),
     )
+
+
+def _rectified(evidence: Evidence, calls: Sequence[Call]) -> str:
+    """Code by which layers that the model names end in a ReLU."""
+    code = "\n".join(
+        f'model.get_layer("{call.operation.name}").activation = keras.activations.relu'
+        for call in calls
+        if evidence.is_layer(call)
+    )
+    return compiled(evidence, code)
 
 
 def _linear_reader(evidence: Evidence, call: Call) -> Call | None:
@@ -76,13 +82,13 @@ def _linear_reader(evidence: Evidence, call: Call) -> Call | None:
 
 
 def _is_linear_kind(call: Call) -> bool:
-    (layer,) = layers_inside(call)
+    layer = unwrapped(call.operation)
     kinds = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D)
     return isinstance(layer, kinds)
 
 
 def _is_linear(call: Call) -> bool:
-    (layer,) = layers_inside(call)
+    layer = unwrapped(call.operation)
     return _is_linear_kind(call) and layer.activation is keras.activations.linear
 
 
@@ -114,13 +120,12 @@ def hidden_activation(evidence: Evidence) -> Iterator[Finding]:
             break
     if len(row) < _IN_A_ROW:
         return
-    remedy = "\n".join(
-        f'model.get_layer("{call.operation.name}").activation = keras.activations.relu'
+    saturating = [
+        call
         for call in evidence.graph.calls
         if getattr(_activation(call), "__name__", "") in _SATURATING
         and call.name not in ends
-        and evidence.is_layer(call)
-    )
+    ]
     yield Finding(
         "hidden_activation",
         "warning",
@@ -128,12 +133,12 @@ def hidden_activation(evidence: Evidence) -> Iterator[Finding]:
         float(len(row)),
         f"{len(row)} or more sigmoids follow each other from {row[0].name} on: each "
         "passes at most a quarter of a gradient back.",
-        compiled(evidence, remedy),
+        _rectified(evidence, saturating),
     )
 
 
 def _activation(call: Call) -> Any:
-    (layer,) = layers_inside(call)
+    layer = unwrapped(call.operation)
     if isinstance(layer, keras.layers.RNN):
         # Its gates are made for it.
         return None
@@ -155,12 +160,7 @@ def _feeds_dense(evidence: Evidence, call: Call) -> bool:
 
 
 def _softmax(evidence: Evidence, call: Call) -> Finding:
-    operation, remedy = call.operation, ""
-    if evidence.is_layer(call) and hasattr(operation, "activation"):
-        remedy = compiled(
-            evidence,
-            f'model.get_layer("{operation.name}").activation = keras.activations.relu',
-        )
+    has_choice = hasattr(call.operation, "activation")
     return Finding(
         "hidden_activation",
         "warning",
@@ -168,7 +168,7 @@ def _softmax(evidence: Evidence, call: Call) -> Finding:
         1.0,
         f"The softmax of {call.name} stands between weight layers: its outputs add up "
         "to 1, and the more units there are the smaller each is.",
-        remedy,
+        _rectified(evidence, [call] if has_choice else []),
     )
 
 
