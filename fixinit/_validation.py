@@ -317,8 +317,8 @@ def _integer(value: Any) -> int | None:
         return None
     try:
         return operator.index(value)
-    except TypeError:
-        return None
+    except (TypeError, AttributeError):
+        return None  # TensorFlow's tensors of floats raise the latter
 
 
 def _real(value: Any) -> float:

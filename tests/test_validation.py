@@ -41,6 +41,12 @@ def test_counts_are_integers_in_a_range(value):
         v.check_positive_int("depth", value)
 
 
+@pytest.mark.every_backend
+def test_tensors_of_floats_are_no_integers():
+    with pytest.raises(ValueError, match="`depth` must be an integer of at least 1"):
+        v.check_positive_int("depth", keras.ops.ones(()))
+
+
 @pytest.mark.parametrize("value", [3, np.int8(3), np.uint64(3), np.array(3)])
 def test_counts_become_integers(value):
     assert type(v.check_positive_int("depth", value)) is int

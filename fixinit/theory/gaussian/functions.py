@@ -239,7 +239,7 @@ def _distinct(
     keys = quadrature.rounded(pairs)
     # Numbers of single values are sorted much faster than pairs.
     codes = [np.unique(key, return_inverse=True)[1].ravel() for key in keys]
-    code = codes[0] * (codes[1].max() + 1) + codes[1]
+    code = codes[0] * (codes[1].max(initial=0) + 1) + codes[1]
     _, index, inverse = np.unique(code, return_index=True, return_inverse=True)
     distinct = pairs[0, index], pairs[1, index]
     return distinct, lambda y: y[inverse.ravel()].reshape(shape)

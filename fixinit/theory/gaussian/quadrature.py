@@ -32,8 +32,9 @@ def nodes(
     edges.sort(axis=1)
     center = (edges[:, 1:] + edges[:, :-1]) / 2
     half = (edges[:, 1:] - edges[:, :-1]) / 2
-    z = (center[..., None] + half[..., None] * _POINTS).reshape(len(mean), -1)
-    weights = (half[..., None] * _WEIGHTS).reshape(len(mean), -1)
+    shape = len(mean), half.shape[1] * len(_POINTS)
+    z = (center[..., None] + half[..., None] * _POINTS).reshape(shape)
+    weights = (half[..., None] * _WEIGHTS).reshape(shape)
     return z, weights * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
 
 

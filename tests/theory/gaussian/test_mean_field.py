@@ -139,6 +139,13 @@ def test_gradient_factor_at_zero_sees_both_sides_of_a_kink():
     assert theory.MeanField("relu", 3.0).gradient_factor() == pytest.approx(1.5)
 
 
+@pytest.mark.parametrize("activation", ["relu", "hard_tanh", "tanh", "gelu"])
+def test_maps_of_no_numbers_are_empty(activation):
+    field = theory.MeanField(activation, 2.0)
+    assert field.variance_map([]).shape == (0,)
+    assert field.correlation_map([[]], variance=1.0).shape == (1, 0)
+
+
 def test_critical_scale_keeps_what_it_says():
     for name in ("relu", "gelu", "tanh", "selu"):
         for variance in (0.5, 2.0):
