@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fixinit import graph
-from fixinit.diagnostics.report.measure import FORWARD
+from fixinit.diagnostics.report.moments import FORWARD
 
 _PEAK, _INFINITE = FORWARD.index("peak"), FORWARD.index("infinite")
 # Where a tensor overflows, its largest finite values are near the end of the range.

@@ -9,7 +9,8 @@ from keras import ops
 from fixinit import graph
 from fixinit._typing import Tensor
 from fixinit.diagnostics.report.blocks import BlockPlace, block_places
-from fixinit.diagnostics.report.measure import BACKWARD, FORWARD, Measured
+from fixinit.diagnostics.report.measure import Measured
+from fixinit.diagnostics.report.moments import BACKWARD, FORWARD
 
 # Of what one scale of a branch as large as its shortcut gets. The scalar of a branch
 # gets less than that by chance in one batch of 50,000.

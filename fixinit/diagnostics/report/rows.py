@@ -11,7 +11,7 @@ from fixinit import graph
 from fixinit.diagnostics.report.asked import Asked, nothing
 from fixinit.diagnostics.report.blocks import BlockPlace, block_places
 from fixinit.diagnostics.report.columns import COSTS
-from fixinit.diagnostics.report.measure import FORWARD
+from fixinit.diagnostics.report.moments import FORWARD
 from fixinit.diagnostics.report.row import Row
 
 _DEAD, _SATURATED = FORWARD.index("dead"), FORWARD.index("saturated")
