@@ -40,7 +40,7 @@ KINDS: dict[str, frozenset[str]] = {
         "batch_size": "normalization_batch",
         "layers": "",
         "epochs": "",
-        "regularization": "",
+        "regularization": "regularization",
     }.items()
 }
 

@@ -51,7 +51,8 @@ def activation_range(activation: Any) -> tuple[float, float]:
     except Exception:
         # Somebody else's function, which may need other shapes.
         return -np.inf, np.inf
-    if values.shape != _GRID.shape or not np.isfinite(values).all():
+    # Exponentials overflow on the grid, which is no lack of a lower bound.
+    if values.shape != _GRID.shape or np.isnan(values).any():
         return -np.inf, np.inf
     low, high = float(values.min()), float(values.max())
     # What still grows at inputs of 100 has no bound there.

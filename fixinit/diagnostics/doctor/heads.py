@@ -26,7 +26,11 @@ from fixinit.layers import facts_of
 CATEGORICAL = ("categorical_crossentropy", "categorical_focal_crossentropy")
 SPARSE = ("sparse_categorical_crossentropy",)
 BINARY = ("binary_crossentropy", "binary_focal_crossentropy")
+# Losses that take the logarithm of what they read, with no choice of logits.
+POISSON, DIVERGENCES = ("poisson",), ("kl_divergence", "kldivergence")
 CROSS_ENTROPIES = (*CATEGORICAL, *SPARSE, *BINARY)
+# Activations whose outputs are probabilities.
+PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid")
 # Losses in the units of the targets.
 REGRESSIONS = (
     "mean_squared_error",
@@ -79,6 +83,8 @@ class Head:
         y = self.target
         if y is None or y.size == 0:
             return None
+        if self.has_rows and self.loss in SPARSE and _are_one_hot(y):
+            return y.argmax(-1).ravel()
         if (
             self.loss in SPARSE
             or y.dtype.kind in "iub"
@@ -86,9 +92,17 @@ class Head:
         ):
             return y.astype(int).ravel()
         if self.units > 1 and y.shape[-1:] == (self.units,) and y.ndim > 1:
-            if np.isin(y, (0, 1)).all() and (y.sum(-1) == 1).all():
+            if _are_one_hot(y):
                 return y.argmax(-1).ravel()
         return None
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether every target is a row of one number for each of several units."""
+        y, h = self.target, self.prediction
+        if y is None or h is None or self.units < 2:
+            return False
+        return y.shape[1:] == h.shape[1:]
 
     @functools.cached_property
     def skill(self) -> float:
@@ -123,6 +137,10 @@ class Head:
         if y is None or self.labels is not None and self.units > 1:
             return False
         return bool(np.isin(y, (0, 1)).all())
+
+
+def _are_one_hot(y: np.ndarray) -> bool:
+    return bool(np.isin(y, (0, 1)).all() and (y.sum(-1) == 1).all())
 
 
 def _beyond(right: float, constant: float) -> float:

@@ -104,6 +104,12 @@ def loss_of_labels(head: Head, from_logits: bool = False) -> str:
     return f"keras.losses.{kind.__name__}({', '.join(settings)})"
 
 
+def loss_named(name: str, from_logits: bool = False) -> str:
+    """Code of a loss of Keras that is named as its function."""
+    settings = "from_logits=True" if from_logits else ""
+    return f"keras.losses.{_loss_class(name).__name__}({settings})"
+
+
 def _loss_class(name: str) -> type[keras.losses.Loss]:
     """The class of a loss of Keras that is named as its function."""
     return getattr(keras.losses, "".join(map(str.capitalize, name.split("_"))))

@@ -5,7 +5,7 @@ import dataclasses
 # What each kind means, in the order in which findings of one severity are mended.
 KINDS = {
     "not_finite": "activations, gradients, weights or the loss hold NaN or infinity",
-    "input_scale": "inputs are large or tiny, and no layer rescales them first",
+    "input_scale": "inputs are large, tiny or all the same, and no layer rescales them",
     "target_scale": "regression targets are of another size than outputs start with",
     "label_range": "labels beyond the units, of one class, or units without a label",
     "target_range": "targets lie outside of what the last activation can give",
@@ -18,7 +18,7 @@ KINDS = {
     "regularization": "penalties or dropout leave little of the loss to learn from",
     "initialization": "kernels of zeros, constants, equal draws, or of a wrong size",
     "embedding_scale": "embeddings are far larger or smaller than what follows needs",
-    "normalization_batch": "batch statistics of too few samples",
+    "normalization_batch": "batch statistics of few samples, or moving ones that lie",
     "exploding": "signals or gradients grow with depth",
     "vanishing": "signals or gradients vanish with depth",
     "never_opens": "branches start at zero, and no gradient opens them",

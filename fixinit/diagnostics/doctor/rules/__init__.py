@@ -12,10 +12,12 @@ from fixinit.diagnostics.doctor.rules import (
     data,
     heads,
     initialization,
+    losses,
     outputs,
     rates,
     regularization,
     signals,
+    statistics,
     structure,
     units,
 )
@@ -26,7 +28,9 @@ Rule = Callable[[Evidence], Iterable[Finding]]
 RULES: tuple[Rule, ...] = (
     *data.RULES,
     *heads.RULES,
+    *losses.RULES,
     *structure.RULES,
+    *statistics.RULES,
     *initialization.RULES,
     *signals.RULES,
     *branches.RULES,

@@ -8,7 +8,7 @@ import numpy as np
 from fixinit.diagnostics.doctor import remedies
 from fixinit.diagnostics.doctor.compiling import compiled
 from fixinit.diagnostics.doctor.evidence import Evidence, rms
-from fixinit.diagnostics.doctor.heads import REGRESSIONS, SPARSE, Head
+from fixinit.diagnostics.doctor.heads import BINARY, REGRESSIONS, SPARSE, Head
 from fixinit.diagnostics.report.finding import Finding
 from fixinit.layers import facts_of
 
@@ -20,6 +20,9 @@ _LARGE_RMS, _LARGE_PEAK, _SMALL_PEAK = 10.0, 30.0, 0.01
 _PEAK_RMS = 3.0
 # An absent class is by chance with at most this probability.
 _CHANCE = 1e-3
+# Of two classes, one is often rare: with 459 samples, one of 1 % is missing by chance
+# in one case of a hundred.
+_RARE = 459
 
 
 def input_scale(evidence: Evidence) -> Iterator[Finding]:
@@ -37,6 +40,30 @@ def input_scale(evidence: Evidence) -> Iterator[Finding]:
             if found is not None and (cause := _unfit(*found)):
                 yield _scaled(evidence, value, data, found, cause)
                 break
+
+
+def equal_inputs(evidence: Evidence) -> Iterator[Finding]:
+    """Inputs that are the same for all samples, though the targets differ."""
+    y = [head.target for head in evidence.heads if head.target is not None]
+    differ = any(map(_differs, y))
+    inputs = [array for array in evidence.x if array.size]
+    if not differ or not inputs or any(map(_differs, inputs)):
+        return
+    peak = float(max(np.abs(h).max() for h in inputs))
+    yield Finding(
+        "input_scale",
+        "error",
+        evidence.producers[evidence.graph.inputs[0]].name,
+        peak,
+        f"All {len(inputs[0])} samples of the inputs are the same"
+        f"{', zeros' if peak == 0 else ''}, and the targets differ. Look at how the "
+        "data are read.",
+    )
+
+
+def _differs(array: np.ndarray) -> bool:
+    """Whether the samples of an array are not all the same."""
+    return bool((array != array[:1]).any())
 
 
 def _read(evidence: Evidence, value: int) -> Iterator[int]:
@@ -89,7 +116,7 @@ def _scaled(
     name, (peak, size) = evidence.producers[value].name, found
     return Finding(
         "input_scale",
-        "error" if size > 10 * _LARGE_RMS else "warning",
+        "error" if size > 10 * _LARGE_RMS or peak < 0.1 * _SMALL_PEAK else "warning",
         name,
         peak,
         f"What the first weight layer reads of input `{name}` is {how}: the largest "
@@ -156,6 +183,8 @@ def label_range(evidence: Evidence) -> Iterator[Finding]:
     """Labels beyond the units, of one class alone, or units that no label has."""
     for head in evidence.heads:
         labels = head.labels
+        if head.units == 1 and head.is_binary and head.loss in BINARY:
+            yield from _one_of_two(head)
         if labels is None or (head.units == 1 and head.loss not in SPARSE):
             continue
         if not (head.is_cross_entropy or head.loss == ""):
@@ -192,7 +221,11 @@ def _absent(head: Head, labels: np.ndarray) -> Iterator[Finding]:
     present, count = np.unique(labels), len(labels)
     if head.units < 2 or present.min() < 0 or present.max() >= head.units:
         return
-    if len(present) == 1 and head.units ** (1.0 - count) < _CHANCE:
+    if head.units == 2 and len(present) == 1:
+        yield from _one_of_two(head)
+        return
+    assert head.target is not None
+    if len(present) == 1 and head.units ** (1.0 - len(head.target)) < _CHANCE:
         yield Finding(
             "label_range",
             "warning",
@@ -217,4 +250,21 @@ def _absent(head: Head, labels: np.ndarray) -> Iterator[Finding]:
         )
 
 
-RULES = (input_scale, target_scale, label_range)
+def _one_of_two(head: Head) -> Iterator[Finding]:
+    """Of two classes, the only one that there is."""
+    y = head.target
+    assert y is not None
+    found = y if head.labels is None else head.labels
+    if _differs(y) or len(y) < _RARE:
+        return
+    yield Finding(
+        "label_range",
+        "warning",
+        head.name,
+        1.0,
+        f"All {len(y)} labels of `{head.name}` are the same, {found.ravel()[0]:g}: "
+        "there is nothing to tell apart. Look at how labels are read and converted.",
+    )
+
+
+RULES = (input_scale, equal_inputs, target_scale, label_range)

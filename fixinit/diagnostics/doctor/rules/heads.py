@@ -1,4 +1,4 @@
-"""Rules of heads: last activation, loss and targets must fit each other."""
+"""Rules of heads: the last activation must fit the loss and the targets."""
 
 from collections.abc import Iterator
 
@@ -10,13 +10,17 @@ from fixinit.diagnostics.doctor.evidence import Evidence
 from fixinit.diagnostics.doctor.heads import (
     BINARY,
     CATEGORICAL,
+    DIVERGENCES,
+    POISSON,
+    PROBABILITIES,
     REGRESSIONS,
     SPARSE,
     Head,
 )
 from fixinit.diagnostics.report.finding import Finding
 
-_PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid")
+# By what sums of soft labels differ from 1 in rounding.
+_ROUNDING = 0.01
 
 
 def last_activation(evidence: Evidence) -> Iterator[Finding]:
@@ -24,15 +28,36 @@ def last_activation(evidence: Evidence) -> Iterator[Finding]:
     for head in evidence.heads:
         if head.activation == "softmax":
             yield from _softmax(evidence, head)
-        elif head.activation in _PROBABILITIES:
+        elif head.activation in PROBABILITIES:
             yield from _sigmoid(evidence, head)
         elif (
             head.is_cross_entropy and head.from_logits and np.isfinite(head.range).any()
         ):
             yield _clipped_logits(evidence, head)
+        elif head.activation and head.loss in (*POISSON, *DIVERGENCES):
+            yield from _logarithm(evidence, head)
 
 
-def _activated(evidence: Evidence, head: Head, name: str, loss: str = "") -> str:
+def _logarithm(evidence: Evidence, head: Head) -> Iterator[Finding]:
+    """Losses that take the logarithm of an output that may be negative."""
+    low, high = head.range
+    is_rate = head.loss in POISSON
+    if low >= 0 and (is_rate or high <= 1):
+        return
+    wanted = "rates above 0" if is_rate else "probabilities"
+    yield Finding(
+        "last_activation",
+        "error",
+        head.layer,
+        _reached(head)[0],
+        f"`{head.loss}` takes the logarithm of what it reads, {wanted}, and "
+        f"`{head.layer}` ends in {head.activation}: what is not positive is clipped, "
+        "or gives NaN.",
+        activated(evidence, head, "exponential" if is_rate else "softmax"),
+    )
+
+
+def activated(evidence: Evidence, head: Head, name: str, loss: str = "") -> str:
     """Code that sets the last activation, and the loss if one is given."""
     return compiled(evidence, remedies.activation(evidence, head, name), loss, head)
 
@@ -51,7 +76,7 @@ def _softmax(evidence: Evidence, head: Head) -> Iterator[Finding]:
             1.0,
             f"The softmax of `{head.layer}` is over one unit, which makes it 1 for "
             "every input: nothing can be learned.",
-            _activated(evidence, head, name, loss),
+            activated(evidence, head, name, loss),
         )
     elif head.target is not None and _several(head):
         yield Finding(
@@ -62,8 +87,28 @@ def _softmax(evidence: Evidence, head: Head) -> Iterator[Finding]:
             f"The outputs of the softmax of `{head.layer}` add up to 1, and rows of "
             f"the targets add up to {head.target.sum(-1).min():g} to "
             f"{head.target.sum(-1).max():g}: samples have several labels, or none.",
-            _activated(evidence, head, "sigmoid", '"binary_crossentropy"'),
+            activated(evidence, head, "sigmoid", '"binary_crossentropy"'),
         )
+    elif head.target is not None and _adds_up_elsewhere(head):
+        y = head.target
+        inside = y.min() >= 0 and y.max() <= 1
+        yield Finding(
+            "last_activation",
+            "error",
+            head.layer,
+            float(np.median(y.sum(-1))),
+            f"The outputs of the softmax of `{head.layer}` add up to 1, and rows of "
+            f"the targets add up to {y.sum(-1).min():.3g} to {y.sum(-1).max():.3g}.",
+            activated(evidence, head, "sigmoid" if inside else "linear"),
+        )
+
+
+def _adds_up_elsewhere(head: Head) -> bool:
+    """Whether most rows of numbers are no distributions over the units."""
+    y = head.target
+    if y is None or not head.has_rows or head.loss not in (*BINARY, *REGRESSIONS):
+        return False
+    return bool(np.median(np.abs(y.sum(-1) - 1)) > _ROUNDING)
 
 
 def _several(head: Head) -> bool:
@@ -96,7 +141,7 @@ def _sigmoid(evidence: Evidence, head: Head) -> Iterator[Finding]:
         f"`{head.loss}` compares distributions over classes, and the {head.units} "
         f"{head.activation} outputs of `{head.layer}` are none: they do not add up to "
         "1.",
-        _activated(evidence, head, "softmax"),
+        activated(evidence, head, "softmax"),
     )
 
 
@@ -109,7 +154,7 @@ def _clipped_logits(evidence: Evidence, head: Head) -> Finding:
         low if np.isfinite(low) else high,
         f"The loss of `{head.name}` reads logits, which may be any number, and the "
         f"{head.activation} of `{head.layer}` keeps them in [{low:g}, {high:g}].",
-        _activated(evidence, head, "linear"),
+        activated(evidence, head, "linear"),
     )
 
 
@@ -118,7 +163,7 @@ def logits_mismatch(evidence: Evidence) -> Iterator[Finding]:
     for head in evidence.heads:
         if not head.is_cross_entropy or head.activation == "":
             continue
-        probable = head.activation in _PROBABILITIES
+        probable = head.activation in PROBABILITIES
         if head.from_logits and probable:
             yield Finding(
                 "logits_mismatch",
@@ -128,7 +173,7 @@ def logits_mismatch(evidence: Evidence) -> Iterator[Finding]:
                 f"The loss of `{head.name}` has `from_logits=True`, and "
                 f"`{head.layer}` ends in a {head.activation}: it is applied twice "
                 "where Keras does not notice, and gradients shrink.",
-                _activated(evidence, head, "linear"),
+                activated(evidence, head, "linear"),
             )
         elif not head.from_logits and not probable and not _in_unit(head):
             low, high = _reached(head)
@@ -210,67 +255,7 @@ def _reachable(evidence: Evidence, head: Head) -> str:
         )
     if head.loss in BINARY and whole and len(classes) == 2:
         return f'y = (y == {classes.max():g}).astype("float32")'
-    return _activated(evidence, head, "linear")
+    return activated(evidence, head, "linear")
 
 
-def loss_mismatch(evidence: Evidence) -> Iterator[Finding]:
-    """Losses that do not fit the targets."""
-    for head in evidence.heads:
-        y = head.target
-        if y is None or y.size == 0:
-            continue
-        if head.loss in REGRESSIONS:
-            yield from _regression_of_labels(evidence, head)
-        elif head.loss in BINARY:
-            yield from _binary(evidence, head)
-
-
-def _regression_of_labels(evidence: Evidence, head: Head) -> Iterator[Finding]:
-    classes = head.labels is not None and head.units > 1
-    if not classes and not (head.is_binary and head.activation == "sigmoid"):
-        return
-    absolute = head.loss == "mean_absolute_error"
-    bounded = head.activation in _PROBABILITIES
-    fits = "softmax" if classes else "sigmoid"
-    loss = remedies.loss_of_labels(head)
-    yield Finding(
-        "loss_mismatch",
-        "warning" if classes or absolute else "note",
-        head.name,
-        float(head.units),
-        f"Targets of `{head.name}` are classes, and `{head.loss}` is a loss of "
-        "numbers: its gradient vanishes where the network is wrong and sure.",
-        compiled(evidence, loss=loss, head=head)
-        if bounded
-        else _activated(evidence, head, fits, loss),
-    )
-
-
-def _binary(evidence: Evidence, head: Head) -> Iterator[Finding]:
-    if head.activation == "softmax" and head.units > 2 and head.labels is not None:
-        yield Finding(
-            "loss_mismatch",
-            "warning",
-            head.name,
-            float(head.units),
-            f"`{head.name}` tells {head.units} classes apart with a softmax, and "
-            f"`{head.loss}` takes every unit for a question of its own: it is small "
-            "as soon as most units are near zero.",
-            compiled(evidence, loss='"categorical_crossentropy"', head=head),
-        )
-    elif head.activation == "linear" and not head.is_binary and head.labels is None:
-        y = head.target
-        assert y is not None
-        if y.min() < 0 or y.max() > 1:
-            yield Finding(
-                "loss_mismatch",
-                "error",
-                head.name,
-                float(np.abs(y).max()),
-                f"Targets of `{head.name}` are numbers from {y.min():.3g} to "
-                f"{y.max():.3g}, and `{head.loss}` is a loss of probabilities.",
-                compiled(evidence, loss='"mean_squared_error"', head=head),
-            )
-
-
-RULES = (last_activation, logits_mismatch, target_range, loss_mismatch)
+RULES = (last_activation, logits_mismatch, target_range)

@@ -20,6 +20,10 @@ from fixinit.diagnostics.report.healthy import factor_of, step_of
 _GROWN, _SHRUNK, _MUCH = 1e2, 1e7, 1e2
 # Of relative gradients: networks as published differ by 30 in magnitude.
 _BACKWARD, _BACKWARD_ERROR = 1e4, 1e8
+# By what their squares grow in each layer of batch normalization and ReLU (Yang et al.
+# 2019, "A mean field theory of batch normalization"), and how far networks without
+# shortcuts train: InceptionV3 of 47 layers, as published, is at 4e5.
+_NORMALIZED, _NORMALIZED_MOST = math.pi / (math.pi - 1), 1e6
 # What is left of the differences between inputs, next to those at the input.
 _ALIKE = 1e-3
 _THAWED = "for layer in model.layers:\n    layer.trainable = True"
@@ -186,7 +190,7 @@ def _backward(evidence: Evidence, explodes: bool) -> Iterator[Finding]:
         return
     ratio = held[0] / held[-1]
     size = ratio if explodes else 1 / ratio if ratio else math.inf
-    if not size > _BACKWARD:
+    if not size > (_growth_allowed(evidence) if explodes else _BACKWARD):
         return
     if ratio == 0 and not _deep_zero(evidence):
         return
@@ -205,6 +209,16 @@ def _backward(evidence: Evidence, explodes: bool) -> Iterator[Finding]:
         value=ratio,
         severity="error" if size > _BACKWARD_ERROR else "warning",
     )
+
+
+def _growth_allowed(evidence: Evidence) -> float:
+    """Growth of squared relative gradients that is no fault."""
+    diagnosis = evidence.diagnosis
+    steps = len(diagnosis.blocks or diagnosis.weight_path)
+    count = steps - len(evidence.unnormalized_steps)
+    # Below the exponent at which a float overflows.
+    grown = _NORMALIZED ** min(count, 100)
+    return max(_BACKWARD, min(grown, _NORMALIZED_MOST))
 
 
 def _deep_zero(evidence: Evidence) -> bool:

@@ -10,12 +10,16 @@ from fixinit.diagnostics.doctor import remedies
 from fixinit.diagnostics.doctor.evidence import Evidence, kernel_of, rms
 from fixinit.diagnostics.doctor.rules.data import rescaled
 from fixinit.diagnostics.report.finding import Finding
+from fixinit.diagnostics.report.moments import bounds_of
 from fixinit.graph import Call
+from fixinit.layers import facts_of
 
 # Where inputs are alike, half of the units of a drawn layer are zero for all of them:
 # share of dead units, and how many deviations of chance it must be above a half.
 _DEAD, _DEVIATIONS, _FEWEST = 0.8, 3.0, 8
 _SATURATED = 0.8
+# Gates are published with biases down to -5, which gives 0.007.
+_SHUT = 1e-3
 # Magnitude of raw inputs above which these are mended, and not the kernel.
 _LARGE_INPUT = 3.0
 # Weight layers of which each unit sums over all axes of the kernel but the last.
@@ -130,4 +134,31 @@ def _smaller(evidence: Evidence, call: Call | None) -> str:
     return remedies.rescaled_kernel(weight.operation.name, 1 / size)
 
 
-RULES = (dead_units, saturated)
+def shut_gates(evidence: Evidence) -> Iterator[Finding]:
+    """Gates between 0 and 1 that are all near 0: what they multiply is gone."""
+    for call in evidence.graph.calls:
+        row = evidence.rows.get(call.name)
+        if row is None or not 0 < row.peak < _SHUT:
+            continue
+        bounds = bounds_of(call)
+        if bounds is None or bounds[0] < -_SHUT:
+            continue
+        readers = evidence.readers.get(call.outputs[0], [])
+        if not readers or not all(facts_of(r.operation).multiplies for r in readers):
+            continue
+        bias = getattr(call.operation, "bias", None)
+        yield Finding(
+            "saturated",
+            "warning",
+            call.name,
+            row.peak,
+            f"The gate {call.name} is shut: its outputs are at most {row.peak:.3g}, "
+            "and so are what it lets through and its gradient.",
+            remedies.without_biases([call.operation.name])
+            if bias is not None and evidence.is_layer(call)
+            else "",
+        )
+        return
+
+
+RULES = (dead_units, saturated, shut_gates)

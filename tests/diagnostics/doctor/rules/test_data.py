@@ -61,7 +61,19 @@ def test_integers_are_refused_as_before():
 @slow_on_tensorflow
 def test_tiny_inputs():
     model = net(layers.Dense(1), loss="mse")
-    mended("input_scale", model, 1e-4 * X, NUMBERS, severity="warning")
+    mended("input_scale", model, 2e-3 * X, NUMBERS, severity="warning")
+    (finding,) = found("input_scale", model, 1e-6 * X, NUMBERS)
+    assert finding.severity == "error"
+
+
+@slow_on_tensorflow
+def test_inputs_that_are_all_the_same():
+    model = net(layers.Dense(1), loss="mse")
+    (finding,) = found("input_scale", model, 0 * X, NUMBERS)
+    assert (finding.severity, finding.value) == ("error", 0.0)
+    (finding,) = found("input_scale", model, 0 * X + X[0], NUMBERS)
+    assert finding.severity == "error"
+    assert not found("input_scale", model, 0 * X + X[0], 0 * NUMBERS)
 
 
 def adapted(x):
@@ -203,6 +215,18 @@ def test_batches_of_one_class():
     model = net(layers.Dense(4, "softmax"), loss=SPARSE)
     (finding,) = found("label_range", model, X, np.full(64, 2))
     assert finding.severity == "warning" and finding.value == 1.0
+
+
+@slow_on_tensorflow
+def test_labels_of_one_of_two_classes():
+    x, y = np.tile(X, (8, 1)), np.zeros((512, 1), "float32")
+    sigmoid = net(layers.Dense(1, "sigmoid"), loss="binary_crossentropy")
+    assert found("label_range", sigmoid, x, y)[0].severity == "warning"
+    # A rare class may be missing from a batch.
+    assert not found("label_range", sigmoid, x[:64], y[:64])
+    softmax = net(layers.Dense(2, "softmax"), loss=SPARSE)
+    assert found("label_range", softmax, x, y.astype(int))
+    assert not found("label_range", softmax, x[:64], y[:64].astype(int))
 
 
 @slow_on_tensorflow

@@ -106,6 +106,50 @@ def test_softmax_of_several_labels():
     assert not claims(net(layers.Dense(4, "softmax"), loss=CATEGORICAL), X, HOT)
 
 
+@slow_on_tensorflow
+def test_softmax_of_numbers_that_do_not_add_up_to_1():
+    y = RNG.uniform(size=(64, 6)).astype("float32")
+    model = net(layers.Dense(6, "softmax", name="head"), loss="binary_crossentropy")
+    after, _, _ = mended("last_activation", model, X, y, severity="error", where="head")
+    assert after.layers[-1].activation is keras.activations.sigmoid
+
+
+LOGARITHMS = {
+    "poisson": (1, np.abs(NUMBERS), "exponential"),
+    "kl_divergence": (4, HOT, "softmax"),
+}
+
+
+@mostly_slow("loss", LOGARITHMS, quick=1)
+def test_logarithms_of_what_may_be_negative(loss):
+    units, y, activation = LOGARITHMS[loss]
+    model = net(layers.Dense(units, name="head"), loss=loss)
+    after, _, _ = mended("last_activation", model, X, y, severity="error", where="head")
+    assert after.layers[-1].activation is getattr(keras.activations, activation)
+
+
+FORMS = {
+    "one-hot rows": (SPARSE, HOT, "CategoricalCrossentropy"),
+    "classes": (CATEGORICAL, CLASSES, "SparseCategoricalCrossentropy"),
+    "column": (CATEGORICAL, CLASSES[:, None], "SparseCategoricalCrossentropy"),
+}
+
+
+@mostly_slow("name", FORMS, quick=1)
+def test_targets_of_a_form_that_the_loss_does_not_take(name):
+    loss, y, fitting = FORMS[name]
+    model = net(layers.Dense(4, "softmax", name="head"), loss=loss)
+    after, _, _ = mended("loss_mismatch", model, X, y, severity="error", where="head")
+    assert type(after.loss).__name__ == fitting
+
+
+@slow_on_tensorflow
+def test_one_number_for_several_units():
+    model = net(layers.Dense(3, name="head"), loss="mse")
+    after, _, _ = mended("loss_mismatch", model, X, NUMBERS, severity="warning")
+    assert after.output_shape == (None, 1)
+
+
 @mostly_slow("loss, y", [(SPARSE, CLASSES), (CATEGORICAL, HOT)], quick=1)
 def test_sigmoid_with_categorical_loss(loss, y):
     model = net(layers.Dense(4, "sigmoid", name="head"), loss=loss)
@@ -193,6 +237,7 @@ HEALTHY = {
         (0.9 * HOT + 0.025).astype("float32"),
     ),
     "relu of counts": (layers.Dense(1, "softplus"), "poisson", np.abs(NUMBERS)),
+    "rates": (layers.Dense(1, "exponential"), "poisson", np.abs(NUMBERS)),
     "of one's own": (layers.Dense(1, "sigmoid"), binary_loss, BINARY),
     "default classes": (layers.Dense(4), None, CLASSES),
     "default numbers": (layers.Dense(1), None, NUMBERS),

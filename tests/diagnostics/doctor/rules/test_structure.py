@@ -88,8 +88,20 @@ def test_convolutions_without_activations():
 
 @slow_on_tensorflow
 def test_a_factorized_layer_is_meant():
-    model = chain(layers.Dense(2), layers.Dense(16), layers.ReLU())
-    assert not found("no_nonlinearity", model, X, NUMBERS)
+    for units in (2, 6):  # The latter as in MobileNetV3.
+        model = chain(layers.Dense(units), layers.Dense(16), layers.ReLU())
+        assert not found("no_nonlinearity", model, X, NUMBERS)
+
+
+@slow_on_tensorflow
+def test_kernels_of_several_positions_are_no_factorization():
+    inputs = keras.Input((8, 8, 3))
+    h = layers.Conv2D(16, 3, name="first")(inputs)
+    h = layers.ReLU()(layers.Conv2D(16, 3)(layers.BatchNormalization()(h)))
+    model = keras.Model(inputs, layers.Dense(1)(layers.GlobalAveragePooling2D()(h)))
+    x = RNG.normal(size=(16, 8, 8, 3)).astype("float32")
+    (finding,) = found("no_nonlinearity", compiled(model, "mse"), x, NUMBERS[:16])
+    assert finding.where == "first"
 
 
 @slow_on_tensorflow

@@ -117,3 +117,16 @@ def test_the_last_activation_may_saturate():
     x = 500 * X
     y = (X[:, :1] > 0).astype("float32")
     assert not found("saturated", compiled(model, "binary_crossentropy"), x, y)
+
+
+@slow_on_tensorflow
+def test_gates_that_are_shut():
+    def gated(bias):
+        inputs = keras.Input((6,))
+        start = keras.initializers.Constant(bias)
+        gate = layers.Dense(8, "sigmoid", bias_initializer=start, name="gate")(inputs)
+        h = layers.Multiply()([gate, layers.Dense(8, "relu")(inputs)])
+        return compiled(keras.Model(inputs, layers.Dense(1)(h)), "mse")
+
+    mended("saturated", gated(-20.0), X, NUMBERS, severity="warning", where="gate")
+    assert not found("saturated", gated(-3.0), X, NUMBERS)
