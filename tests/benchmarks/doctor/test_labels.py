@@ -2,17 +2,9 @@
 
 from benchmarks.doctor import labels
 from benchmarks.doctor.cases import CASES
+from fixinit.diagnostics import finding_kinds
 
-# Of `fixinit.diagnostics.Finding`.
-KINDS = set(
-    """
-    input_scale target_scale target_range last_activation loss_mismatch logits_mismatch
-    label_range no_nonlinearity hidden_activation initialization vanishing exploding
-    dead_units saturated inputs_alike learning_rate_high learning_rate_low never_opens
-    branch_dominates embedding_scale not_finite constant_output no_gradient
-    normalization_batch cannot_look_inside
-    """.split()
-)
+KINDS = set(finding_kinds())
 
 
 def test_the_table_names_kinds_that_there_are():
@@ -37,5 +29,26 @@ def test_names_are_those_of_the_faults_in_their_order():
     assert labels.named(faults, ["vanishing"]) == []
 
 
+def test_every_kind_is_a_label_for_itself():
+    assert [kind for kind in KINDS if labels.named([kind], [kind]) != [kind]] == []
+
+
+def test_words_of_other_tables_are_labels():
+    words = "labels data frozen clipping dropout masking normalization".split()
+    kinds = [
+        "label_range",
+        "input_scale",
+        "no_gradient",
+        "learning_rate_low",
+        "regularization",
+        "not_finite",
+        "normalization_batch",
+    ]
+    pairs = zip(words, kinds, strict=True)
+    assert [labels.named([word], [kind]) for word, kind in pairs] == [
+        [word] for word in words
+    ]
+
+
 def test_an_unknown_label_is_named_by_the_kind_of_its_name():
-    assert labels.named(["inputs_alike"], ["inputs_alike"]) == ["inputs_alike"]
+    assert labels.named(["of_tomorrow"], ["of_tomorrow"]) == ["of_tomorrow"]
