@@ -105,7 +105,7 @@ def _optimizer(
     """`(statements before, code)` of an optimizer with the same settings."""
     optimizer = evidence.optimizer
     if optimizer is None:
-        return "", f"keras.optimizers.Adam({1e-3 * (factor or 1):.2g})"
+        return "", f"keras.optimizers.Adam({_number(1e-3 * (factor or 1))})"
     given = f"{old}.optimizer"
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         # Which `compile` puts around those of models in mixed precision.
@@ -114,7 +114,7 @@ def _optimizer(
     rate = config.get("learning_rate")
     base = _keras_class(optimizer)
     if base is not None and isinstance(rate, float):
-        written = f"{rate:.6g}" if factor is None else f"{rate * factor:.2g}"
+        written = _number(rate, 6) if factor is None else _number(rate * factor)
         settings = not_default(base, config, ("name", "learning_rate"))
         if settings is not None:
             code = ", ".join([written, *settings])
@@ -122,6 +122,11 @@ def _optimizer(
     if changed or evidence.optimizer is not getattr(evidence.model, "optimizer", None):
         return "", ""
     return _copied(optimizer, given, rate, factor)
+
+
+def _number(value: float, digits: int = 2) -> str:
+    """Code of a floating-point number: Keras refuses integers as learning rates."""
+    return repr(float(f"{value:.{digits}g}"))
 
 
 def _copied(
@@ -142,7 +147,7 @@ def _copied(
     value = float(optimizer.learning_rate) * factor
     before = (
         f"optimizer = type({given}).from_config({given}.get_config())\n"
-        f"optimizer.learning_rate = {value:.2g}"
+        f"optimizer.learning_rate = {_number(value)}"
     )
     return before, "optimizer"
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from fixinit.diagnostics.doctor import remedies
+from fixinit.diagnostics.doctor.compiling import compiled
 from fixinit.diagnostics.doctor.evidence import Evidence, kernel_of, rms
 from fixinit.diagnostics.doctor.rules.data import rescaled
 from fixinit.diagnostics.report.finding import Finding
@@ -15,7 +16,8 @@ from fixinit.graph import Call
 from fixinit.layers import facts_of
 
 # Where inputs are alike, half of the units of a drawn layer are zero for all of them:
-# share of dead units, and how many deviations of chance it must be above a half.
+# share of dead units, and how many deviations of chance it must be above a half. In
+# layers of fewer units than `_FEWEST` all of them must be, for as many samples.
 _DEAD, _DEVIATIONS, _FEWEST = 0.8, 3.0, 8
 _SATURATED = 0.8
 # Gates are published with biases down to -5, which gives 0.007.
@@ -32,9 +34,11 @@ def dead_units(evidence: Evidence) -> Iterator[Finding]:
     for call in evidence.graph.calls:
         row = evidence.rows.get(call.name)
         count = _channels(evidence, call)
-        if row is None or not row.is_cut or count < _FEWEST:
+        if row is None or not row.is_cut:
             continue
         bound = max(_DEAD, min(1.0, 0.5 + _DEVIATIONS * 0.5 / math.sqrt(count)))
+        if count < _FEWEST:
+            bound = 1.0 if evidence.diagnosis.batch_size >= _FEWEST else math.inf
         if row.dead >= bound:
             found.append((row, count, call))
     if not found:
@@ -48,8 +52,32 @@ def dead_units(evidence: Evidence) -> Iterator[Finding]:
         f"{100 * worst.dead:.0f} % of the {count} units of {worst.name} are zero for "
         f"all {evidence.diagnosis.batch_size} samples, and get no gradient; "
         f"{len(found)} layers are like this.",
-        _revived(evidence, [call for _, _, call in found]),
+        remedies.lines(
+            *(
+                revive(evidence, calls)
+                for revive, calls in (
+                    (_revived, [call for _, n, call in found if n >= _FEWEST]),
+                    (_leaking, [call for _, n, call in found if n < _FEWEST]),
+                )
+                if calls
+            )
+        ),
     )
+
+
+def _leaking(evidence: Evidence, calls: list[Call]) -> str:
+    """Code that gives few units a slope below zero: other draws may be as dead."""
+    if not all(
+        evidence.is_layer(call) and hasattr(call.operation, "activation")
+        for call in calls
+    ):
+        return ""
+    code = "\n".join(
+        f'model.get_layer("{call.operation.name}").activation = '
+        "keras.activations.leaky_relu"
+        for call in calls
+    )
+    return compiled(evidence, code)
 
 
 def _revived(evidence: Evidence, calls: list[Call]) -> str:

@@ -29,6 +29,8 @@ def chain(*middle, shape=(6,), last=1, loss="mse"):
 
 def test_linear_layers_behind_each_other():
     model = chain(layers.Dense(16, name="first"), layers.Dense(16, name="second"))
+    # Which code must write as a floating-point number.
+    model.compile(keras.optimizers.SGD(1.0), "mse")
     after, _, _ = mended(
         "no_nonlinearity", model, X, NUMBERS, severity="error", where="first", value=2.0
     )

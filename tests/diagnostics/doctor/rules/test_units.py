@@ -85,6 +85,17 @@ def test_dead_channels_of_a_convolution():
 
 
 @slow_on_tensorflow
+def test_all_of_a_few_units():
+    mended("dead_units", mlp(bias=-50.0, units=2), X, NUMBERS, where="last")
+    model = mlp(units=2)
+    model.get_layer("dense").bias.assign([-50.0, 0.0])
+    assert not found("dead_units", model, X, NUMBERS)
+    # Of one sample, two units may both be zero by chance.
+    one = mlp(bias=-50.0, units=2)
+    assert not found("dead_units", one, X[:1], NUMBERS[:1])
+
+
+@slow_on_tensorflow
 def test_a_few_dead_units_are_no_finding():
     model = mlp()
     bias = np.zeros(32)
