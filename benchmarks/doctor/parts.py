@@ -40,7 +40,9 @@ def remedies(case: Faulty, seed: int, doctor: asking.Doctor) -> Record:
     """What remedies make of a faulty program."""
     model, x, y = case.faulty()
     truth = training.Truth.of(y)
-    mended = mending.mend(doctor, model, x, y)
+    # A program of five faults takes five remedies.
+    rounds = max(mending.ROUNDS, len(case.faults))
+    mended = mending.mend(doctor, model, x, y, rounds)
     record: Record = {
         "claimed": mended.claimed,
         "applied": mended.applied,

@@ -5,6 +5,7 @@ from fixinit.backend.curvature import hessian_products
 from fixinit.backend.custom_gradients import custom_gradient
 from fixinit.backend.gradients import value_and_gradients
 from fixinit.backend.noise import kept_random_state
+from fixinit.backend.norms import norm_function
 from fixinit.backend.products import vector_products
 from fixinit.backend.scalar_arithmetic import add_scalar, multiply_by_scalar
 from fixinit.backend.scan import scan
@@ -19,6 +20,7 @@ __all__ = [
     "is_eager",
     "kept_random_state",
     "multiply_by_scalar",
+    "norm_function",
     "scan",
     "value_and_gradients",
     "vector_products",

@@ -151,6 +151,7 @@ class Monitor(keras.callbacks.Callback):
         self._compiled = None
         self._watch: Watch | None = None
         self._loss: float | None = None
+        self._norm = WeightNorm([])
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self._subject is None or self._subject.model is not self.model:
@@ -166,6 +167,12 @@ class Monitor(keras.callbacks.Callback):
         if is_new or compiled is not self._compiled:
             self._measure, self._compiled = Measure(self._subject), compiled
             self._losses = Losses()
+        trained = self.model.trainable_variables
+        if is_new or not self._norm.is_of(trained):
+            # Others are large at another size.
+            self._norms, self._norm = Peaks(), WeightNorm(trained)
+            self._sync()
+            self._norms.is_large(self._norm())
         if is_new:
             self._begin()
 
@@ -173,8 +180,6 @@ class Monitor(keras.callbacks.Callback):
         self._step, self._measured = 0, -1
         self.history, self.findings = [], []
         self._watch, self._loss = None, None
-        self._norms, self._norm = Peaks(), WeightNorm(self.model)
-        self._norms.is_large(self._norm())
         self._recording.start_file()
         self._record()
 

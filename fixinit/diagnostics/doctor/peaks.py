@@ -1,6 +1,7 @@
 """Jumps of a loss and of the weights during training."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -62,21 +63,22 @@ class Losses(Peaks):
 
 
 class WeightNorm:
-    """Norm of all trainable weights of a model, compiled once."""
+    """Norm of all trainable weights of a model, compiled once.
 
-    def __init__(self, model: keras.Model) -> None:
-        self._model, self._norm = model, backend.compiled(_norm)
+    Args:
+        variables: List of the trainable variables.
+    """
+
+    def __init__(self, variables: Sequence[keras.Variable]) -> None:
+        self._variables = list(variables)
+        self._norm = backend.norm_function(self._variables)
+
+    def is_of(self, variables: Sequence[keras.Variable]) -> bool:
+        """Whether it is the norm of these variables, in this order."""
+        return list(map(id, variables)) == list(map(id, self._variables))
 
     def __call__(self) -> float:
-        weights = [v.value for v in self._model.trainable_variables]
-        if not weights:
-            return 0.0
-        return float(ops.convert_to_numpy(self._norm(weights)))
-
-
-def _norm(weights: list[Tensor]) -> Tensor:
-    squares = [ops.sum(ops.square(ops.cast(w, "float32"))) for w in weights]
-    return ops.sqrt(ops.sum(ops.stack(squares)))
+        return self._norm()
 
 
 def step_size(new: list[Tensor], old: list[Tensor]) -> float:

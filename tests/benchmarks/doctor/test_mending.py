@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.doctor import asking, mending
+from benchmarks.doctor import asking, loading, mending, parts
 
 
 def advice(*remedies):
@@ -48,6 +48,12 @@ def test_advice_without_end_is_followed_four_times(faulty):
     mended = mending.mend(lambda *_: [claim("again", "x = x + 1")], *faulty())
     assert len(mended.applied) == mending.ROUNDS == 4
     assert mended.left[-1] == ["again"]
+
+
+def test_more_faults_take_more_remedies(faulty):
+    case = loading.Faulty("many", tuple("abcdef"), faulty, faulty)
+    record = parts.remedies(case, 0, lambda *_: [claim("again", "x = x + 1")])
+    assert len(record["applied"]) == 6
 
 
 def test_the_first_remedy_that_there_is_counts_and_notes_have_none(faulty):
