@@ -20,7 +20,7 @@ import pytest  # noqa: E402
 
 # The packages that compute with tensors, whose tests and examples run on every backend.
 # The others are mathematics, graphs, text and files: there, only what is marked
-# `every_backend` runs on JAX and PyTorch as well.
+# `every_backend` runs on JAX and PyTorch as well, and `on_torch` on the latter.
 TENSOR_PACKAGES = {
     "backend",
     "initializers",
@@ -44,8 +44,12 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _can_differ(item):
+    import keras
+
     package = item.path.relative_to(item.config.rootpath).parts[1]
-    return package in TENSOR_PACKAGES or item.get_closest_marker("every_backend")
+    marks = {mark.name for mark in item.iter_markers()}
+    on_torch = keras.backend.backend() == "torch" and "on_torch" in marks
+    return package in TENSOR_PACKAGES or "every_backend" in marks or on_torch
 
 
 @pytest.fixture(autouse=True)

@@ -40,3 +40,11 @@ def mostly_slow(
 SLOW_ON_TENSORFLOW = (
     [pytest.mark.slow] if keras.backend.backend() == "tensorflow" else []
 )
+
+# For modules whose tests build a program, run it once and judge it, which PyTorch does
+# the fastest: `.ci/run` runs them there, `-m evidence` on TensorFlow.
+ON_TORCH = [
+    pytest.mark.evidence
+    if keras.backend.backend() == "tensorflow"
+    else pytest.mark.on_torch
+]

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.doctor import cases, loading, training
 from benchmarks.doctor.cases import nets
+from tests.marks import ON_TORCH
 
 FOUND = loading.of_module(cases)
 # Whole architectures of which one step takes many seconds.
@@ -22,15 +23,13 @@ REFUSED = ("damage_3class_sigmoid1", "regression_bce")
 def builds():
     for case in FOUND.faulty:
         refused = case.name in REFUSED and keras.backend.backend() == "torch"
-        marks = [pytest.mark.slow]
+        marks = [*ON_TORCH]
         marks += [pytest.mark.xfail(raises=RuntimeError)] if refused else []
         yield pytest.param(case.faulty, id=case.name, marks=marks)
-        yield pytest.param(
-            case.repaired, id=f"{case.name}-repaired", marks=pytest.mark.slow
-        )
+        yield pytest.param(case.repaired, id=f"{case.name}-repaired", marks=ON_TORCH)
     for case in FOUND.healthy:
-        mark = pytest.mark.evidence if case.group in LARGE else pytest.mark.slow
-        yield pytest.param(case.make, id=case.name, marks=mark)
+        marks = [pytest.mark.evidence] if case.group in LARGE else ON_TORCH
+        yield pytest.param(case.make, id=case.name, marks=marks)
 
 
 def test_there_are_as_many_as_were_collected():

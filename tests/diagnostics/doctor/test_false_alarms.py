@@ -8,6 +8,7 @@ from keras import applications
 import fixinit
 from benchmarks.doctor.asking import ask, claims, diagnosed, kinds
 from benchmarks.doctor.cases import CASES, HEALTHY
+from tests.marks import ON_TORCH
 
 ORDINARY = [case for case in HEALTHY if case["group"] == "ordinary"]
 OTHERS = [case for case in HEALTHY if case["group"] != "ordinary"]
@@ -39,6 +40,7 @@ def claimed(make):
     return claims(ask(diagnosed, model, x, y))
 
 
+_ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 QUICK = ("iris_mlp", "xor_adam", "cancer_logreg")
 
 
@@ -48,18 +50,23 @@ def test_of_healthy_programs(name):
     assert claimed(case["make"]) == []
 
 
-@pytest.mark.slow
+def on_torch(cases, slow=()):
+    """Cases that run on PyTorch; on TensorFlow those with the indices `slow`."""
+    for index, case in enumerate(cases):
+        marks = [pytest.mark.slow] if _ON_TENSORFLOW and index in slow else ON_TORCH
+        yield pytest.param(
+            case, marks=marks, id=case if isinstance(case, str) else case["name"]
+        )
+
+
 @pytest.mark.parametrize(
-    "case",
-    [case for case in ORDINARY if case["name"] not in QUICK],
-    ids=lambda case: case["name"],
+    "case", on_torch(case for case in ORDINARY if case["name"] not in QUICK)
 )
 def test_of_all_healthy_programs(case):
     assert claimed(case["make"]) == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+@pytest.mark.parametrize("case", on_torch(CASES, slow=range(0, len(CASES), 3)))
 def test_of_repaired_programs_and_what_is_found_in_faulty_ones(case):
     assert claimed(case["repaired"]) == []
     if case["visible"]:
@@ -90,8 +97,7 @@ def test_of_applications_as_published(name):
     assert claims(ask(diagnosed, model, x, np.arange(16) % 10)) == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("scheme", fixinit.schemes.names())
+@pytest.mark.parametrize("scheme", on_torch(fixinit.schemes.names(), slow=range(2)))
 def test_of_every_scheme(scheme):
     # Without normalization deep networks explode, which is no false alarm.
     depth = 4 if scheme == "unnormalized" else 12

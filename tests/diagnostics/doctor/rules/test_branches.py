@@ -11,9 +11,9 @@ from tests.diagnostics.doctor.rules.programs import (
     layers,
     mended,
 )
-from tests.marks import SLOW_ON_TENSORFLOW, slow_on_tensorflow
+from tests.marks import ON_TORCH
 
-pytestmark = SLOW_ON_TENSORFLOW
+pytestmark = ON_TORCH
 
 
 def residual(last="he_normal", *behind, size=None, count=2):
@@ -46,13 +46,11 @@ def test_two_zeros_behind_each_other():
     assert keras.ops.convert_to_numpy(after.get_layer("two0").kernel).any()
 
 
-@slow_on_tensorflow
 def test_one_zero_opens():
     assert claims(residual("zeros"), X, NUMBERS) == []
     assert claims(residual("he_normal", gate), X, NUMBERS) == []
 
 
-@slow_on_tensorflow
 def test_a_branch_that_is_multiplied_by_zero():
     model = residual("he_normal", lambda: layers.Rescaling(0.0))
     kinds = claims(model, X, NUMBERS)
@@ -67,7 +65,6 @@ def test_a_branch_that_drowns_its_shortcut():
     assert not found("branch_dominates", residual(size=3.0), X, NUMBERS)
 
 
-@slow_on_tensorflow
 def test_published_schemes_are_no_finding():
     for scheme in fixinit.schemes.names()[:4]:
         model = fixinit.models.ResidualMLP(

@@ -16,9 +16,9 @@ from tests.diagnostics.doctor.rules.programs import (
     mended,
     net,
 )
-from tests.marks import SLOW_ON_TENSORFLOW, mostly_slow, slow_on_tensorflow
+from tests.marks import ON_TORCH
 
-pytestmark = SLOW_ON_TENSORFLOW
+pytestmark = ON_TORCH
 
 SPARSE = "sparse_categorical_crossentropy"
 IMAGES = RNG.integers(0, 256, (32, 8, 8, 3)).astype("float32")
@@ -47,7 +47,6 @@ def test_columns_of_large_numbers():
     assert np.allclose(x.std(axis=0), 1, atol=1e-2)
 
 
-@slow_on_tensorflow
 def test_images_from_0_to_255():
     _, x, _ = mended("input_scale", conv(), IMAGES, CLASSES[:32], severity="error")
     np.testing.assert_allclose(x, IMAGES / 255, rtol=1e-6)
@@ -58,7 +57,6 @@ def test_integers_are_refused_as_before():
         found("input_scale", conv(), IMAGES.astype("uint8"), CLASSES[:32])
 
 
-@slow_on_tensorflow
 def test_tiny_inputs():
     model = net(layers.Dense(1), loss="mse")
     mended("input_scale", model, 2e-3 * X, NUMBERS, severity="warning")
@@ -66,7 +64,6 @@ def test_tiny_inputs():
     assert finding.severity == "error"
 
 
-@slow_on_tensorflow
 def test_inputs_that_are_all_the_same():
     model = net(layers.Dense(1), loss="mse")
     (finding,) = found("input_scale", model, 0 * X, NUMBERS)
@@ -82,7 +79,7 @@ def adapted(x):
     return layer
 
 
-@mostly_slow(
+@pytest.mark.parametrize(
     "first",
     [
         layers.Rescaling(1 / 255),
@@ -91,13 +88,11 @@ def adapted(x):
         adapted(IMAGES),
     ],
     ids=lambda layer: type(layer).__name__,
-    quick=1,
 )
 def test_what_a_first_layer_rescales_is_no_finding(first):
     assert not found("input_scale", conv(first), IMAGES, CLASSES[:32])
 
 
-@slow_on_tensorflow
 def test_a_flat_image_is_read_as_it_is():
     model = keras.Sequential(
         [
@@ -109,7 +104,6 @@ def test_a_flat_image_is_read_as_it_is():
     mended("input_scale", compiled(model, SPARSE), IMAGES, CLASSES[:32])
 
 
-@slow_on_tensorflow
 def test_the_input_of_several_that_is_large():
     small, large = keras.Input((6,), name="small"), keras.Input((6,), name="large")
     h = layers.Concatenate()([layers.Dense(8)(small), layers.Dense(8)(large)])
@@ -120,7 +114,6 @@ def test_the_input_of_several_that_is_large():
     assert finding.where == "large"
 
 
-@slow_on_tensorflow
 def test_indices_for_an_embedding_are_no_large_numbers():
     model = keras.Sequential(
         [
@@ -134,7 +127,6 @@ def test_indices_for_an_embedding_are_no_large_numbers():
     assert not found("input_scale", compiled(model, "binary_crossentropy"), x, BINARY)
 
 
-@slow_on_tensorflow
 def test_constant_columns_are_no_claim():
     x = X.copy()
     x[:, 2] = 0
@@ -146,14 +138,13 @@ def test_constant_columns_are_no_claim():
     assert claims(conv(), images, CLASSES[:32]) == []
 
 
-@slow_on_tensorflow
 def test_standardized_columns_with_heavy_tails_are_no_finding():
     x = X.copy()
     x[0, 0] = 20
     assert not found("input_scale", net(layers.Dense(1), loss="mse"), x, NUMBERS)
 
 
-@mostly_slow("loss", ["mse", "mae", keras.losses.Huber()], quick=1)
+@pytest.mark.parametrize("loss", ["mse", "mae", keras.losses.Huber()])
 def test_large_targets(loss):
     y = 200 * NUMBERS + 1000
     model = net(layers.Dense(1, name="head"), loss=loss)
@@ -163,7 +154,6 @@ def test_large_targets(loss):
     assert not found("target_scale", net(layers.Dense(1), loss=loss), X, near)
 
 
-@slow_on_tensorflow
 def test_large_targets_of_which_a_column_is_constant():
     y = np.concatenate([200 * NUMBERS, np.full_like(NUMBERS, 50)], axis=1)
     _, _, after = mended("target_scale", net(layers.Dense(2), loss="mse"), X, y)
@@ -189,7 +179,6 @@ def test_labels_that_count_from_one():
     np.testing.assert_array_equal(y, CLASSES)
 
 
-@slow_on_tensorflow
 def test_more_classes_than_units():
     optimizer = keras.optimizers.SGD(0.05, momentum=0.9, clipvalue=0.3)
     model = net(
@@ -203,21 +192,18 @@ def test_more_classes_than_units():
     assert after.get_compile_config()["metrics"] == ["accuracy"]
 
 
-@slow_on_tensorflow
 def test_more_classes_than_logits():
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model = net(layers.Dense(3), loss=loss)
     mended("label_range", model, X, CLASSES, severity="error")
 
 
-@slow_on_tensorflow
 def test_batches_of_one_class():
     model = net(layers.Dense(4, "softmax"), loss=SPARSE)
     (finding,) = found("label_range", model, X, np.full(64, 2))
     assert finding.severity == "warning" and finding.value == 1.0
 
 
-@slow_on_tensorflow
 def test_labels_of_one_of_two_classes():
     x, y = np.tile(X, (8, 1)), np.zeros((512, 1), "float32")
     sigmoid = net(layers.Dense(1, "sigmoid"), loss="binary_crossentropy")
@@ -229,7 +215,6 @@ def test_labels_of_one_of_two_classes():
     assert not found("label_range", softmax, x[:64], y[:64].astype(int))
 
 
-@slow_on_tensorflow
 def test_sorted_labels_are_shuffled():
     order = np.argsort(CLASSES, kind="stable")
     model = net(layers.Dense(4, "softmax"), loss=SPARSE)
@@ -244,14 +229,12 @@ def test_units_without_a_label_are_worth_a_note():
     assert finding.severity == "note" and finding.value == 4.0
 
 
-@slow_on_tensorflow
 def test_few_labels_of_many_classes_are_no_finding():
     model = net(layers.Dense(100, "softmax"), loss=SPARSE)
     assert not found("label_range", model, X, CLASSES)
     assert not found("label_range", net(layers.Dense(4, "softmax")), X, HOT)
 
 
-@slow_on_tensorflow
 def test_weights_of_samples_change_no_verdict():
     model = net(layers.Dense(4, "softmax"), loss=SPARSE)
     weight = RNG.uniform(0.5, 2, size=64).astype("float32")

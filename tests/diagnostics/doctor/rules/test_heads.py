@@ -16,9 +16,9 @@ from tests.diagnostics.doctor.rules.programs import (
     mended,
     net,
 )
-from tests.marks import SLOW_ON_TENSORFLOW, mostly_slow, slow_on_tensorflow
+from tests.marks import ON_TORCH
 
-pytestmark = SLOW_ON_TENSORFLOW
+pytestmark = ON_TORCH
 
 SPARSE, CATEGORICAL = "sparse_categorical_crossentropy", "categorical_crossentropy"
 LOSSES = keras.losses
@@ -38,7 +38,7 @@ BINARIES = {
 }
 
 
-@mostly_slow("name", BINARIES, quick=1)
+@pytest.mark.parametrize("name", BINARIES)
 def test_softmax_over_one_unit(name):
     model = net(layers.Dense(1, "softmax", name="head"), loss=BINARIES[name])
     after, _, _ = mended(
@@ -58,14 +58,13 @@ def softmax_heads():
         yield name, [layers.Dense(1, "softmax", name="head"), behind], "head"
 
 
-@mostly_slow("case", softmax_heads(), ids=lambda case: case[0], quick=1)
+@pytest.mark.parametrize("case", softmax_heads(), ids=lambda case: case[0])
 def test_softmax_over_one_unit_in_other_places(case):
     _, last, where = case
     model = net(*last, loss="binary_crossentropy")
     mended("last_activation", model, X, BINARY, severity="error", where=where)
 
 
-@slow_on_tensorflow
 def test_softmax_over_one_unit_as_an_operation():
     inputs = keras.Input((6,))
     h = layers.Dense(8, "relu")(inputs)
@@ -84,14 +83,12 @@ def test_softmax_over_one_unit_by_time():
     mended("last_activation", model, x, y, severity="error", where="head")
 
 
-@slow_on_tensorflow
 def test_softmax_over_one_unit_of_numbers_becomes_linear():
     model = net(layers.Dense(1, "softmax"), loss="mse")
     after, _, _ = mended("last_activation", model, X, NUMBERS, severity="error")
     assert after.layers[-1].activation is keras.activations.linear
 
 
-@slow_on_tensorflow
 def test_softmax_over_one_unit_with_categorical_loss():
     model = net(layers.Dense(1, "softmax"), loss=CATEGORICAL)
     after, _, _ = mended("last_activation", model, X, BINARY, severity="error")
@@ -106,7 +103,6 @@ def test_softmax_of_several_labels():
     assert not claims(net(layers.Dense(4, "softmax"), loss=CATEGORICAL), X, HOT)
 
 
-@slow_on_tensorflow
 def test_softmax_of_numbers_that_do_not_add_up_to_1():
     y = RNG.uniform(size=(64, 6)).astype("float32")
     model = net(layers.Dense(6, "softmax", name="head"), loss="binary_crossentropy")
@@ -120,7 +116,7 @@ LOGARITHMS = {
 }
 
 
-@mostly_slow("loss", LOGARITHMS, quick=1)
+@pytest.mark.parametrize("loss", LOGARITHMS)
 def test_logarithms_of_what_may_be_negative(loss):
     units, y, activation = LOGARITHMS[loss]
     model = net(layers.Dense(units, name="head"), loss=loss)
@@ -135,7 +131,7 @@ FORMS = {
 }
 
 
-@mostly_slow("name", FORMS, quick=1)
+@pytest.mark.parametrize("name", FORMS)
 def test_targets_of_a_form_that_the_loss_does_not_take(name):
     loss, y, fitting = FORMS[name]
     model = net(layers.Dense(4, "softmax", name="head"), loss=loss)
@@ -143,14 +139,13 @@ def test_targets_of_a_form_that_the_loss_does_not_take(name):
     assert type(after.loss).__name__ == fitting
 
 
-@slow_on_tensorflow
 def test_one_number_for_several_units():
     model = net(layers.Dense(3, name="head"), loss="mse")
     after, _, _ = mended("loss_mismatch", model, X, NUMBERS, severity="warning")
     assert after.output_shape == (None, 1)
 
 
-@mostly_slow("loss, y", [(SPARSE, CLASSES), (CATEGORICAL, HOT)], quick=1)
+@pytest.mark.parametrize("loss, y", [(SPARSE, CLASSES), (CATEGORICAL, HOT)])
 def test_sigmoid_with_categorical_loss(loss, y):
     model = net(layers.Dense(4, "sigmoid", name="head"), loss=loss)
     after, _, _ = mended(
@@ -159,14 +154,12 @@ def test_sigmoid_with_categorical_loss(loss, y):
     assert after.loss == loss
 
 
-@slow_on_tensorflow
 def test_categorical_loss_over_one_sigmoid():
     model = net(layers.Dense(1, "sigmoid"), loss=CATEGORICAL)
     after, _, _ = mended("last_activation", model, X, BINARY, severity="error")
     assert after.loss == "binary_crossentropy"
 
 
-@slow_on_tensorflow
 def test_clipped_logits():
     loss = LOSSES.SparseCategoricalCrossentropy(from_logits=True)
     model = net(layers.Dense(4, "relu", name="head"), loss=loss)
@@ -185,7 +178,7 @@ LOGITS = {
 }
 
 
-@mostly_slow("name", LOGITS, quick=1)
+@pytest.mark.parametrize("name", LOGITS)
 def test_logits_for_a_loss_of_probabilities(name):
     units, loss, y = LOGITS[name]
     model = net(layers.Dense(units, name="head"), loss=loss)
@@ -196,14 +189,13 @@ def test_logits_for_a_loss_of_probabilities(name):
         assert config["label_smoothing"] == 0.1
 
 
-@mostly_slow(
+@pytest.mark.parametrize(
     "units, activation, loss, y",
     [
         (1, "sigmoid", LOSSES.BinaryCrossentropy(from_logits=True), BINARY),
         (4, "softmax", LOSSES.SparseCategoricalCrossentropy(from_logits=True), CLASSES),
         (4, "softmax", LOSSES.CategoricalCrossentropy(from_logits=True), HOT),
     ],
-    quick=1,
 )
 def test_probabilities_for_a_loss_of_logits(units, activation, loss, y):
     model = net(layers.Dense(units, activation, name="head"), loss=loss)
@@ -245,14 +237,13 @@ HEALTHY = {
 }
 
 
-@mostly_slow("name", HEALTHY, quick=1)
+@pytest.mark.parametrize("name", HEALTHY)
 def test_nothing_is_claimed_of_heads_that_fit(name):
     layer, loss, y = HEALTHY[name]
     last = type(layer).from_config(layer.get_config())
     assert claims(net(last, loss=loss), X, y) == []
 
 
-@slow_on_tensorflow
 def test_targets_beyond_a_sigmoid():
     model = net(layers.Dense(1, "sigmoid", name="head"), loss="mse")
     (finding,) = found("target_range", model, X, NUMBERS)
@@ -261,7 +252,6 @@ def test_targets_beyond_a_sigmoid():
     mended("target_range", model, X, NUMBERS, severity="error", where="head")
 
 
-@slow_on_tensorflow
 def test_targets_of_minus_one_and_one_for_binary_cross_entropy():
     y = 2 * BINARY - 1
     model = net(layers.Dense(1, "sigmoid"), loss="binary_crossentropy")
@@ -269,7 +259,7 @@ def test_targets_of_minus_one_and_one_for_binary_cross_entropy():
     np.testing.assert_array_equal(after, BINARY)
 
 
-@mostly_slow("shape", [(64,), (64, 1)], quick=1)
+@pytest.mark.parametrize("shape", [(64,), (64, 1)])
 def test_several_classes_for_one_sigmoid(shape):
     y = CLASSES.reshape(shape)
     optimizer = keras.optimizers.SGD(0.05, momentum=0.9, clipvalue=0.3)
@@ -286,7 +276,6 @@ def test_squared_error_of_classes():
     assert isinstance(after.loss, LOSSES.CategoricalCrossentropy)
 
 
-@slow_on_tensorflow
 def test_squared_error_of_a_sigmoid_is_worth_a_note():
     model = net(layers.Dense(1, "sigmoid"), loss="mse")
     (finding,) = found("loss_mismatch", model, X, BINARY)
@@ -294,14 +283,12 @@ def test_squared_error_of_a_sigmoid_is_worth_a_note():
     assert claims(model, X, BINARY) == []
 
 
-@slow_on_tensorflow
 def test_binary_cross_entropy_of_exclusive_classes():
     model = net(layers.Dense(4, "softmax"), loss="binary_crossentropy")
     after, _, _ = mended("loss_mismatch", model, X, HOT, severity="warning")
     assert after.loss == CATEGORICAL
 
 
-@slow_on_tensorflow
 def test_binary_cross_entropy_of_numbers():
     model = net(layers.Dense(1), loss="binary_crossentropy")
     mended("loss_mismatch", model, X, NUMBERS, severity="error")

@@ -13,9 +13,9 @@ from tests.diagnostics.doctor.rules.programs import (
     layers,
     mended,
 )
-from tests.marks import SLOW_ON_TENSORFLOW, mostly_slow, slow_on_tensorflow
+from tests.marks import ON_TORCH
 
-pytestmark = SLOW_ON_TENSORFLOW
+pytestmark = ON_TORCH
 
 
 def mlp(*kernels, last="glorot_uniform", activation="relu", shape=(6,), **options):
@@ -28,7 +28,7 @@ def mlp(*kernels, last="glorot_uniform", activation="relu", shape=(6,), **option
     return compiled(keras.Sequential([keras.Input(shape), *hidden, head]), "mse")
 
 
-@mostly_slow("kernel", ["zeros", "ones", keras.initializers.Constant(0.1)], quick=1)
+@pytest.mark.parametrize("kernel", ["zeros", "ones", keras.initializers.Constant(0.1)])
 def test_units_that_start_equal(kernel):
     model = mlp("he_normal", kernel)
     after, _, _ = mended("initialization", model, X, NUMBERS, severity="error")
@@ -42,7 +42,6 @@ def test_heads_of_zeros_are_no_finding():
     assert claims(model, X, NUMBERS) == []
 
 
-@slow_on_tensorflow
 def test_branches_of_zeros_are_no_finding():
     for scheme in ("fixup", "skip_init"):
         model = fixinit.models.ResidualMLP(
@@ -65,7 +64,7 @@ def normal(size):
     return keras.initializers.RandomNormal(stddev=size, seed=0)
 
 
-@mostly_slow("size, gain", [(5.0, 20.0), (0.02, 0.08)], quick=1)
+@pytest.mark.parametrize("size, gain", [(5.0, 20.0), (0.02, 0.08)])
 def test_kernels_of_wrong_sizes(size, gain):
     (finding,) = found("initialization", mlp("he_normal", normal(size)), X, NUMBERS)
     assert finding.value == pytest.approx(gain, rel=0.2)
@@ -73,13 +72,12 @@ def test_kernels_of_wrong_sizes(size, gain):
     mended("initialization", model, X, NUMBERS, severity="warning", where="h1")
 
 
-@mostly_slow("kernel", ["random_normal", "lecun_normal", "orthogonal"], quick=1)
+@pytest.mark.parametrize("kernel", ["random_normal", "lecun_normal", "orthogonal"])
 def test_kernels_of_ordinary_sizes(kernel):
     # Keras's random_normal, of deviation 0.05, multiplies what 16 units give by 0.2.
     assert not found("initialization", mlp(kernel, kernel), X, NUMBERS)
 
 
-@slow_on_tensorflow
 def test_the_draw_fits_the_activation():
     for activation, draw in (("tanh", "Glorot"), ("selu", "Lecun"), ("relu", "He")):
         model = mlp("he_normal", "ones", activation=activation)
@@ -87,7 +85,6 @@ def test_the_draw_fits_the_activation():
         assert draw in finding.remedy
 
 
-@slow_on_tensorflow
 def test_a_size_does_not_matter_in_front_of_normalization():
     model = keras.Sequential(
         [
@@ -101,7 +98,6 @@ def test_a_size_does_not_matter_in_front_of_normalization():
     assert not found("initialization", compiled(model, "mse"), X, NUMBERS)
 
 
-@slow_on_tensorflow
 def test_convolutions():
     def model(size):
         network = keras.Sequential(
@@ -123,7 +119,6 @@ def test_convolutions():
     assert not found("initialization", model(0.15), x, y)
 
 
-@slow_on_tensorflow
 def test_frozen_kernels_are_no_claim():
     model = mlp("he_normal", keras.initializers.Constant(0.1))
     model.get_layer("h1").trainable = False
@@ -149,7 +144,7 @@ def embedded(size, *between):
 TOKENS = RNG.integers(0, 50, (64, 5)).astype("int32")
 
 
-@mostly_slow("size", [1e-3, 40.0], quick=1)
+@pytest.mark.parametrize("size", [1e-3, 40.0])
 def test_embeddings_of_wrong_sizes(size):
     model = embedded(size)
     (finding,) = found("embedding_scale", model, TOKENS, BINARY)
@@ -157,7 +152,7 @@ def test_embeddings_of_wrong_sizes(size):
     mended("embedding_scale", model, TOKENS, BINARY, severity="warning", where="table")
 
 
-@mostly_slow("size", [0.02, 1.0], quick=1)
+@pytest.mark.parametrize("size", [0.02, 1.0])
 def test_embeddings_of_ordinary_sizes(size):
     assert not found("embedding_scale", embedded(size), TOKENS, BINARY)
     normalized = embedded(1e-3, layers.LayerNormalization())

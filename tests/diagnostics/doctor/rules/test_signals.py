@@ -16,9 +16,9 @@ from tests.diagnostics.doctor.rules.programs import (
     mended,
     net,
 )
-from tests.marks import SLOW_ON_TENSORFLOW, mostly_slow, slow_on_tensorflow
+from tests.marks import ON_TORCH
 
-pytestmark = SLOW_ON_TENSORFLOW
+pytestmark = ON_TORCH
 
 SPARSE = "sparse_categorical_crossentropy"
 
@@ -49,7 +49,6 @@ def test_signals_that_explode_with_depth():
     assert not found("exploding", names["model"], X, NUMBERS)
 
 
-@slow_on_tensorflow
 def test_signals_that_vanish_with_depth():
     model = deep(12, size=0.2)
     finding = found("vanishing", model, X, NUMBERS)[0]
@@ -58,14 +57,13 @@ def test_signals_that_vanish_with_depth():
     assert not found("vanishing", model, X, NUMBERS)
 
 
-@mostly_slow("activation", ["relu", "tanh", "selu"], quick=1)
+@pytest.mark.parametrize("activation", ["relu", "tanh", "selu"])
 def test_depth_as_drawn_is_no_finding(activation):
     model = deep(6, activation, units=32)
     assert not found("exploding", model, X, NUMBERS)
     assert not found("vanishing", model, X, NUMBERS)
 
 
-@slow_on_tensorflow
 def test_residual_networks_that_explode_are_converted():
     model = fixinit.models.ResidualMLP(
         12, 16, scheme="unnormalized", input_shape=(6,), classes=4, seed=0
@@ -86,7 +84,6 @@ def test_weights_that_are_not_finite():
     assert after.get_layer("hidden") is model.get_layer("hidden")
 
 
-@slow_on_tensorflow
 def test_activations_that_are_not_finite():
     model = deep(40, size=20.0)
     finding = found("not_finite", model, X, NUMBERS)[0]
@@ -99,7 +96,6 @@ def log_loss(y_true, y_pred):
     return keras.ops.mean(keras.ops.log(y_pred - 1e6))
 
 
-@slow_on_tensorflow
 def test_a_loss_that_is_not_finite():
     (finding,) = found("not_finite", net(layers.Dense(1), loss=log_loss), X, NUMBERS)
     assert (finding.where, finding.remedy) == ("loss", "")
@@ -132,7 +128,6 @@ def test_nothing_is_trainable():
     assert len(after.trainable_variables) == 4
 
 
-@slow_on_tensorflow
 def test_layers_that_are_frozen_one_by_one():
     model = net(layers.Dense(1))
     for layer in model.layers:
@@ -165,7 +160,6 @@ def test_an_output_that_nothing_changes():
     assert not found("constant_output", after, X, NUMBERS)
 
 
-@slow_on_tensorflow
 def test_a_head_of_zeros_is_no_constant_output():
     head = layers.Dense(1, kernel_initializer="zeros")
     assert claims(net(head, loss="mse"), X, NUMBERS) == []
@@ -173,7 +167,6 @@ def test_a_head_of_zeros_is_no_constant_output():
     assert claims(net(head, loss=SPARSE), X, CLASSES) == []
 
 
-@slow_on_tensorflow
 def test_equal_samples_have_equal_outputs():
     model = net(layers.Dense(1), loss="mse")
     x = np.tile(X[:1], (8, 1))
@@ -181,7 +174,6 @@ def test_equal_samples_have_equal_outputs():
     assert not found("constant_output", model, X[:1], NUMBERS[:1])
 
 
-@slow_on_tensorflow
 def test_batch_statistics_of_one_number_make_no_constant_output_in_test_mode():
     model = net(layers.BatchNormalization(), layers.Dense(1), loss="mse")
     assert not found("constant_output", model, X[:8], NUMBERS[:8])
@@ -223,14 +215,12 @@ class Scaled(layers.Layer):
         return 2 * x
 
 
-@slow_on_tensorflow
 def test_layers_without_weights_hide_nothing():
     assert not found(
         "cannot_look_inside", net(Scaled(), layers.Dense(1), loss="mse"), X, NUMBERS
     )
 
 
-@slow_on_tensorflow
 def test_a_recurrent_network_of_many_steps():
     model = keras.Sequential(
         [keras.Input((30, 6)), layers.LSTM(8), layers.Dense(1, "sigmoid")]

@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 
 from tests.diagnostics.doctor.rules.programs import (
     BINARY,
@@ -14,9 +15,9 @@ from tests.diagnostics.doctor.rules.programs import (
     mended,
     net,
 )
-from tests.marks import SLOW_ON_TENSORFLOW, mostly_slow, slow_on_tensorflow
+from tests.marks import ON_TORCH
 
-pytestmark = SLOW_ON_TENSORFLOW
+pytestmark = ON_TORCH
 
 SPARSE = "sparse_categorical_crossentropy"
 
@@ -37,7 +38,7 @@ def test_linear_layers_behind_each_other():
     assert after.get_layer("first").activation is keras.activations.relu
 
 
-@mostly_slow(
+@pytest.mark.parametrize(
     "between",
     [
         layers.BatchNormalization(),
@@ -46,14 +47,13 @@ def test_linear_layers_behind_each_other():
         layers.Reshape((4, 4)),
     ],
     ids=lambda layer: type(layer).__name__,
-    quick=1,
 )
 def test_what_does_not_help_between_them(between):
     model = chain(layers.Dense(16), between, layers.Flatten())
     mended("no_nonlinearity", model, X, NUMBERS)
 
 
-@mostly_slow(
+@pytest.mark.parametrize(
     "between",
     [
         layers.ReLU(),
@@ -63,14 +63,12 @@ def test_what_does_not_help_between_them(between):
         layers.LeakyReLU(),
     ],
     ids=lambda layer: type(layer).__name__,
-    quick=1,
 )
 def test_what_is_not_linear_between_them(between):
     model = chain(layers.Dense(16), between)
     assert not found("no_nonlinearity", model, X, NUMBERS)
 
 
-@slow_on_tensorflow
 def test_convolutions_without_activations():
     model = compiled(
         keras.Sequential(
@@ -88,14 +86,12 @@ def test_convolutions_without_activations():
     mended("no_nonlinearity", model, x, CLASSES[:32], where="first", value=2.0)
 
 
-@slow_on_tensorflow
 def test_a_factorized_layer_is_meant():
     for units in (2, 6):  # The latter as in MobileNetV3.
         model = chain(layers.Dense(units), layers.Dense(16), layers.ReLU())
         assert not found("no_nonlinearity", model, X, NUMBERS)
 
 
-@slow_on_tensorflow
 def test_kernels_of_several_positions_are_no_factorization():
     inputs = keras.Input((8, 8, 3))
     h = layers.Conv2D(16, 3, name="first")(inputs)
@@ -106,13 +102,11 @@ def test_kernels_of_several_positions_are_no_factorization():
     assert finding.where == "first"
 
 
-@slow_on_tensorflow
 def test_one_linear_layer_is_a_regression():
     model = compiled(keras.Sequential([keras.Input((6,)), layers.Dense(1)]), "mse")
     assert claims(model, X, NUMBERS) == []
 
 
-@slow_on_tensorflow
 def test_functional_models_and_branches():
     inputs = keras.Input((6,))
     h = layers.Dense(16, name="first")(inputs)
@@ -133,7 +127,6 @@ class Own(keras.Model):
         return self.second(self.first(x))
 
 
-@slow_on_tensorflow
 def test_models_of_a_class_of_ones_own():
     model = compiled(Own(), "mse")
     model(X)
@@ -157,14 +150,12 @@ def test_sigmoids_in_a_row():
     assert after.get_layer("s1").activation is keras.activations.relu
 
 
-@slow_on_tensorflow
 def test_sigmoids_as_layers():
     row = [layer for _ in range(3) for layer in (layers.Dense(16), "sigmoid")]
     row = [layers.Activation(x) if isinstance(x, str) else x for x in row]
     mended("hidden_activation", chain(*row), X, NUMBERS, severity="warning")
 
 
-@slow_on_tensorflow
 def test_two_sigmoids_and_gates_are_no_finding():
     model = chain(layers.Dense(16, "sigmoid"), layers.Dense(16, "sigmoid"))
     assert not found("hidden_activation", model, X, NUMBERS)
@@ -178,13 +169,11 @@ def test_two_sigmoids_and_gates_are_no_finding():
     assert not found("hidden_activation", lstm, x, NUMBERS[:16])
 
 
-@slow_on_tensorflow
 def test_a_softmax_between_layers():
     model = chain(layers.Dense(16, "softmax", name="hidden"))
     mended("hidden_activation", model, X, NUMBERS, where="hidden")
 
 
-@slow_on_tensorflow
 def test_the_softmax_of_attention_is_no_finding():
     inputs = keras.Input((6, 8))
     h = layers.MultiHeadAttention(2, 4)(inputs, inputs)
@@ -205,7 +194,6 @@ def test_batch_normalization_of_one_sample():
     assert not found("normalization_batch", model, X[:1], NUMBERS[:1])
 
 
-@slow_on_tensorflow
 def test_batch_normalization_of_few_images_has_many_numbers():
     model = keras.Sequential(
         [
@@ -222,6 +210,5 @@ def test_batch_normalization_of_few_images_has_many_numbers():
     assert not found("normalization_batch", model, x, np.array([[0.0], [1.0]]))
 
 
-@slow_on_tensorflow
 def test_nothing_is_said_of_ordinary_networks():
     assert claims(net(layers.Dense(1, "sigmoid")), X, BINARY.astype(int)) == []

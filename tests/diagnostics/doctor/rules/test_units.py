@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 
 from tests.diagnostics.doctor.rules.programs import (
     NUMBERS,
@@ -11,9 +12,9 @@ from tests.diagnostics.doctor.rules.programs import (
     layers,
     mended,
 )
-from tests.marks import SLOW_ON_TENSORFLOW, mostly_slow, slow_on_tensorflow
+from tests.marks import ON_TORCH
 
-pytestmark = SLOW_ON_TENSORFLOW
+pytestmark = ON_TORCH
 
 
 def mlp(activation="relu", bias=0.0, size=1.0, units=32):
@@ -47,8 +48,8 @@ def test_rectifiers_that_are_zero():
     assert np.abs(bias).max() < 0.01  # after a step
 
 
-@mostly_slow(
-    "activation", ["relu", "tanh", "silu", "gelu", "elu", "leaky_relu"], quick=1
+@pytest.mark.parametrize(
+    "activation", ["relu", "tanh", "silu", "gelu", "elu", "leaky_relu"]
 )
 def test_units_as_drawn_are_no_finding(activation):
     assert claims(mlp(activation), X, NUMBERS) == []
@@ -57,7 +58,6 @@ def test_units_as_drawn_are_no_finding(activation):
         assert not found("dead_units", mlp(activation, bias=-1.0), X, NUMBERS)
 
 
-@slow_on_tensorflow
 def test_rectifiers_inside_of_a_layer():
     model = keras.Sequential(
         [keras.Input((6,)), layers.Dense(32, "relu", name="h"), layers.Dense(1)]
@@ -66,7 +66,6 @@ def test_rectifiers_inside_of_a_layer():
     mended("dead_units", compiled(model, "mse"), X, NUMBERS, where="h")
 
 
-@slow_on_tensorflow
 def test_dead_channels_of_a_convolution():
     model = keras.Sequential(
         [
@@ -84,7 +83,6 @@ def test_dead_channels_of_a_convolution():
     mended("dead_units", model, x, NUMBERS[:16], severity="error", where="relu")
 
 
-@slow_on_tensorflow
 def test_all_of_a_few_units():
     mended("dead_units", mlp(bias=-50.0, units=2), X, NUMBERS, where="last")
     model = mlp(units=2)
@@ -95,7 +93,6 @@ def test_all_of_a_few_units():
     assert not found("dead_units", one, X[:1], NUMBERS[:1])
 
 
-@slow_on_tensorflow
 def test_a_few_dead_units_are_no_finding():
     model = mlp()
     bias = np.zeros(32)
@@ -104,7 +101,7 @@ def test_a_few_dead_units_are_no_finding():
     assert not found("dead_units", model, X, NUMBERS)
 
 
-@mostly_slow("activation", ["tanh", "sigmoid"], quick=1)
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
 def test_saturated_units(activation):
     model = mlp(activation, size=3000.0)
     (finding,) = found("saturated", model, X, NUMBERS)
@@ -114,7 +111,6 @@ def test_saturated_units(activation):
     assert not found("saturated", mlp(activation, size=2.0), X, NUMBERS)
 
 
-@slow_on_tensorflow
 def test_units_that_large_inputs_saturate():
     model = keras.Sequential(
         [keras.Input((6,)), layers.Dense(16, "tanh", name="h"), layers.Dense(1)]
@@ -122,7 +118,6 @@ def test_units_that_large_inputs_saturate():
     mended("saturated", compiled(model, "mse"), 500 * X, NUMBERS, where="h")
 
 
-@slow_on_tensorflow
 def test_the_last_activation_may_saturate():
     model = keras.Sequential([keras.Input((6,)), layers.Dense(1, "sigmoid")])
     x = 500 * X
@@ -130,7 +125,6 @@ def test_the_last_activation_may_saturate():
     assert not found("saturated", compiled(model, "binary_crossentropy"), x, y)
 
 
-@slow_on_tensorflow
 def test_gates_that_are_shut():
     def gated(bias):
         inputs = keras.Input((6,))

@@ -10,9 +10,9 @@ import fixinit
 from fixinit.diagnostics import diagnose
 from fixinit.diagnostics.report import page
 from fixinit.diagnostics.report.columns import MEASURES
-from tests.marks import SLOW_ON_TENSORFLOW
+from tests.marks import ON_TORCH
 
-pytestmark = SLOW_ON_TENSORFLOW
+pytestmark = ON_TORCH
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import scipy.stats
 import fixinit
 from fixinit.diagnostics import diagnose
 from fixinit.diagnostics.report.columns.distribution import BINS, Counting, Kurtosis
-from tests.marks import SLOW_ON_TENSORFLOW, slow_on_tensorflow
+from tests.marks import ON_TORCH
 
-pytestmark = SLOW_ON_TENSORFLOW
+pytestmark = ON_TORCH
 
 DRAWS = {
     "gaussian": lambda rng: 3 + rng.normal(size=(64, 9)),
@@ -77,7 +77,6 @@ def test_activations_and_gradients_of_a_model():
         assert histogram.edges[[0, -1]] == pytest.approx(ends, rel=1e-5)
 
 
-@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_every_block_of_a_stack_has_its_own():
     measures = ("kurtosis", "histograms", "float8_e4m3", "flops")

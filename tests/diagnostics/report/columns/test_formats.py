@@ -6,9 +6,9 @@ import pytest
 
 from fixinit.diagnostics import diagnose
 from fixinit.diagnostics.report.columns.formats import FORMATS, FormatShares
-from tests.marks import SLOW_ON_TENSORFLOW
+from tests.marks import ON_TORCH
 
-pytestmark = SLOW_ON_TENSORFLOW
+pytestmark = ON_TORCH
 
 DTYPES = {
     "float16": "float16",
