@@ -10,9 +10,8 @@ from keras import ops, tree
 
 from fixinit import backend
 from fixinit._typing import Tensor
-from fixinit.diagnostics._shared.fit_loss import loss_function
-from fixinit.diagnostics._shared.stateless import stateless
 from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
+from fixinit.diagnostics._shared.weight_loss import weight_loss
 from fixinit.diagnostics.doctor.program import Program
 from fixinit.graph.functional import is_subclassed
 
@@ -106,22 +105,8 @@ def _loss_and_gradients(
     program: Program,
 ) -> Callable[[Sequence[Tensor], Program], tuple[float, list[Tensor]]]:
     """Compiles `(weights, batch) -> (loss, gradients)`."""
-    subject, model = program.subject, program.subject.model
-    variables = [*model.trainable_variables, *model.non_trainable_variables]
-
-    def value(
-        weights: Sequence[Tensor],
-        others: Sequence[Tensor],
-        x: Sequence[Tensor],
-        y: Any,
-        given: Any,
-    ) -> Tensor:
-        with stateless(variables, [*weights, *others]):
-            outputs = subject(x, program.training)
-            return loss_function(
-                subject, program.loss, outputs, y, x, given, program.training
-            )
-
+    model = program.subject.model
+    value = weight_loss(program.subject, program.loss, program.training)
     # A `call` of one's own may read tensors that it holds: JAX compiles them in as
     # arguments that a second call does not give.
     compiled = backend.value_and_gradients(value, compiles=not is_subclassed(model))

@@ -10,10 +10,10 @@ from keras import ops, tree
 from fixinit import backend
 from fixinit._typing import Identifier, Tensor
 from fixinit.diagnostics._shared.finite import check_weights
-from fixinit.diagnostics._shared.fit_loss import loss_function
-from fixinit.diagnostics._shared.stateless import outputs_of, stateless
+from fixinit.diagnostics._shared.stateless import outputs_of
 from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics._shared.targets import check_batch
+from fixinit.diagnostics._shared.weight_loss import weight_loss
 
 
 class WeightFunction:
@@ -46,7 +46,7 @@ class WeightFunction:
     ) -> None:
         self._subject = Subject(model, x)
         check_weights(model)
-        self._loss, self._training = loss, bool(training)
+        self._training = bool(training)
         x, y = check_batch(self._subject, x, y, loss)
         self.num_samples = len(x[0])
         self._x = [ops.convert_to_tensor(h) for h in x]
@@ -55,9 +55,10 @@ class WeightFunction:
         if sample_weight is not None:
             self._given = tree.map_structure(ops.convert_to_tensor, sample_weight)
         self._outputs = backend.compiled(self._call)
-        self._loss_value = backend.compiled(self._value)
-        self._evaluate = backend.value_and_gradients(self._value)
-        self._hessian_product = backend.hessian_products(self._value)
+        value = weight_loss(self._subject, loss, self._training)
+        self._loss_value = backend.compiled(value)
+        self._evaluate = backend.value_and_gradients(value)
+        self._hessian_product = backend.hessian_products(value)
 
     def own_weights(self) -> list[Tensor]:
         """The weights of the model."""
@@ -117,20 +118,3 @@ class WeightFunction:
         self, weights: Sequence[Tensor], state: Sequence[Tensor], x: Sequence[Tensor]
     ) -> list[Tensor]:
         return outputs_of(self._subject, x, weights, state, self._training)
-
-    def _value(
-        self,
-        weights: Sequence[Tensor],
-        state: Sequence[Tensor],
-        x: Sequence[Tensor],
-        y: Any,
-        given: Any,
-    ) -> Tensor:
-        model = self._subject.model
-        variables = [*model.trainable_variables, *model.non_trainable_variables]
-        # The loss may hold regularizers, of weights and of activations.
-        with stateless(variables, [*weights, *state]):
-            outputs = self._subject(x, self._training)
-            return loss_function(
-                self._subject, self._loss, outputs, y, x, given, self._training
-            )
