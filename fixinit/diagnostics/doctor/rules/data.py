@@ -1,5 +1,6 @@
 """Rules of data: scales of inputs and targets, and labels."""
 
+import math
 from collections.abc import Iterator
 
 import keras
@@ -23,6 +24,9 @@ _CHANCE = 1e-3
 # Of two classes, one is often rare: with 459 samples, one of 1 % is missing by chance
 # in one case of a hundred.
 _RARE = 459
+# Small networks that reach large targets in so many steps, at the speed of Adam's first
+# ones, come in twice as many to an R^2 of 0.9, where 0.96 is that of standardized targets.
+_STEPS = 1000
 
 
 def input_scale(evidence: Evidence) -> Iterator[Finding]:
@@ -139,7 +143,11 @@ def rescaled(evidence: Evidence, data: np.ndarray) -> str:
 
 
 def target_scale(evidence: Evidence) -> Iterator[Finding]:
-    """Regression targets of another size than the outputs of a drawn network."""
+    """Regression targets of another size than the outputs of a drawn network.
+
+    They are worth a note where an adaptive optimizer gets there in 1,000 steps, at the
+    speed of the trial steps.
+    """
     for head in evidence.heads:
         y = head.target
         if y is None or head.loss not in REGRESSIONS or head.activation != "linear":
@@ -147,9 +155,10 @@ def target_scale(evidence: Evidence) -> Iterator[Finding]:
         size, peak = rms(y), float(np.abs(y).max(initial=0))
         if size <= _LARGE_RMS and peak <= _LARGE_PEAK:
             continue
+        severity = "error" if size > 10 * _LARGE_RMS else "warning"
         yield Finding(
             "target_scale",
-            "error" if size > 10 * _LARGE_RMS else "warning",
+            "note" if _steps_to_targets(evidence, head) < _STEPS else severity,
             head.name,
             size,
             f"Targets of `{head.name}` are large: the rms is {size:.3g}, the largest "
@@ -157,6 +166,23 @@ def target_scale(evidence: Evidence) -> Iterator[Finding]:
             "Gradients are as many times too large, or steps as many times too small.",
             _standardized(evidence, head),
         )
+
+
+def _steps_to_targets(evidence: Evidence, head: Head) -> float:
+    """Steps to the targets at the speed of the trial, infinity where it says nothing.
+
+    As the gradients of SGD are as large as the targets, a falling loss may be that of
+    rectifiers that its first step has shut. Of several heads, the loss is a sum.
+    """
+    trial, optimizer = evidence.trial, evidence.optimizer
+    follows = isinstance(optimizer, keras.optimizers.SGD)
+    if trial is None or optimizer is None or follows or len(evidence.heads) > 1:
+        return math.inf
+    power = 0.5 if head.loss == "mean_squared_error" else 1.0
+    if not 0 <= trial.after < trial.before < math.inf:
+        return math.inf
+    before, after = trial.before**power, trial.after**power
+    return len(trial.losses) * before / (before - after)
 
 
 def _standardized(evidence: Evidence, head: Head) -> str:

@@ -154,6 +154,19 @@ def test_large_targets(loss):
     assert not found("target_scale", net(layers.Dense(1), loss=loss), X, near)
 
 
+def test_large_targets_that_adam_reaches_are_worth_a_note():
+    y = 20 * NUMBERS + 40
+    head = layers.Dense(1, name="head")
+    model = net(head, hidden=64, loss="mse", optimizer=keras.optimizers.Adam(0.01))
+    (finding,) = found("target_scale", model, X, y)
+    assert finding.severity == "note"
+    # A hundredth of the rate takes a hundred times as many steps.
+    model.compile(keras.optimizers.Adam(1e-4), "mse")
+    assert "target_scale" in claims(model, X, y)
+    model.compile(keras.optimizers.SGD(1e-4), "mse")
+    assert "target_scale" in claims(model, X, y)
+
+
 def test_large_targets_of_which_a_column_is_constant():
     y = np.concatenate([200 * NUMBERS, np.full_like(NUMBERS, 50)], axis=1)
     _, _, after = mended("target_scale", net(layers.Dense(2), loss="mse"), X, y)
