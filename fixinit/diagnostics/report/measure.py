@@ -35,6 +35,8 @@ class Measured:
         asked_backward: Likewise, of the gradients with respect to them.
         shapes: Dict from the names of calls to the shapes that they read and give,
             empty where `Columns` counts nothing.
+        by_step: Dict from the names of calls that recurrent layers read to arrays, the
+            largest magnitude of the gradient in every step, `scale` times as large.
         scale: float. What `asked_backward` is observed of is so many times as large as
             the gradients are.
     """
@@ -47,6 +49,7 @@ class Measured:
     asked_forward: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     asked_backward: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     shapes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    by_step: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     scale: float = 1.0
 
 
@@ -84,12 +87,13 @@ class Measure:
             if call.body is None
             and keras.backend.is_float_dtype(inner.specs[call.outputs[0]].dtype)
         }
-        # Their gradients are what is measured on the way back.
-        self._slots = [
-            ops.zeros((*depth, len(BACKWARD) + columns.size), "float32")
-            for depth in self._probed.values()
-        ]
         self._hook = Moments(self.graph, set(self._probed), columns)
+        # Their gradients are what is measured on the way back.
+        size, steps = len(BACKWARD) + columns.size, self._hook.steps
+        self._slots = [
+            ops.zeros((*depth, size + steps.get(name, 0)), "float32")
+            for name, depth in self._probed.items()
+        ]
         self._evaluate = {
             has_targets: backend.value_and_gradients(
                 functools.partial(self._value, has_targets), has_aux=True
@@ -136,6 +140,7 @@ class Measure:
         )
         split = len(trainable)
         backward = dict(zip(self._probed, map(_numpy, gradients[split:]), strict=True))
+        backward, by_step = _split(backward, len(BACKWARD) + self.columns.size)
         backward, asked_backward = _split(backward, len(BACKWARD))
         forward = {name: _numpy(values) for name, values in forward.items()}
         forward, asked_forward = _split(forward, len(FORWARD))
@@ -153,6 +158,7 @@ class Measure:
             asked_forward,
             asked_backward,
             self._hook.shapes,
+            {name: by_step[name] for name in self._hook.steps if name in by_step},
             scale,
         )
 

@@ -32,6 +32,7 @@ FORWARD = (
 )
 # What is observed of the gradient with respect to an activation.
 BACKWARD = ("peak", "mean_square")
+RECURRENT = (keras.layers.RNN, keras.layers.Bidirectional)
 
 
 class Moments(graph.Hook):
@@ -47,6 +48,7 @@ class Moments(graph.Hook):
         self.axes: dict[str, int] = {}
         self.bounds: dict[str, tuple[float, float] | None] = {}
         self.blocks: dict[str, graph.Block] = {}
+        self.steps = read_by_recurrence(model_graph)
         for inner, _ in model_graph.graphs():
             for call in inner.calls:
                 self.axes[call.name] = inner.channel_axes[call.outputs[0]]
@@ -69,7 +71,7 @@ class Moments(graph.Hook):
             self.shapes[call.name][1].extend(_shapes(outputs))
         if control is None:
             return outputs
-        moments = _compiled_gradient_moments(self.columns)
+        moments = _compiled_gradient_moments(self.columns, call.name in self.steps)
         is_output = call.outputs[0] in self.outputs
         return [probed(outputs[0], control, moments, is_output), *outputs[1:]]
 
@@ -92,6 +94,21 @@ class Moments(graph.Hook):
             terms = ops.full((2,), np.nan, "float32")
         observed = ops.concatenate([observed, terms])
         return _compiled_columns(self.columns)(observed, h)
+
+
+def read_by_recurrence(model_graph: graph.Graph) -> dict[str, int]:
+    """Dict from the names of calls that recurrent layers read to the count of steps.
+
+    Calls inside of stacks, and those of any number of steps, are left out.
+    """
+    producers, found = model_graph.producers(), dict[str, int]()
+    for call in model_graph.calls:
+        if not isinstance(call.operation, RECURRENT):
+            continue
+        shape = model_graph.specs[call.inputs[0]].shape
+        if len(shape) > 2 and shape[1]:
+            found[producers[call.inputs[0]].name] = int(shape[1])
+    return found
 
 
 def is_nonlinear(call: graph.Call) -> bool:
@@ -201,14 +218,18 @@ def _by_peak(h: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @functools.cache
-def _compiled_gradient_moments(columns: Columns) -> Callable:
-    """Compiles the moments of a gradient."""
+def _compiled_gradient_moments(columns: Columns, by_step: bool) -> Callable:
+    """Compiles the moments of a gradient, and its peak in every step if asked for."""
 
     def moments(g: Tensor) -> Tensor:
         g = ops.cast(g, "float32")
         peak, scaled = _by_peak(g)
         found = ops.stack([peak, ops.mean(ops.square(scaled))])
-        return columns.appended(found, g)
+        found = columns.appended(found, g)
+        if by_step:
+            axes = tuple(i for i in range(len(g.shape)) if i != 1)
+            found = ops.concatenate([found, ops.max(ops.abs(g), axis=axes)])
+        return found
 
     return backend.compiled(moments)
 

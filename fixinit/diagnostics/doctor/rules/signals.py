@@ -14,6 +14,7 @@ from fixinit.diagnostics.doctor.rules.initialization import redrawn
 from fixinit.diagnostics.report.finding import Finding
 from fixinit.diagnostics.report.growth import Growth
 from fixinit.diagnostics.report.healthy import factor_of, step_of
+from fixinit.layers import facts_of
 
 # Factors of mean squares over the whole depth. Ten times larger activations ask for
 # another rate; VGG19, drawn as Keras does, gives a thousandth at its 16th layer.
@@ -21,9 +22,9 @@ _GROWN, _SHRUNK, _MUCH = 1e2, 1e7, 1e2
 # Of relative gradients: networks as published differ by 30 in magnitude.
 _BACKWARD, _BACKWARD_ERROR = 1e4, 1e8
 # By what their squares grow in each layer of batch normalization and ReLU (Yang et al.
-# 2019, "A mean field theory of batch normalization"), and how far networks without
-# shortcuts train: InceptionV3 of 47 layers, as published, is at 4e5.
-_NORMALIZED, _NORMALIZED_MOST = math.pi / (math.pi - 1), 1e6
+# 2019, "A mean field theory of batch normalization"). As published, InceptionV3 of 47
+# layers is at 4e5, and ResNet152 at 1e6.
+_NORMALIZED = math.pi / (math.pi - 1)
 # What is left of the differences between inputs, next to those at the input.
 _ALIKE = 1e-3
 _THAWED = "for layer in model.layers:\n    layer.trainable = True"
@@ -214,11 +215,12 @@ def _backward(evidence: Evidence, explodes: bool) -> Iterator[Finding]:
 def _growth_allowed(evidence: Evidence) -> float:
     """Growth of squared relative gradients that is no fault."""
     diagnosis = evidence.diagnosis
-    steps = len(diagnosis.blocks or diagnosis.weight_path)
-    count = steps - len(evidence.unnormalized_steps)
-    # Below the exponent at which a float overflows.
-    grown = _NORMALIZED ** min(count, 100)
-    return max(_BACKWARD, min(grown, _NORMALIZED_MOST))
+    normalized = sum(
+        bool(facts_of(call.operation).normalizes) for call in evidence.graph.calls
+    )
+    count = min(normalized, len(diagnosis.blocks or diagnosis.weight_path))
+    allowed = math.exp(min(count * math.log(_NORMALIZED), math.log(_BACKWARD_ERROR)))
+    return max(_BACKWARD, allowed)
 
 
 def _deep_zero(evidence: Evidence) -> bool:
