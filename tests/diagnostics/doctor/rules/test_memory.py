@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 
 from tests.diagnostics.doctor.rules.programs import (
     RNG,
@@ -8,7 +9,9 @@ from tests.diagnostics.doctor.rules.programs import (
     layers,
     mended,
 )
-from tests.marks import mostly_slow, slow_on_tensorflow
+from tests.marks import ON_TORCH
+
+pytestmark = ON_TORCH
 
 STEPS = RNG.normal(size=(16, 40, 2)).astype("float32")
 LAST = (STEPS[:, -1, :1] > 0).astype("float32")
@@ -31,7 +34,7 @@ FORGETFUL = {
 }
 
 
-@mostly_slow("name", FORGETFUL, quick=1)
+@pytest.mark.parametrize("name", FORGETFUL)
 def test_gradients_that_vanish_within_few_steps(name):
     model = recurrent(FORGETFUL[name]())
     (finding,) = found("vanishing", model, STEPS, LAST)
@@ -45,7 +48,7 @@ def test_gradients_that_vanish_within_few_steps(name):
 EXPLOSIVE = {"relu": 0.5, "linear": 0.3}
 
 
-@mostly_slow("activation", EXPLOSIVE, quick=1)
+@pytest.mark.parametrize("activation", EXPLOSIVE)
 def test_states_that_grow_with_every_step(activation):
     start = Normal(EXPLOSIVE[activation], seed=0)
     layer = layers.SimpleRNN(32, activation, recurrent_initializer=start, name="state")
@@ -62,7 +65,7 @@ HEALTHY = {
 }
 
 
-@mostly_slow("name", HEALTHY, quick=1)
+@pytest.mark.parametrize("name", HEALTHY)
 def test_recurrent_layers_as_keras_draws_them(name):
     model = recurrent(HEALTHY[name](8))
     findings = [
@@ -73,7 +76,6 @@ def test_recurrent_layers_as_keras_draws_them(name):
     assert not [finding for finding in findings if finding.severity != "note"]
 
 
-@slow_on_tensorflow
 def test_long_sequences_are_worth_a_note():
     x = np.concatenate([STEPS] * 5, axis=1)
     model = keras.Sequential([keras.Input((200, 2)), layers.LSTM(8), layers.Dense(1)])

@@ -1,4 +1,5 @@
 import keras
+import pytest
 
 from tests.diagnostics.doctor.rules.programs import (
     NUMBERS,
@@ -9,7 +10,9 @@ from tests.diagnostics.doctor.rules.programs import (
     mended,
     net,
 )
-from tests.marks import mostly_slow, slow_on_tensorflow
+from tests.marks import ON_TORCH
+
+pytestmark = ON_TORCH
 
 regularizers = keras.regularizers
 
@@ -33,7 +36,6 @@ def test_penalties_of_weights_that_outweigh_the_loss():
     assert not found("regularization", healthy, X, NUMBERS)
 
 
-@slow_on_tensorflow
 def test_penalties_of_activations_that_outweigh_the_loss():
     model = regularized(activity_regularizer=regularizers.L1(200.0))
     after, _, _ = mended(
@@ -44,7 +46,7 @@ def test_penalties_of_activations_that_outweigh_the_loss():
     assert not found("regularization", healthy, X, NUMBERS)
 
 
-@mostly_slow("decay, severity", [(200.0, "error"), (20.0, "warning")], quick=1)
+@pytest.mark.parametrize("decay, severity", [(200.0, "error"), (20.0, "warning")])
 def test_decay_of_much_of_a_weight_in_each_step(decay, severity):
     optimizer = keras.optimizers.AdamW(1e-3, weight_decay=decay)
     model = net(layers.Dense(1), loss="mse", optimizer=optimizer)
@@ -56,7 +58,6 @@ def test_decay_of_much_of_a_weight_in_each_step(decay, severity):
     assert not found("regularization", names["model"], X, NUMBERS)
 
 
-@slow_on_tensorflow
 def test_dropout_of_nearly_all_units():
     mended(
         "regularization",

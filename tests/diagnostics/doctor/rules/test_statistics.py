@@ -8,7 +8,9 @@ from tests.diagnostics.doctor.rules.programs import (
     layers,
     mended,
 )
-from tests.marks import slow_on_tensorflow
+from tests.marks import ON_TORCH
+
+pytestmark = ON_TORCH
 
 FAR = 5 * X + 20
 
@@ -36,7 +38,6 @@ def test_statistics_that_training_has_not_reached():
     assert after.get_layer("bn").momentum == 0.9
 
 
-@slow_on_tensorflow
 def test_statistics_of_the_data_are_no_finding():
     model = normalized(momentum=0.5)
     for _ in range(10):
@@ -44,7 +45,6 @@ def test_statistics_of_the_data_are_no_finding():
     assert not found("normalization_batch", model, FAR, NUMBERS)
 
 
-@slow_on_tensorflow
 def test_frozen_statistics_as_they_are_made():
     model = normalized()
     model.get_layer("bn").trainable = False
