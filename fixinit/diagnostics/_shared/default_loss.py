@@ -29,19 +29,31 @@ def default_loss(
     Raises:
         ValueError: If the shapes do not fit, or if integers may mean several things.
     """
-    kind = _kind(target, spec)
-    if kind == "sparse_categorical":
+    loss = loss_for(target, spec)
+    if _kind(target, spec) == "sparse_categorical":
         target = ops.reshape(target, output.shape[:-1])
     else:
         target = ops.cast(ops.reshape(target, output.shape), "float32")
+    return loss(target, output, sample_weight)
+
+
+def loss_for(target: Tensor, spec: keras.KerasTensor) -> keras.losses.Loss:
+    """The loss that follows from the targets of an output, as `default_loss` has it.
+
+    Args:
+        target: Tensor or array.
+        spec: `keras.KerasTensor`, the model's output.
+
+    Raises:
+        ValueError: If the shapes do not fit, or if integers may mean several things.
+    """
     logits = _activation(spec) != "softmax"
-    loss = {
+    return {
         "sparse_categorical": keras.losses.SparseCategoricalCrossentropy(logits),
         "categorical": keras.losses.CategoricalCrossentropy(logits),
         "binary": keras.losses.BinaryCrossentropy(),
         "mean_squared": keras.losses.MeanSquaredError(),
-    }[kind]
-    return loss(target, output, sample_weight)
+    }[_kind(target, spec)]
 
 
 def check_target(target: np.ndarray, spec: keras.KerasTensor) -> None:

@@ -27,7 +27,8 @@ class Subject:
     Attributes:
         model: `keras.Model`.
         functional: Functional `keras.Model`: the model itself or what it opens to.
-        output_names: List of strings, the names of the output layers.
+        output_names: List of strings, by which losses and targets are told apart: the
+            keys of outputs in a dict, and otherwise the names of the output layers.
 
     Raises:
         TypeError: If the model has no graph.
@@ -45,7 +46,15 @@ class Subject:
             self._signature = signature_of(model, data)
             self._opened = self._open()
             self.functional = self._opened[0].model
-        self.output_names: list[str] = self.functional.output_names
+        self.output_names = self._names()
+
+    def _names(self) -> list[str]:
+        """The names that `compile` and `fit` know the outputs by, in flat order."""
+        structure = _keras.output_structure(self.functional)
+        if isinstance(structure, dict) and len(structure) == len(self.outputs):
+            keys = tree.pack_sequence_as(structure, range(len(structure)))
+            return sorted(keys, key=keys.__getitem__)
+        return self.functional.output_names
 
     def _open(self) -> tuple[graph.Opened, graph.Graph]:
         with graph.opened(self.model, data=self._data) as found:

@@ -13,6 +13,14 @@ from fixinit.diagnostics._shared.default_loss import check_target
 from fixinit.diagnostics._shared.fit_loss import is_compiled, one_per_output
 from fixinit.diagnostics._shared.subject import Subject
 
+# Layers that read integers as well as other numbers.
+_OF_INTEGERS = (
+    keras.layers.Embedding,
+    keras.layers.CategoryEncoding,
+    keras.layers.Rescaling,
+    keras.layers.Normalization,
+)
+
 
 def check_batch(
     subject: Subject, x: Any, y: Any, loss: Identifier | None = None
@@ -90,6 +98,8 @@ def _array(what: str, value: Any) -> np.ndarray:
         raise _ragged(what)
     if ops.is_tensor(value):
         return ops.convert_to_numpy(value)
+    if isinstance(value, keras.utils.PyDataset):
+        raise _no_array(what, value, "dataset[0]")
     try:
         array = np.asarray(value)
     except ValueError:
@@ -97,11 +107,15 @@ def _array(what: str, value: Any) -> np.ndarray:
     if array.dtype == object:
         if array.ndim:
             raise _ragged(what)
-        raise TypeError(
-            f"{what} must be an array, the samples of one batch. Received: {value!r}. "
-            "Take a batch out of a data set: `x, y = next(iter(dataset))`."
-        )
+        raise _no_array(what, value, "next(iter(dataset))")
     return array
+
+
+def _no_array(what: str, value: Any, batch: str) -> TypeError:
+    return TypeError(
+        f"{what} must be an array, the samples of one batch. Received: {value!r}. "
+        f"Take a batch out of a data set: `x, y = {batch}`."
+    )
 
 
 def _ragged(what: str) -> TypeError:
@@ -126,7 +140,7 @@ def _checked(subject: Subject, index: int, array: Any) -> np.ndarray:
     array = _array(what, array)
     floats = "float" in keras.backend.standardize_dtype(tensor.dtype)
     is_float = np.issubdtype(array.dtype, np.floating)
-    if floats and not is_float and not _takes_indices(subject, index):
+    if floats and not is_float and not _takes_integers(subject, index):
         raise TypeError(
             f"{what} must be floating-point, as the model was trained on or is meant "
             f"for. Received: dtype {array.dtype}. Convert and scale it first, for "
@@ -145,17 +159,22 @@ def _checked(subject: Subject, index: int, array: Any) -> np.ndarray:
     return array.astype(tensor.dtype)
 
 
-def _takes_indices(subject: Subject, index: int) -> bool:
-    """Whether an input goes straight to an embedding, so that integers are meant.
+def _takes_integers(subject: Subject, index: int) -> bool:
+    """Whether an input goes to an embedding or is rescaled, so that integers are meant.
 
-    Keras's default dtype for inputs is floating-point nevertheless.
+    Keras's default dtype for inputs is floating-point nevertheless. Layers without
+    weights may stand between, as those that augment images.
     """
     traced = graph.trace(subject.functional)
-    value = traced.inputs[index]
-    readers = [c for c in traced.calls if value in c.inputs and not c.is_input]
-    return any(
-        isinstance(layer, (keras.layers.Embedding, keras.layers.CategoryEncoding))
-        for reader in readers
-        if isinstance(reader.operation, keras.layers.Layer)
-        for layer in _keras.flatten_layers(reader.operation)
-    )
+    reached = {traced.inputs[index]}
+    for call in traced.calls:
+        if call.is_input or reached.isdisjoint(call.inputs):
+            continue
+        held = getattr(call.operation, "weights", ())
+        if isinstance(call.operation, keras.layers.Layer):
+            layers = _keras.flatten_layers(call.operation)
+            if any(isinstance(layer, _OF_INTEGERS) for layer in layers):
+                return True
+        if not held:
+            reached.update(call.outputs)
+    return False

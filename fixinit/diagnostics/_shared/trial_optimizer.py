@@ -33,8 +33,7 @@ class TrialOptimizer:
         given = check_keras(
             "optimizer", optimizer, keras.optimizers.get, "an optimizer"
         )
-        if isinstance(given, keras.optimizers.LossScaleOptimizer):
-            given = given.inner_optimizer
+        given = unscaled(given)
         self._variables = [_copy(v) for v in model.trainable_variables]
         try:
             self._optimizer = type(given).from_config(given.get_config())
@@ -75,6 +74,13 @@ class TrialOptimizer:
         """Makes one step with a list of gradients."""
         for _ in range(self._num_batches):
             self._optimizer.apply(list(gradients), self._variables)
+
+
+def unscaled(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """The optimizer itself, or the one in what scales its loss in mixed precision."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return optimizer.inner_optimizer
+    return optimizer
 
 
 def _parts(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimizer]:

@@ -25,7 +25,8 @@ def check(
 ) -> list[Finding]:
     """Checks a training program before it runs, and prints what it finds.
 
-    `diagnose` on the first 32 samples, without its tables: one forward and one backward
+    `diagnose` on the first 32 samples, or as many as the model is built for, without
+    its tables: one forward and one backward
     pass, and a few steps of the optimizer on copies of the weights. All of `x` and `y`
     are looked at for their scale and for labels. Nothing about the model changes.
 
@@ -54,7 +55,8 @@ def check(
         TypeError, ValueError: As `diagnose`.
     """
     program = program_of(model, x, y, loss)
-    found = examined(program, optimizer, min(_BATCH, len(program))).findings
+    size = program.batch_size or _BATCH
+    found = examined(program, optimizer, min(size, len(program))).findings
     if found:
         print(findings_text(found))
     return found

@@ -31,13 +31,14 @@ def compiled(
         evidence: `Evidence`.
         statements: Code that changes the model or binds a new one to `model`; `None`
             if there is nothing else to do.
-        loss: Code of the loss; by default the model's own.
+        loss: Code of the loss; by default the one that was measured.
         head: `Head` that `loss` is for; the losses of others stay.
         factor: float. What the learning rate is multiplied by.
         changed: Dict of settings of the optimizer that are to be others.
 
     Returns:
-        Code; `""` if `statements` is empty, or if no code can make the optimizer.
+        Code; `""` if `statements` is empty, or if no code can make the optimizer or
+        the loss.
     """
     if statements == "":
         return ""
@@ -48,9 +49,9 @@ def compiled(
     is_new = "model = " in (statements or "")
     old = "old" if is_new else "model"
     before, optimizer = _optimizer(evidence, old, factor, changed or {})
-    if not optimizer:
+    loss = _loss_of(evidence, old, loss, head)
+    if not (optimizer and loss):
         return ""
-    loss = _loss_of(evidence, old, loss, head) if loss else f"{old}.loss"
     first = "old = model" if is_new else None
     compile_it = f"model.compile({', '.join([optimizer, loss, *_settings(model)])})"
     parts = (first, before or None, statements, compile_it)
@@ -58,17 +59,52 @@ def compiled(
 
 
 def _loss_of(evidence: Evidence, old: str, loss: str, head: Head | None) -> str:
-    """Code of the losses of all outputs, where that of one head is another."""
-    if head is None or len(evidence.heads) == 1:
+    """Code of the losses of all outputs, where that of one head may be another."""
+    names = evidence.program.subject.output_names
+    if loss and (head is None or len(names) == 1):
         return loss
-    given, names = evidence.model.loss, evidence.program.subject.output_names
+    given, own = evidence.program.loss, f"{old}.loss"
+    if given is not None:
+        own = _written(given)
+    elif evidence.model.compiled:
+        given = evidence.model.loss
+    else:
+        given = dict(zip(names, (h.given for h in evidence.heads), strict=True))
+        own = _written(given if len(names) > 1 else given[names[0]])
+    if not (own and loss):
+        return own
     place = next(i for i, other in enumerate(evidence.heads) if other is head)
     changed = f'{{"{names[place]}": {loss}}}'
     if isinstance(given, dict):
-        return f"{old}.loss | {changed}"
+        return f"{own} | {changed}"
     if isinstance(given, (list, tuple)):
-        return f"[*{old}.loss[:{place}], {loss}, *{old}.loss[{place + 1} :]]"
-    return f"dict.fromkeys({names}, {old}.loss) | {changed}"
+        return f"[*{own}[:{place}], {loss}, *{own}[{place + 1} :]]"
+    return f"dict.fromkeys({names}, {own}) | {changed}"
+
+
+def _written(loss: Any) -> str:
+    """Code of a loss, or of a list or dict of them; `""` if no code can make it."""
+    if isinstance(loss, (list, tuple, dict)):
+        values = loss.values() if isinstance(loss, dict) else loss
+        parts = ["None" if part is None else _written(part) for part in values]
+        if not all(parts):
+            return ""
+        if not isinstance(loss, dict):
+            return f"[{', '.join(parts)}]"
+        pairs = zip(loss, parts, strict=True)
+        return f"{{{', '.join(f'{key!r}: {part}' for key, part in pairs)}}}"
+    if isinstance(loss, str):
+        return repr(loss)
+    name = getattr(loss, "__name__", "")
+    if name and getattr(keras.losses, name, None) is loss:
+        return f"keras.losses.{name}"
+    kind = type(loss)
+    if getattr(keras.losses, kind.__name__, None) is not kind:
+        return ""
+    settings = not_default(kind, loss.get_config())
+    if settings is None:
+        return ""
+    return f"keras.losses.{kind.__name__}({', '.join(settings)})"
 
 
 def _settings(model: keras.Model) -> list[str]:

@@ -170,7 +170,8 @@ def evidence_of(
     trains = trial is not None and bool(subject.model.trainable_variables)
     if first.y is not None and trains and math.isfinite(found.loss):
         again = TrialOptimizer(subject.model, trained_by)
-        steps = tried(program, again, min(batch_size, _TRIAL_BATCH))
+        size = program.batch_size or min(batch_size, _TRIAL_BATCH)
+        steps = tried(program, again, size)
     outputs = [ops.convert_to_numpy(ops.cast(h, "float32")) for h in found.outputs]
     evidence = Evidence(
         program=program,

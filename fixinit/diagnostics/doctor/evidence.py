@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from fixinit.diagnostics._shared.trial_optimizer import unscaled
 from fixinit.diagnostics.doctor.heads import Head
 from fixinit.diagnostics.doctor.program import Program
 from fixinit.diagnostics.doctor.trial import Trial
@@ -55,6 +56,11 @@ class Evidence:
     def graph(self) -> Graph:
         """Its graph, with layers of classes of one's own opened."""
         return self.program.subject.graph
+
+    @property
+    def stepping(self) -> keras.optimizers.Optimizer | None:
+        """The optimizer that makes the steps; another one may scale its loss."""
+        return None if self.optimizer is None else unscaled(self.optimizer)
 
     @functools.cached_property
     def rows(self) -> dict[str, LayerRow]:

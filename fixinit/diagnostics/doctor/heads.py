@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -18,6 +18,7 @@ from fixinit.diagnostics._shared.activations import (
     snake_case,
     unwrapped,
 )
+from fixinit.diagnostics._shared.default_loss import loss_for
 from fixinit.diagnostics._shared.subject import Subject
 from fixinit.graph import Call, Graph
 from fixinit.layers import facts_of
@@ -31,6 +32,8 @@ POISSON, DIVERGENCES = ("poisson",), ("kl_divergence", "kldivergence")
 CROSS_ENTROPIES = (*CATEGORICAL, *SPARSE, *BINARY)
 # Activations whose outputs are probabilities.
 PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid")
+# Losses whose targets are indices, or directions, and no numbers to be reached.
+NO_NUMBERS = (*CATEGORICAL, *SPARSE, "ctc", "circle", "cosine_similarity")
 # Losses in the units of the targets.
 REGRESSIONS = (
     "mean_squared_error",
@@ -56,8 +59,10 @@ class Head:
         loss: Name of Keras's function for the loss; `""` if it is unknown.
         from_logits: bool. Whether the loss reads logits.
         target: Array, or `None`.
-        given: The loss as it was given, or `None`.
+        given: The loss as it was given, or the one that follows from the targets, or
+            `None`.
         prediction: Array like the output, for the first samples.
+        ignored: int, the label that the loss leaves out (`ignore_class`), or `None`.
     """
 
     name: str
@@ -71,6 +76,7 @@ class Head:
     target: np.ndarray | None
     given: Any = None
     prediction: np.ndarray | None = None
+    ignored: int | None = None
 
     @property
     def is_cross_entropy(self) -> bool:
@@ -118,6 +124,8 @@ class Head:
         if self.labels is not None and self.units > 1:
             guesses = h.reshape(-1, self.units).argmax(-1)
             labels = self.labels[: len(guesses)]
+            if len(labels) != len(guesses):
+                return math.nan
             frequent = np.unique(labels, return_counts=True)[1].max(initial=0)
             right = float(np.mean(guesses == labels))
             return _beyond(right, frequent / max(len(labels), 1))
@@ -163,15 +171,15 @@ def heads_of(
         predictions: List of arrays, one for each output.
     """
     traced, names = subject.graph, subject.output_names
-    losses = _losses(subject, loss)
     count = len(traced.outputs)
     targets = [None] * count if y is None else _in_order(y, names)
     if len(targets) != count:
         targets = [None] * count
+    losses = _losses(subject, loss, targets)
     heads = []
     for i, value in enumerate(traced.outputs):
         layer, activation = _last(traced, value)
-        name, from_logits = _named(losses[i])
+        name, settings = _named(losses[i])
         shape = traced.specs[value].shape
         heads.append(
             Head(
@@ -182,10 +190,11 @@ def heads_of(
                 activation=activation_name(activation),
                 range=activation_range(activation),
                 loss=name,
-                from_logits=from_logits,
+                from_logits=bool(settings.get("from_logits", False)),
                 target=None if targets[i] is None else np.asarray(targets[i]),
                 given=losses[i],
                 prediction=predictions[i] if i < len(predictions) else None,
+                ignored=settings.get("ignore_class"),
             )
         )
     return heads
@@ -197,11 +206,16 @@ def _in_order(y: Any, names: Sequence[str]) -> list[Any]:
     return tree.flatten(y)
 
 
-def _losses(subject: Subject, loss: Identifier | None) -> list[Any]:
-    """The loss of each output as it was given, or `None`."""
+def _losses(
+    subject: Subject, loss: Identifier | None, targets: Sequence[Any]
+) -> list[Any]:
+    """The loss of each output: given, following from the targets, or `None`."""
     names = subject.output_names
+    if loss is None and not subject.model.compiled:
+        pairs = zip(targets, subject.outputs, strict=True)
+        return [None if y is None else loss_for(y, spec) for y, spec in pairs]
     if loss is None:
-        loss = getattr(subject.model, "loss", None) if subject.model.compiled else None
+        loss = getattr(subject.model, "loss", None)
     if isinstance(loss, dict) and set(loss) <= set(names):
         return [loss.get(name) for name in names]
     if isinstance(loss, (list, tuple)) and len(loss) == len(names):
@@ -209,24 +223,23 @@ def _losses(subject: Subject, loss: Identifier | None) -> list[Any]:
     return [loss] * len(names)
 
 
-def _named(loss: Any) -> tuple[str, bool]:
-    """`(name, from_logits)` of a Keras loss, as its function is named."""
+def _named(loss: Any) -> tuple[str, Mapping[str, Any]]:
+    """`(name, settings)` of a Keras loss, as its function is named."""
     if loss is None:
-        return "", False
+        return "", {}
     try:
         loss = keras.losses.get(loss)
     except (ValueError, TypeError):
-        return "", False
+        return "", {}
     if isinstance(loss, functools.partial):
         name, _ = _named(loss.func)
-        return name, bool(loss.keywords.get("from_logits", False))
+        return name, loss.keywords
     if isinstance(loss, keras.losses.Loss):
         if type(loss).__module__.split(".")[0] != "keras":
-            return "", False
-        from_logits = bool(loss.get_config().get("from_logits", False))
-        return snake_case(type(loss)), from_logits
+            return "", {}
+        return snake_case(type(loss)), loss.get_config()
     name = getattr(loss, "__name__", "")
-    return (name if getattr(keras.losses, name, None) is loss else "", False)
+    return (name if getattr(keras.losses, name, None) is loss else "", {})
 
 
 def _last(traced: Graph, value: int) -> tuple[str, Any]:

@@ -17,7 +17,7 @@ from fixinit.diagnostics.doctor.alarm import Alarm, Watch
 from fixinit.diagnostics.doctor.diagnose import diagnosis_of, evidence_of
 from fixinit.diagnostics.doctor.evidence import Evidence
 from fixinit.diagnostics.doctor.peaks import Losses, Peaks, WeightNorm, step_size
-from fixinit.diagnostics.doctor.program import Program
+from fixinit.diagnostics.doctor.program import Program, holds_one_array
 from fixinit.diagnostics.doctor.recording import Recording
 from fixinit.diagnostics.doctor.remedies import started_anew
 from fixinit.diagnostics.doctor.rules import findings
@@ -157,7 +157,9 @@ class Monitor(keras.callbacks.Callback):
         if self._subject is None or self._subject.model is not self.model:
             self._subject, self._measure = Subject(self.model, self.x), None
         self._batch = Program(
-            self._subject, *check_batch(self._subject, self.x, self.y)
+            self._subject,
+            *check_batch(self._subject, self.x, self.y),
+            is_array=holds_one_array(self.x),
         )
         self.alarm = None
         self._recording.open()

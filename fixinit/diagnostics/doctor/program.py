@@ -25,6 +25,7 @@ class Program:
         loss: As `diagnose` takes it.
         given: Weights of the samples, as `sample_weights` gives them.
         training: bool. Whether layers run in training mode.
+        is_array: bool. Whether `x` was given as one array, and not in a list or dict.
     """
 
     subject: Subject
@@ -33,9 +34,15 @@ class Program:
     loss: Identifier | None = None
     given: Any = None
     training: bool = True
+    is_array: bool = True
 
     def __len__(self) -> int:
         return len(self.x[0])
+
+    @property
+    def batch_size(self) -> int | None:
+        """The one that the model is built for, `None` if it takes any."""
+        return self.subject.inputs[0].shape[0]
 
     def first(self, count: int) -> "Program":
         """The program on its first samples."""
@@ -69,6 +76,11 @@ def program_of(
 ) -> Program:
     """Checks the arguments of `diagnose`."""
     subject = Subject(model, x)
-    x, y = check_batch(subject, x, y, loss)
-    given = sample_weights(subject, x, y, sample_weight, class_weight)
-    return Program(subject, x, y, loss, given, training)
+    arrays, y = check_batch(subject, x, y, loss)
+    given = sample_weights(subject, arrays, y, sample_weight, class_weight)
+    return Program(subject, arrays, y, loss, given, training, holds_one_array(x))
+
+
+def holds_one_array(x: Any) -> bool:
+    """Whether inputs are one array, which remedies may index and rescale."""
+    return not isinstance(x, (list, tuple, dict))

@@ -20,7 +20,8 @@ def healthy(diagnosis: "Diagnosis") -> Finding:
         )
     else:
         text = f"Nothing was found. The mean square {_law(diagnosis, growth)}."
-    if diagnosis.rows and not diagnosis.curve("gradient_mean_square").any():
+    gradients = diagnosis.curve("gradient_mean_square")
+    if len(gradients) and not gradients.any():
         text += (
             f" The gradient is zero in all {step_of(diagnosis)}s, as the layers behind "
             "them start at zero: it comes with the second step."

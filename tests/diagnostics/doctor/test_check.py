@@ -6,6 +6,7 @@ import pytest
 
 import fixinit
 from fixinit.diagnostics import check
+from tests.marks import slow_on_tensorflow
 
 RNG = np.random.default_rng(0)
 
@@ -47,3 +48,12 @@ def test_remedies_applied_as_printed_end_in_health(capsys):
     assert capsys.readouterr().out == ""
     history = names["model"].fit(names["x"], names["y"], epochs=12, verbose=0)
     assert history.history["loss"][-1] < 0.7 * history.history["loss"][0]
+
+
+@slow_on_tensorflow
+def test_as_many_samples_as_the_model_is_built_for():
+    layers = [keras.layers.LSTM(4, stateful=True), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input((5, 3), batch_size=8), *layers])
+    model.compile("adam", "mse")
+    x = RNG.normal(size=(40, 5, 3)).astype("float32")
+    assert check(model, x, x[:, 0, :1]) == []

@@ -151,6 +151,12 @@ def test_tells_schemes_apart():
     assert "comes with the second step" in kinds["fixup"].verdict.cause
 
 
+def test_a_head_alone_has_no_layers_whose_gradient_is_zero():
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+    cause = diagnose(model, X).verdict.cause
+    assert cause.endswith("gradients of all 2 layers are finite.")
+
+
 @pytest.mark.slow
 def test_remedies_are_code_that_runs():
     model = mlp(stacked=True)

@@ -75,9 +75,12 @@ def _read(evidence: Evidence, value: int) -> Iterator[int]:
 
     What only rearranges an input counts as the input itself.
     """
-    pending = [(value, value)]
+    pending, seen = [(value, value)], set[tuple[int, int]]()
     while pending:
         current, name = pending.pop()
+        if (current, name) in seen:
+            continue
+        seen.add((current, name))
         for call in evidence.readers.get(current, []):
             operation, facts = call.operation, facts_of(call.operation)
             if isinstance(operation, keras.layers.Embedding):
@@ -130,8 +133,8 @@ def _scaled(
 
 
 def rescaled(evidence: Evidence, data: np.ndarray) -> str:
-    """Code that brings the input of a model to size 1, `""` for one of several."""
-    if len(evidence.x) > 1:
+    """Code that brings the input of a model to size 1, `""` if `x` is no array."""
+    if not evidence.program.is_array:
         return ""
     if data.ndim == 4 and data.min() >= 0 and 1.5 < data.max() <= 255:
         return "x = keras.ops.convert_to_numpy(keras.layers.Rescaling(1 / 255)(x))"
@@ -208,30 +211,31 @@ def _standardized(evidence: Evidence, head: Head) -> str:
 def label_range(evidence: Evidence) -> Iterator[Finding]:
     """Labels beyond the units, of one class alone, or units that no label has."""
     for head in evidence.heads:
-        labels = head.labels
+        labels = _counted(head)
         if head.units == 1 and head.is_binary and head.loss in BINARY:
             yield from _one_of_two(head)
         if labels is None or (head.units == 1 and head.loss not in SPARSE):
             continue
-        if not (head.is_cross_entropy or head.loss == ""):
+        # Of a loss of somebody's own, integers may be no classes, or not of its units.
+        if not head.is_cross_entropy:
             continue
         yield from _beyond(evidence, head, labels)
-        yield from _absent(head, labels)
+        yield from _absent(evidence, head, labels)
+
+
+def _counted(head: Head) -> np.ndarray | None:
+    """The labels without those that the loss leaves out (`ignore_class`)."""
+    labels = head.labels
+    if labels is None or head.ignored is None:
+        return labels
+    kept = labels[labels != head.ignored]
+    return kept if kept.size else None
 
 
 def _beyond(evidence: Evidence, head: Head, labels: np.ndarray) -> Iterator[Finding]:
     low, high = int(labels.min()), int(labels.max())
     if low >= 0 and high < head.units:
         return
-    count = len(np.unique(labels))
-    if low > 0 and high - low < head.units:
-        remedy = f"y = y - {low}"
-    else:
-        remedy = compiled(
-            evidence,
-            remedies.new_head(evidence, head, max(count, high + 1), "softmax"),
-            '"sparse_categorical_crossentropy"',
-        )
     yield Finding(
         "label_range",
         "error",
@@ -239,11 +243,29 @@ def _beyond(evidence: Evidence, head: Head, labels: np.ndarray) -> Iterator[Find
         float(high),
         f"Labels of `{head.name}` go from {low} to {high}, and its {head.units} units "
         f"are classes 0 to {head.units - 1}. The loss of the others is undefined.",
-        remedy,
+        _relabelled(evidence, head, labels),
     )
 
 
-def _absent(head: Head, labels: np.ndarray) -> Iterator[Finding]:
+def _relabelled(evidence: Evidence, head: Head, labels: np.ndarray) -> str:
+    """Code that counts classes from 0, or makes a head with a unit for each."""
+    low, high = int(labels.min()), int(labels.max())
+    if len(evidence.heads) > 1:
+        return ""
+    if high - low < head.units:
+        return f"y = y {'-' if low > 0 else '+'} {abs(low)}"
+    count = len(np.unique(labels))
+    renamed = "y = np.searchsorted(np.unique(y), y)" if low < 0 else None
+    if renamed and count <= head.units:
+        return renamed
+    units = count if renamed else high + 1
+    new = remedies.new_head(evidence, head, units, "softmax")
+    return compiled(
+        evidence, remedies.lines(new, renamed), '"sparse_categorical_crossentropy"'
+    )
+
+
+def _absent(evidence: Evidence, head: Head, labels: np.ndarray) -> Iterator[Finding]:
     present, count = np.unique(labels), len(labels)
     if head.units < 2 or present.min() < 0 or present.max() >= head.units:
         return
@@ -260,7 +282,9 @@ def _absent(head: Head, labels: np.ndarray) -> Iterator[Finding]:
             f"All {count} labels of `{head.name}` are of class {present[0]}. A batch "
             "of one class teaches the network to ignore its inputs.",
             "order = np.random.default_rng(0).permutation(len(x))\n"
-            "x, y = x[order], y[order]",
+            "x, y = x[order], y[order]"
+            if evidence.program.is_array and len(evidence.heads) == 1
+            else "",
         )
         return
     missing = sorted(set(range(head.units)) - set(present.tolist()))

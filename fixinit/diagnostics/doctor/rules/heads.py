@@ -11,6 +11,7 @@ from fixinit.diagnostics.doctor.heads import (
     BINARY,
     CATEGORICAL,
     DIVERGENCES,
+    NO_NUMBERS,
     POISSON,
     PROBABILITIES,
     REGRESSIONS,
@@ -207,9 +208,8 @@ def target_range(evidence: Evidence) -> Iterator[Finding]:
         y, (low, high) = head.target, head.range
         if y is None or y.size == 0 or head.from_logits:
             continue
-        if head.loss in (*CATEGORICAL, *SPARSE) or head.loss in BINARY and y.ndim < 1:
-            continue
-        if head.labels is not None and head.loss == "" and head.units > 1:
+        # Targets of a loss of somebody's own may be anything.
+        if head.loss in ("", *NO_NUMBERS) or head.loss in BINARY and y.ndim < 1:
             continue
         if (
             not np.isfinite([low, high]).any()

@@ -38,9 +38,9 @@ def learning_rate(evidence: Evidence) -> Iterator[Finding]:
     largest = max(steps.values(), default=0.0)
     fall = 1 - trial.again / trial.losses[0] if trial.losses[0] > 0 else 0.0
     grown = trial.after / trial.before if trial.before > 0 else 1.0
-    diverges = not math.isfinite(grown) or grown > _GROWN
+    diverges = not math.isfinite(trial.after) or not grown <= _GROWN
     # First steps of adaptive optimizers are of one size, whatever the slope.
-    follows = isinstance(evidence.optimizer, keras.optimizers.SGD)
+    follows = isinstance(evidence.stepping, keras.optimizers.SGD)
     overshoots = follows and not fall > 1 - _OVERSHOT
     if diverges or overshoots or largest > _LARGE_STEP:
         yield _high(evidence, steps, diverges)
@@ -91,7 +91,7 @@ def _has_learned(evidence: Evidence) -> bool:
 
 def _still(evidence: Evidence) -> Finding:
     """Steps that round to nothing: a rate of 0, or gradients clipped to 0."""
-    optimizer = evidence.optimizer
+    optimizer = evidence.stepping
     assert optimizer is not None
     changed: dict[str, Any] = {
         key: None
@@ -141,7 +141,7 @@ def _lower(evidence: Evidence, largest: float) -> str:
 
 def _warms_up(evidence: Evidence) -> bool:
     """Whether a schedule says what later steps are."""
-    optimizer = evidence.optimizer
+    optimizer = evidence.stepping
     rate = None if optimizer is None else optimizer.get_config().get("learning_rate")
     return not isinstance(rate, (int, float))
 

@@ -110,6 +110,9 @@ def _loss_of_data(evidence: Evidence) -> float | None:
     program = evidence.program
     if len(evidence.heads) != 1 or program.given is not None:
         return None
+    config = evidence.model.get_compile_config() if evidence.model.compiled else None
+    if config and config.get("loss_weights") is not None:
+        return None
     (head,) = evidence.heads
     if not head.loss or head.target is None or head.prediction is None:
         return None
@@ -120,9 +123,7 @@ def _loss_of_data(evidence: Evidence) -> float | None:
 
 def _decay(evidence: Evidence) -> Iterator[Finding]:
     """Decay of weights beside the gradient that takes much of them in each step."""
-    optimizer = evidence.optimizer
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        optimizer = optimizer.inner_optimizer
+    optimizer = evidence.stepping
     decay = getattr(optimizer, "weight_decay", None)
     if optimizer is None or not decay:
         return

@@ -297,7 +297,9 @@ def no_gradient(evidence: Evidence) -> Iterator[Finding]:
             0.0,
             f"None of the {len(model.weights)} weights of `{model.name}` is trainable.",
             # Layers that were frozen one by one are not reached from the model.
-            compiled(evidence, f"model.trainable = True\n{_THAWED}"),
+            compiled(evidence, f"model.trainable = True\n{_THAWED}")
+            if model.weights
+            else "",
         )
         return
     if trial is None or evidence.diagnosis.closed:

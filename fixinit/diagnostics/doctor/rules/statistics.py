@@ -116,7 +116,7 @@ def _gap(evidence: Evidence, call: Call) -> float:
 
 def _followed(evidence: Evidence, calls: list[Call]) -> str:
     """Code by which moving statistics become those of the data."""
-    if len(evidence.x) > 1 or not all(map(evidence.is_layer, calls)):
+    if not evidence.program.is_array or not all(map(evidence.is_layer, calls)):
         return ""
     names = ", ".join(f'"{call.operation.name}"' for call in calls)
     return (

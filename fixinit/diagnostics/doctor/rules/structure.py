@@ -95,17 +95,16 @@ def _is_linear(call: Call) -> bool:
 def _is_bottleneck(evidence: Evidence, first: Call, second: Call) -> bool:
     """Whether two linear layers are a factorization of low rank."""
     specs = evidence.graph.specs
-    sizes = zip(first.weight.shape[:-2], second.weight.shape[:-2], strict=False)
-    if any(a > 1 and b > 1 for a, b in sizes):
+    kernels = [unwrapped(call.operation).kernel for call in (first, second)]
+    before, after = (kernel.shape[:-2] for kernel in kernels)
+    if any(a > 1 and b > 1 for a, b in zip(before, after, strict=False)):
         # Two kernels of several positions along an axis are one larger kernel.
         return False
     width = specs[first.outputs[0]].shape[-1]
     read, given = specs[first.inputs[0]].shape, specs[second.outputs[0]].shape
-    kernel = second.weight
     # What a kernel of one position mixes, and what a larger one reads of each.
-    size = int(np.prod(kernel.shape[:-2])) if kernel is not None else 1
-    into = (read[-1] or 1) * int(np.prod(first.weight.shape[:-2]))
-    width, given = width or 1, (given[-1] or 1) * size
+    into = (read[-1] or 1) * int(np.prod(before))
+    width, given = width or 1, (given[-1] or 1) * int(np.prod(after))
     # Inverted residual blocks may keep the width of what they read (MobileNetV3).
     return width < given and (width < into or width == read[-1] and given > 2 * width)
 

@@ -252,3 +252,50 @@ def test_weights_of_samples_change_no_verdict():
     model = net(layers.Dense(4, "softmax"), loss=SPARSE)
     weight = RNG.uniform(0.5, 2, size=64).astype("float32")
     assert not found("label_range", model, X, CLASSES, sample_weight=weight)
+
+
+def distances(y_true, y_pred):
+    """A loss of somebody's own: samples of one identity are to be near each other."""
+    y = keras.ops.reshape(y_true, (-1,))
+    same = keras.ops.cast(y[:, None] == y[None], "float32")
+    return same * keras.ops.sum((y_pred[:, None] - y_pred[None]) ** 2, -1)
+
+
+@pytest.mark.parametrize("last", [layers.Dense(8), layers.Dense(1, "sigmoid")])
+def test_targets_of_a_loss_of_ones_own_may_be_anything(last):
+    identities = RNG.integers(0, 500, 64)
+    assert claims(net(last, loss=distances), X, identities) == []
+
+
+def test_labels_that_the_loss_leaves_out():
+    labels = RNG.integers(0, 4, (32, 8, 8))
+    labels[:, 0] = 255
+    model = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3, 1, "same")])
+    for ignored in (255, None):
+        loss = keras.losses.SparseCategoricalCrossentropy(True, ignore_class=ignored)
+        seen = found("label_range", compiled(model, loss), IMAGES / 255, labels)
+        assert bool(seen) == (ignored is None)
+
+
+@pytest.mark.parametrize("names", [[-1, 0, 1, 2], [-1, 1, 1, -1], [-4, -2, 3, 9]])
+def test_labels_below_zero(names):
+    units = len(set(names))
+    model = net(layers.Dense(units, "softmax"), loss=SPARSE)
+    y = np.array(names)[CLASSES]
+    _, _, y = mended("label_range", model, X, y, severity="error")
+    assert set(y) == set(range(units))
+
+
+def test_inputs_in_a_dict_have_no_code():
+    inputs = keras.Input((6,), name="a")
+    model = keras.Model({"a": inputs}, layers.Dense(1)(inputs))
+    (finding,) = found(
+        "input_scale", compiled(model, "mse"), {"a": 100 * X}, 0 * NUMBERS
+    )
+    assert finding.remedy == ""
+
+
+@pytest.mark.parametrize("first", [[], [layers.RandomFlip()]])
+def test_integers_that_the_model_rescales(first):
+    model = conv(*first, layers.Rescaling(1 / 255))
+    assert claims(model, IMAGES.astype("uint8"), CLASSES[:32]) == []

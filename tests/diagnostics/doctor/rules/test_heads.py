@@ -314,3 +314,16 @@ def test_the_head_of_several_that_does_not_fit():
     assert after.loss["number"] == "mse"
     healthy = {"class": LOSSES.SparseCategoricalCrossentropy(True), "number": "mse"}
     assert claims(two_heads(healthy), X, y) == []
+
+
+def test_outputs_in_a_dict_are_told_apart_by_their_keys():
+    inputs = keras.Input((6,))
+    hidden = layers.Dense(16, "relu")(inputs)
+    # In another order than the layers, and with other names.
+    heads = {"z": layers.Dense(1)(hidden), "a": layers.Dense(4)(hidden)}
+    model = compiled(keras.Model(inputs, heads), {"z": "mse", "a": SPARSE})
+    y = {"z": 100 * NUMBERS, "a": CLASSES}
+    (scale,) = found("target_scale", model, y=y)
+    assert scale.where == "z"
+    after, _, _ = mended("logits_mismatch", model, X, y)
+    assert after.loss["z"] == "mse" and after.loss["a"].from_logits

@@ -127,3 +127,37 @@ def test_without_an_optimizer_nothing_is_said_of_rates():
     assert not found("learning_rate_low", model, X, NUMBERS)
     finding = found("learning_rate_high", model, X, NUMBERS, optimizer=HIGH["sgd"]())
     assert finding and np.isfinite(finding[0].value)
+
+
+@slow_on_tensorflow
+@pytest.mark.parametrize("loss", ["mae", keras.losses.Huber(delta=0.5), None])
+def test_code_for_a_model_that_is_not_compiled_has_the_loss(loss):
+    model = net(layers.Dense(1))
+    given = {"loss": loss, "optimizer": optimizers.SGD(500.0)}
+    (finding,) = found("learning_rate_high", model, X, NUMBERS, **given)
+    exec(finding.remedy, {"model": model, "keras": keras})
+    expected = keras.losses.MeanSquaredError() if loss is None else loss
+    assert keras.losses.serialize(
+        keras.losses.get(model.loss)
+    ) == keras.losses.serialize(keras.losses.get(expected))
+    assert not found("learning_rate_high", model, X, NUMBERS)
+
+
+def negative(y_true, y_pred):
+    """A loss that is below zero, and cubed, so that large steps overflow."""
+    return keras.ops.mean((y_pred - y_true) ** 4, axis=-1) - 1e6
+
+
+@slow_on_tensorflow
+def test_a_loss_below_zero_that_diverges():
+    model = net(layers.Dense(1), loss=negative, optimizer=optimizers.SGD(50.0))
+    (finding,) = found("learning_rate_high", model, X, NUMBERS)
+    assert finding.severity == "error"
+
+
+@slow_on_tensorflow
+def test_low_rates_in_mixed_precision():
+    keras.config.set_dtype_policy("mixed_float16")
+    model = made(optimizers.Adam(1e-9))
+    assert isinstance(model.optimizer, optimizers.LossScaleOptimizer)
+    mended("learning_rate_low", model, X, NUMBERS)

@@ -212,3 +212,11 @@ def test_batch_normalization_of_few_images_has_many_numbers():
 
 def test_nothing_is_said_of_ordinary_networks():
     assert claims(net(layers.Dense(1, "sigmoid")), X, BINARY.astype(int)) == []
+
+
+def test_linear_layers_at_every_step():
+    steps = [layers.TimeDistributed(layers.Dense(8)) for _ in range(2)]
+    model = chain(*steps, layers.Flatten(), shape=(4, 6))
+    x = RNG.normal(size=(64, 4, 6)).astype("float32")
+    (finding,) = found("no_nonlinearity", model, x, NUMBERS)
+    assert finding.where == steps[0].name
