@@ -6,13 +6,20 @@ from typing import Any
 import keras
 import pytest
 
+_ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+# For modules: `pytestmark = SLOW_ON_TENSORFLOW`, as `slow_on_tensorflow`.
+SLOW_ON_TENSORFLOW = [pytest.mark.slow] if _ON_TENSORFLOW else []
+# For modules whose tests build a program, run it once and judge it, which PyTorch does
+# the fastest: `.ci/run` runs them there, `-m evidence` on TensorFlow.
+ON_TORCH = [pytest.mark.evidence if _ON_TENSORFLOW else pytest.mark.on_torch]
+
 
 def slow_on_tensorflow(test: Callable[..., None]) -> Callable[..., None]:
     """Marks a test as slow where all tests run, not where the selected ones do.
 
     `.ci/run` runs what is slow on TensorFlow alone (see `conftest.py`).
     """
-    if keras.backend.backend() == "tensorflow":
+    if _ON_TENSORFLOW:
         return pytest.mark.slow(test)
     return test
 
@@ -24,27 +31,35 @@ def mostly_slow(
 
     They are slow on TensorFlow, as in `slow_on_tensorflow`.
     """
+    rest = [pytest.mark.slow] if _ON_TENSORFLOW else []
+    return _parametrized(names, cases, quick, [], rest, options)
+
+
+def mostly_on_torch(
+    names: str | tuple[str, ...], cases: Iterable[Any], slow: int, **options: Any
+) -> pytest.MarkDecorator:
+    """`pytest.mark.parametrize`, whose cases but the first `slow` are `ON_TORCH`.
+
+    The first ones are slow on TensorFlow, and run on PyTorch too.
+    """
+    first = [pytest.mark.slow] if _ON_TENSORFLOW else ON_TORCH
+    return _parametrized(names, cases, slow, first, ON_TORCH, options)
+
+
+def _parametrized(
+    names: str | tuple[str, ...],
+    cases: Iterable[Any],
+    count: int,
+    first: list[pytest.MarkDecorator],
+    rest: list[pytest.MarkDecorator],
+    options: dict[str, Any],
+) -> pytest.MarkDecorator:
+    """Parametrizes with other marks for the first `count` cases than for the rest."""
     single = isinstance(names, str) and "," not in names
-
-    def slow(case: Any) -> Any:
-        values = (case,) if single else case
-        return pytest.param(*values, marks=pytest.mark.slow)
-
-    cases = list(cases)
-    if keras.backend.backend() == "tensorflow":
-        cases[quick:] = map(slow, cases[quick:])
-    return pytest.mark.parametrize(names, cases, **options)
-
-
-# For modules: `pytestmark = SLOW_ON_TENSORFLOW`, as `slow_on_tensorflow`.
-SLOW_ON_TENSORFLOW = (
-    [pytest.mark.slow] if keras.backend.backend() == "tensorflow" else []
-)
-
-# For modules whose tests build a program, run it once and judge it, which PyTorch does
-# the fastest: `.ci/run` runs them there, `-m evidence` on TensorFlow.
-ON_TORCH = [
-    pytest.mark.evidence
-    if keras.backend.backend() == "tensorflow"
-    else pytest.mark.on_torch
-]
+    marked = [
+        pytest.param(
+            *((case,) if single else case), marks=first if index < count else rest
+        )
+        for index, case in enumerate(cases)
+    ]
+    return pytest.mark.parametrize(names, marked, **options)

@@ -169,22 +169,9 @@ def test_finds_the_benchmarks_of_the_package():
     assert list(benchmark.arms) == ["fixup", "batch_norm", "floor", "unstacked"]
 
 
-# The others run the same functions, each arm in a process of its own.
-ONE_OF_EACH_FILE = ("resnet110", "stack_step")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name,
-            marks=pytest.mark.slow
-            if name in ONE_OF_EACH_FILE
-            else pytest.mark.evidence,
-        )
-        for name in sorted(command.find())
-    ],
-)
+# Each arm is a process of its own, with a deep network.
+@pytest.mark.evidence
+@pytest.mark.parametrize("name", sorted(command.find()))
 def test_every_benchmark_of_the_package_runs(name):
     benchmark, module = command.find()[name]
     for arm in benchmark.arms.values():

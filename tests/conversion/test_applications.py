@@ -10,13 +10,14 @@ import fixinit
 from recipes.common.data.standard_inputs import standard_inputs
 from recipes.common.training import applications
 from tests.conversion.helpers import NORMALIZATIONS
+from tests.marks import mostly_on_torch
 
 SMALLEST = (
+    "MobileNetV2",
     "ResNet50",
     "ResNet50V2",
     "DenseNet121",
     "MobileNet",
-    "MobileNetV2",
     "MobileNetV3Small",
     "EfficientNetB0",
     "EfficientNetV2B0",
@@ -75,8 +76,7 @@ def check(name, model, scheme, path=None):
             assert np.isfinite(free.train_on_batch(x, np.array([0, 1])))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SMALLEST)
+@mostly_on_torch("name", SMALLEST, slow=1)
 def test_every_family_converts_with_fixup(name, tmp_path):
     check(name, build(name), "fixup", tmp_path / "free.keras")
 
@@ -100,8 +100,7 @@ def test_every_family_converts_with_the_other_schemes(name):
         keras.utils.clear_session()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SMALLEST)
+@mostly_on_torch("name", SMALLEST, slow=1)
 def test_every_family_can_be_folded(name):
     keras.utils.set_random_seed(0)
     model = build(name)

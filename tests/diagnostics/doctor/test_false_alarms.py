@@ -1,5 +1,7 @@
 """No claim on what is healthy: networks that train, as published and of our own."""
 
+import operator
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from keras import applications
 import fixinit
 from benchmarks.doctor.asking import ask, claims, diagnosed, kinds
 from benchmarks.doctor.cases import CASES, HEALTHY
-from tests.marks import ON_TORCH
+from tests.marks import mostly_on_torch
 
 ORDINARY = [case for case in HEALTHY if case["group"] == "ordinary"]
 OTHERS = [case for case in HEALTHY if case["group"] != "ordinary"]
@@ -40,7 +42,7 @@ def claimed(make):
     return claims(ask(diagnosed, model, x, y))
 
 
-_ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+NAME = operator.itemgetter("name")
 QUICK = ("iris_mlp", "xor_adam", "cancer_logreg")
 
 
@@ -50,23 +52,14 @@ def test_of_healthy_programs(name):
     assert claimed(case["make"]) == []
 
 
-def on_torch(cases, slow=()):
-    """Cases that run on PyTorch; on TensorFlow those with the indices `slow`."""
-    for index, case in enumerate(cases):
-        marks = [pytest.mark.slow] if _ON_TENSORFLOW and index in slow else ON_TORCH
-        yield pytest.param(
-            case, marks=marks, id=case if isinstance(case, str) else case["name"]
-        )
-
-
-@pytest.mark.parametrize(
-    "case", on_torch(case for case in ORDINARY if case["name"] not in QUICK)
+@mostly_on_torch(
+    "case", [x for x in ORDINARY if x["name"] not in QUICK], slow=0, ids=NAME
 )
 def test_of_all_healthy_programs(case):
     assert claimed(case["make"]) == []
 
 
-@pytest.mark.parametrize("case", on_torch(CASES, slow=range(0, len(CASES), 3)))
+@mostly_on_torch("case", CASES, slow=7, ids=NAME)
 def test_of_repaired_programs_and_what_is_found_in_faulty_ones(case):
     assert claimed(case["repaired"]) == []
     if case["visible"]:
@@ -76,7 +69,7 @@ def test_of_repaired_programs_and_what_is_found_in_faulty_ones(case):
 
 
 @pytest.mark.evidence
-@pytest.mark.parametrize("case", OTHERS, ids=lambda case: case["name"])
+@pytest.mark.parametrize("case", OTHERS, ids=NAME)
 def test_of_our_networks_and_conversions(case):
     assert claimed(case["make"]) == []
 
@@ -97,7 +90,7 @@ def test_of_applications_as_published(name):
     assert claims(ask(diagnosed, model, x, np.arange(16) % 10)) == []
 
 
-@pytest.mark.parametrize("scheme", on_torch(fixinit.schemes.names(), slow=range(2)))
+@mostly_on_torch("scheme", fixinit.schemes.names(), slow=2)
 def test_of_every_scheme(scheme):
     # Without normalization deep networks explode, which is no false alarm.
     depth = 4 if scheme == "unnormalized" else 12
