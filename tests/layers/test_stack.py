@@ -7,7 +7,7 @@ from keras import ops
 
 from fixinit import backend
 from fixinit.layers import ResidualBlock, ScalarBias, ScaledAdd, Stack
-from tests.marks import mostly_slow, slow_on_tensorflow
+from tests.marks import ON_TORCH, mostly_slow, slow_on_tensorflow
 
 DEPTH, WIDTH = 5, 4
 
@@ -157,11 +157,10 @@ def test_outputs_and_losses_equal_separate_blocks(kind):
     [
         ("rich", None, False),
         pytest.param("rich", "sqrt", False, marks=pytest.mark.slow),
-        pytest.param("plain", "block", False, marks=pytest.mark.slow),
-        pytest.param("plain", 3, False, marks=pytest.mark.slow),
+        pytest.param("plain", "block", False, marks=ON_TORCH),
+        pytest.param("plain", 3, False, marks=ON_TORCH),
         ("functional", None, False),
-        pytest.param("rich", None, True, marks=pytest.mark.slow),
-        pytest.param("plain", "sqrt", True, marks=pytest.mark.slow),
+        pytest.param("rich", "sqrt", True, marks=pytest.mark.slow),
     ],
 )
 def test_twenty_steps_equal_those_of_separate_blocks(kind, remat, jit_compile):
@@ -780,12 +779,16 @@ def recurrent_block(seed):
     )
 
 
-@pytest.mark.parametrize(
-    "block",
-    [dense_block, pytest.param(recurrent_block, marks=pytest.mark.slow)],
+@mostly_slow(
+    "block, remat, jit_compile",
+    [
+        (dense_block, None, True),
+        (dense_block, "sqrt", False),
+        (recurrent_block, "sqrt", True),
+        (recurrent_block, None, False),
+    ],
+    quick=1,
 )
-@mostly_slow("remat", [None, "sqrt"], quick=1)
-@mostly_slow("jit_compile", [True, False], quick=1)
 def test_blocks_on_sequences_train_like_separate_blocks(block, remat, jit_compile):
     if jit_compile and keras.backend.backend() == "torch":
         pytest.skip("Keras has no compiler for PyTorch on the CPU.")
