@@ -142,9 +142,21 @@ def _precision(faulty: list[Record], others: list[Record]) -> list[Figure]:
     ]
 
 
+def cured(record: Record) -> int:
+    """How many remedies of a case leave no claim of the kind that they are against."""
+    # One that raises has no diagnosis behind it.
+    pairs = zip(record["against"], record["left"], strict=False)
+    return sum(kind not in left for kind, left in pairs)
+
+
 def _remedies(records: list[Record]) -> list[Figure]:
     records = [record for record in records if tried(record)]
+    asked = [record for record in records if not record["error"]]
+    given = sum(len(record["applied"]) for record in asked)
     return [
+        Figure(
+            "remedies after which their claim is gone", sum(map(cured, asked)), given
+        ),
         _figure("single remedies that work", records, single_works),
         _figure("chains of remedies that work", records, works),
         _figure("healthy after remedies", records, heals),

@@ -21,6 +21,7 @@ class Mended:
         model, x, y: What the remedies have left.
         claimed: Kinds that the doctor claims at first.
         applied: The remedies, in order.
+        against: Kinds of the claims that they are the remedies of.
         left: Kinds that the doctor claims after each of them.
         error: What a remedy has raised, or `None`.
     """
@@ -30,6 +31,7 @@ class Mended:
     y: Any
     claimed: list[str] = dataclasses.field(default_factory=list)
     applied: list[str] = dataclasses.field(default_factory=list)
+    against: list[str] = dataclasses.field(default_factory=list)
     left: list[list[str]] = dataclasses.field(default_factory=list)
     error: str | None = None
 
@@ -42,12 +44,13 @@ def mend(
     mended = Mended(model, x, y, asking.kinds(found))
     claims = asking.claims(found)
     while len(mended.applied) < rounds:
-        remedies = [claim["remedy"] for claim in claims if claim["remedy"]]
-        if not remedies:
+        first = next((claim for claim in claims if claim["remedy"]), None)
+        if first is None:
             break
-        mended.applied.append(remedies[0])
+        mended.applied.append(first["remedy"])
+        mended.against.append(first["kind"])
         try:
-            _apply(mended, remedies[0])
+            _apply(mended, first["remedy"])
             found = asking.ask(doctor, mended.model, mended.x, mended.y)
         except Exception as error:  # Whatever a remedy does is its result.
             mended.error = described(error)

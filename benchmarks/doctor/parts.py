@@ -46,6 +46,7 @@ def remedies(case: Faulty, seed: int, doctor: asking.Doctor) -> Record:
     record: Record = {
         "claimed": mended.claimed,
         "applied": mended.applied,
+        "against": mended.against,
         "left": mended.left,
         "raised": mended.error,
         "better": None,

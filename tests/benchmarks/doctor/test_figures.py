@@ -22,6 +22,8 @@ def healthy(name, kinds, group="ordinary", **more):
 
 def remedy(name, applied, left, better=None, raised=None):
     found = {"applied": applied, "left": left, "better": better, "raised": raised}
+    # All are against one kind, which is left where a remedy does not help.
+    found["against"] = ["exploding"] * len(applied)
     found |= {"claimed": ["loss_mismatch"], "before": [0.5, 0.4], "after": [0.75, 0.6]}
     return FACTS | {"part": "remedies", "name": name} | found
 
@@ -49,7 +51,7 @@ RECORDS = [
     healthy("mended", ["exploding"], group="repaired"),
     {**FACTS, "part": "healthy", "name": "fails", "group": "repaired", "error": "no"},
     remedy("single", ["a"], [[]], better=True),
-    remedy("chain", ["a", "b"], [["exploding"], []], better=True),
+    remedy("chain", ["a", "b"], [["vanishing"], []], better=True),
     remedy("useless", ["a"], [[]], better=False),
     remedy("ill", ["a"], [["exploding"]]),
     remedy("raises", ["a"], [], raised="NameError: x"),
@@ -71,6 +73,7 @@ def test_figures_count_what_they_say():
         "false alarms, repaired": (2, 2),
         "precision of detection": (3, 6),
         "precision of the cause": (2, 6),
+        "remedies after which their claim is gone": (4, 6),
         "single remedies that work": (1, 5),
         "chains of remedies that work": (2, 5),
         "healthy after remedies": (3, 5),

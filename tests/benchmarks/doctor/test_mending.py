@@ -67,7 +67,7 @@ def test_the_first_remedy_that_there_is_counts_and_notes_have_none(faulty):
     doctor = lambda model, now, y: found if now.sum() == x.sum() else []  # noqa: E731
     mended = mending.mend(doctor, model, x, y)
     assert mended.claimed == ["none", "first", "second"]
-    assert mended.applied == ["x = 3 * x"]
+    assert (mended.applied, mended.against) == (["x = 3 * x"], ["first"])
 
 
 def test_what_a_remedy_raises_is_its_result(faulty):
