@@ -63,6 +63,22 @@ def activation_range(activation: Any) -> tuple[float, float]:
     )
 
 
+def is_linear(activation: Any) -> bool:
+    """Whether an activation only multiplies by a number, as a `LeakyReLU` of slope 1.
+
+    What holds weights, or acts otherwise in training, is not evaluated.
+    """
+    if activation is None or getattr(activation, "weights", ()):
+        return False
+    try:
+        values = _evaluated(activation)
+    except Exception:
+        return False
+    if values.shape != _GRID.shape or not values[-1]:
+        return False
+    return bool(np.allclose(values, values[-1] / _GRID[-1] * _GRID, rtol=1e-5))
+
+
 def _evaluated(activation: Callable) -> np.ndarray:
     grid = ops.convert_to_tensor(_GRID[:, None].astype("float32"))
     return ops.convert_to_numpy(activation(grid)).ravel()

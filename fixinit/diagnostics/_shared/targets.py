@@ -156,7 +156,30 @@ def _checked(subject: Subject, index: int, array: Any) -> np.ndarray:
             f"{what} takes batches of shape {tuple(shape)}. Received: {array.shape}"
         )
     _check_finite(what, array)
+    _check_indices(what, array, _readers(subject, index))
     return array.astype(tensor.dtype)
+
+
+def _check_indices(what: str, array: np.ndarray, readers: Sequence[graph.Call]) -> None:
+    """Refuses indices beyond an embedding, which backends take for 0 or an error."""
+    # Subclasses may do as they like.
+    kind = keras.layers.Embedding
+    layers = [call.operation for call in readers]
+    sizes = [v.input_dim for v in layers if getattr(type(v), "call", 0) is kind.call]
+    low, high = array.min(initial=0), array.max(initial=0)
+    if sizes and (low < 0 or high >= min(sizes)):
+        raise ValueError(
+            f"{what} must hold indices from 0 to {min(sizes) - 1}, the rows of the "
+            f"embedding that reads it. Received indices from {low:g} to {high:g}. Give "
+            "the embedding more rows, or map rare indices to one."
+        )
+
+
+def _readers(subject: Subject, index: int) -> list[graph.Call]:
+    """The calls that read an input."""
+    traced = graph.trace(subject.functional)
+    value = traced.inputs[index]
+    return [c for c in traced.calls if value in c.inputs and not c.is_input]
 
 
 def _takes_integers(subject: Subject, index: int) -> bool:

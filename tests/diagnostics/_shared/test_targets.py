@@ -144,3 +144,11 @@ def test_regularizers_are_part_of_the_loss_and_of_its_gradient():
     update = np.linalg.norm(dense.get_weights()[0] - kernel) / np.linalg.norm(kernel)
     ratio = diagnosis.layers[-1].update_to_weight
     assert ratio == pytest.approx(update, rel=1e-3)
+
+
+@pytest.mark.parametrize("index", [-1, 9])
+def test_indices_beyond_an_embedding_are_refused(index):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Embedding(9, 4)])
+    x = np.array([[0, 8, index]])
+    with pytest.raises(ValueError, match="indices from 0 to 8"):
+        diagnose(model, x)

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from fixinit.diagnostics.doctor import remedies
 from fixinit.diagnostics.doctor.compiling import compiled
@@ -24,6 +26,8 @@ _CHANCE = 1e-3
 # Of two classes, one is often rare: with 459 samples, one of 1 % is missing by chance
 # in one case of a hundred.
 _RARE = 459
+# Targets among which any two should differ.
+_ENOUGH = 16
 # Small networks that reach large targets in so many steps, at the speed of Adam's
 # first ones, come in twice as many to an R^2 of 0.9; standardized targets give 0.96.
 _STEPS = 1000
@@ -88,11 +92,23 @@ def _read(evidence: Evidence, value: int) -> Iterator[int]:
             if call.has_weights:
                 yield name
                 continue
-            if facts.normalizes or isinstance(operation, keras.layers.Normalization):
+            as_made = _is_not_adapted(operation)
+            is_scaled = isinstance(operation, keras.layers.Normalization)
+            if (facts.normalizes or is_scaled) and not as_made:
                 continue
             same = facts.rearranges or facts.passes or facts.pads
-            same = same or isinstance(operation, keras.layers.Masking)
+            same = same or as_made or isinstance(operation, keras.layers.Masking)
             pending += [(out, name if same else out) for out in call.outputs]
+
+
+def _is_not_adapted(layer: Any) -> bool:
+    """Whether a layer that is not adapted has a mean of 0 and a variance of 1."""
+    if not isinstance(layer, keras.layers.Normalization) or not layer.weights:
+        return False
+    mean, variance = (
+        ops.convert_to_numpy(v) for v in (layer.adapt_mean, layer.adapt_variance)
+    )
+    return not mean.any() and bool((variance == 1).all())
 
 
 def _size(
@@ -155,6 +171,9 @@ def target_scale(evidence: Evidence) -> Iterator[Finding]:
         y = head.target
         if y is None or head.loss not in REGRESSIONS or head.activation != "linear":
             continue
+        if len(y) >= _ENOUGH and y.any() and not _differs(y):
+            yield _equal_targets(head, y)
+            continue
         size, peak = rms(y), float(np.abs(y).max(initial=0))
         if size <= _LARGE_RMS and peak <= _LARGE_PEAK:
             continue
@@ -186,6 +205,18 @@ def _steps_to_targets(evidence: Evidence, head: Head) -> float:
         return math.inf
     before, after = trial.before**power, trial.after**power
     return len(trial.losses) * before / (before - after)
+
+
+def _equal_targets(head: Head, y: np.ndarray) -> Finding:
+    """Targets that are all the same; zeros are those of a residual."""
+    return Finding(
+        "target_scale",
+        "warning",
+        head.name,
+        float(np.abs(y).max()),
+        f"All {len(y)} targets of `{head.name}` are the same, {y.ravel()[0]:.3g}: a "
+        "bias alone learns them. Look at how the data are read.",
+    )
 
 
 def _standardized(evidence: Evidence, head: Head) -> str:

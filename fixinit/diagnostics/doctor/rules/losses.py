@@ -18,6 +18,8 @@ from fixinit.diagnostics.doctor.heads import (
 from fixinit.diagnostics.doctor.rules.heads import activated
 from fixinit.diagnostics.report.finding import Finding
 
+_SMOOTHED = 0.5
+
 
 def loss_mismatch(evidence: Evidence) -> Iterator[Finding]:
     """Losses that do not fit the targets."""
@@ -26,10 +28,29 @@ def loss_mismatch(evidence: Evidence) -> Iterator[Finding]:
         if y is None or y.size == 0:
             continue
         yield from _forms(evidence, head)
+        yield from _smoothed(evidence, head)
         if head.loss in REGRESSIONS:
             yield from _regression_of_labels(evidence, head)
         elif head.loss in BINARY:
             yield from _binary(evidence, head)
+
+
+def _smoothed(evidence: Evidence, head: Head) -> Iterator[Finding]:
+    """Label smoothing that leaves less of the labels than it adds."""
+    smoothing = getattr(head.given, "label_smoothing", None)
+    if not smoothing or smoothing <= _SMOOTHED or not head.is_cross_entropy:
+        return
+    yield Finding(
+        "loss_mismatch",
+        "warning",
+        head.name,
+        float(smoothing),
+        f"`label_smoothing={smoothing:g}` of `{head.loss}` replaces so much of every "
+        "label by the same for all classes. Published: 0.1.",
+        compiled(
+            evidence, loss=remedies.loss_named(head.loss, head.from_logits), head=head
+        ),
+    )
 
 
 def _forms(evidence: Evidence, head: Head) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from fixinit import schemes
 from fixinit.diagnostics.doctor import remedies
 from fixinit.diagnostics.doctor.compiling import compiled
 from fixinit.diagnostics.doctor.evidence import Evidence
+from fixinit.diagnostics.doctor.rules.heads import last_activation, logits_mismatch
 from fixinit.diagnostics.doctor.rules.initialization import redrawn
 from fixinit.diagnostics.report.finding import Finding
 from fixinit.diagnostics.report.growth import Growth
@@ -52,6 +53,10 @@ def not_finite(evidence: Evidence) -> Iterator[Finding]:
             yield _repaired(evidence, "not_finite", "exploding", row.name, cause)
             return
     if not math.isfinite(evidence.measured.loss):
+        wrong = (*last_activation(evidence), *logits_mismatch(evidence))
+        if any(finding.severity == "error" for finding in wrong):
+            # Which says why.
+            return
         yield Finding(
             "not_finite",
             "error",
@@ -309,9 +314,12 @@ def no_gradient(evidence: Evidence) -> Iterator[Finding]:
     if not still or not math.isfinite(trial.losses[-1]):
         return
     everything = len(still) == len(trial.moved)
+    # A bias may cancel, as where two passes through one layer are compared.
+    ranks = {v.path: len(v.shape) for v in model.trainable_variables}
+    severity = "warning" if any(ranks[path] > 1 for path in still) else "note"
     yield Finding(
         "no_gradient",
-        "error" if everything else "warning",
+        "error" if everything else severity,
         still[0],
         float(len(still)),
         f"{len(still)} of {len(trial.moved)} trainable variables get no gradient in "

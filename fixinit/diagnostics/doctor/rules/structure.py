@@ -7,7 +7,11 @@ import keras
 import numpy as np
 
 from fixinit import schemes
-from fixinit.diagnostics._shared.activations import is_softmax, unwrapped
+from fixinit.diagnostics._shared.activations import (
+    is_linear,
+    is_softmax,
+    unwrapped,
+)
 from fixinit.diagnostics.doctor import remedies
 from fixinit.diagnostics.doctor.compiling import compiled
 from fixinit.diagnostics.doctor.evidence import Evidence
@@ -75,7 +79,7 @@ def _linear_reader(evidence: Evidence, call: Call) -> Call | None:
         flat = facts.rearranges or isinstance(
             reader.operation, (keras.layers.Dropout, keras.layers.Identity)
         )
-        same = getattr(reader.operation, "activation", None) is keras.activations.linear
+        same = facts.activates and is_linear(reader.operation)
         if not (batch or flat or same):
             return None
         value = reader.outputs[0]

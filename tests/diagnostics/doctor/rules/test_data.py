@@ -93,6 +93,10 @@ def test_what_a_first_layer_rescales_is_no_finding(first):
     assert not found("input_scale", conv(first), IMAGES, CLASSES[:32])
 
 
+def test_a_normalization_that_is_not_adapted_changes_nothing():
+    assert found("input_scale", conv(layers.Normalization()), IMAGES, CLASSES[:32])
+
+
 def test_a_flat_image_is_read_as_it_is():
     model = keras.Sequential(
         [
@@ -165,6 +169,15 @@ def test_large_targets_that_adam_reaches_are_worth_a_note():
     assert "target_scale" in claims(model, X, y)
     model.compile(keras.optimizers.SGD(1e-4), "mse")
     assert "target_scale" in claims(model, X, y)
+
+
+def test_targets_that_are_all_the_same():
+    def targets(value):
+        y = np.full_like(NUMBERS, value)
+        return found("target_scale", net(layers.Dense(1), loss="mse"), X, y)
+
+    assert targets(3.0)[0].severity == "warning"
+    assert not targets(0.0)
 
 
 def test_large_targets_of_which_a_column_is_constant():

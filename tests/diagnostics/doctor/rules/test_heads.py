@@ -139,6 +139,17 @@ def test_targets_of_a_form_that_the_loss_does_not_take(name):
     assert type(after.loss).__name__ == fitting
 
 
+def test_label_smoothing_that_leaves_no_labels():
+    loss = LOSSES.CategoricalCrossentropy(label_smoothing=0.9)
+    model = net(layers.Dense(4, "softmax"), loss=loss)
+    mended("loss_mismatch", model, X, HOT, severity="warning", value=0.9)
+
+
+def test_the_loss_that_is_not_finite_because_of_its_head():
+    model = net(layers.Dense(1), loss="poisson")
+    assert claims(model, X, np.abs(NUMBERS)) == ["last_activation"]
+
+
 def test_one_number_for_several_units():
     model = net(layers.Dense(3, name="head"), loss="mse")
     after, _, _ = mended("loss_mismatch", model, X, NUMBERS, severity="warning")

@@ -143,6 +143,16 @@ class Stopped(layers.Layer):
 
 
 @pytest.mark.every_backend
+def test_a_bias_that_cancels_is_worth_a_note():
+    one, two = keras.Input((6,)), keras.Input((6,))
+    hidden, last = layers.Dense(8, "relu"), layers.Dense(4)
+    difference = last(hidden(one)) - last(hidden(two))
+    model = keras.Model([one, two], layers.Dense(1)(difference))
+    data = [X, np.roll(X, 1, axis=0)]
+    (finding,) = found("no_gradient", compiled(model, "mse"), data, NUMBERS)
+    assert finding.severity == "note"
+
+
 def test_no_gradient_behind_a_stop():
     model = net(Stopped(), layers.Dense(1), loss="mse")
     (finding,) = found("no_gradient", model, X, NUMBERS)

@@ -44,6 +44,7 @@ def test_linear_layers_behind_each_other():
         layers.BatchNormalization(),
         layers.Dropout(0.1),
         layers.Activation("linear"),
+        layers.LeakyReLU(negative_slope=1.0),
         layers.Reshape((4, 4)),
     ],
     ids=lambda layer: type(layer).__name__,
