@@ -68,7 +68,7 @@ def is_linear(activation: Any) -> bool:
 
     What holds weights, or acts otherwise in training, is not evaluated.
     """
-    if activation is None or getattr(activation, "weights", ()):
+    if activation is None or getattr(activation, "weights", []):
         return False
     try:
         values = _evaluated(activation)
