@@ -157,7 +157,8 @@ def _checked(subject: Subject, index: int, array: Any) -> np.ndarray:
         )
     _check_finite(what, array)
     _check_indices(what, array, _readers(subject, index))
-    return array.astype(tensor.dtype)
+    # Data may fill half of the memory, and backends warn of arrays that are read-only.
+    return array.astype(tensor.dtype, copy=not array.flags.writeable)
 
 
 def _check_indices(what: str, array: np.ndarray, readers: Sequence[graph.Call]) -> None:

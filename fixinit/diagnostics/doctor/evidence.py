@@ -21,6 +21,9 @@ from fixinit.diagnostics.report.rows import BlockRow, LayerRow
 from fixinit.graph import Call, Graph
 from fixinit.layers import facts_of
 
+# Numbers that are squared at once.
+_PART = 2**20
+
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
@@ -152,12 +155,23 @@ def kernel_of(call: Call) -> np.ndarray | None:
     return ops.convert_to_numpy(ops.cast(kernel, "float32"))
 
 
-def rms(values: Any) -> float:
-    """Root of the mean square, without overflow; 0 for nothing."""
-    values = np.asarray(values, "float64")
+def peak_of(values: np.ndarray) -> float:
+    """The largest magnitude, without a copy of the values; 0 for nothing."""
     if not values.size:
         return 0.0
-    peak = float(np.abs(values).max())
+    return float(np.maximum(float(values.max()), -float(values.min())))
+
+
+def rms(values: Any) -> float:
+    """Root of the mean square, without overflow; 0 for nothing.
+
+    Part by part: data may fill half of the memory.
+    """
+    values = np.asarray(values).reshape(-1)
+    peak, total = peak_of(values), 0.0
     if not 0 < peak < math.inf:
         return peak
-    return peak * math.sqrt(float(np.mean((values / peak) ** 2)))
+    for start in range(0, len(values), _PART):
+        part = values[start : start + _PART].astype("float64") / peak
+        total += float(part @ part)
+    return peak * math.sqrt(total / len(values))

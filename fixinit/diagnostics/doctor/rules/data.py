@@ -10,7 +10,7 @@ from keras import ops
 
 from fixinit.diagnostics.doctor import remedies
 from fixinit.diagnostics.doctor.compiling import compiled
-from fixinit.diagnostics.doctor.evidence import Evidence, rms
+from fixinit.diagnostics.doctor.evidence import Evidence, peak_of, rms
 from fixinit.diagnostics.doctor.heads import BINARY, REGRESSIONS, SPARSE, Head
 from fixinit.diagnostics.report.finding import Finding
 from fixinit.layers import facts_of
@@ -57,7 +57,7 @@ def equal_inputs(evidence: Evidence) -> Iterator[Finding]:
     inputs = [array for array in evidence.x if array.size]
     if not differ or not inputs or any(map(_differs, inputs)):
         return
-    peak = float(max(np.abs(h).max() for h in inputs))
+    peak = max(map(peak_of, inputs))
     yield Finding(
         "input_scale",
         "error",
@@ -120,7 +120,7 @@ def _size(
         return None if row is None else (row.peak, row.mean_square**0.5)
     columns = data.reshape(len(data), -1) if data.ndim < 3 else data.reshape(-1, 1)
     sizes = [rms(column) for column in columns.T]
-    return float(np.abs(data).max(initial=0)), max(sizes, default=0.0)
+    return peak_of(data), max(sizes, default=0.0)
 
 
 def _unfit(peak: float, size: float) -> str:
@@ -174,7 +174,7 @@ def target_scale(evidence: Evidence) -> Iterator[Finding]:
         if len(y) >= _ENOUGH and y.any() and not _differs(y):
             yield _equal_targets(head, y)
             continue
-        size, peak = rms(y), float(np.abs(y).max(initial=0))
+        size, peak = rms(y), peak_of(y)
         if size <= _LARGE_RMS and peak <= _LARGE_PEAK:
             continue
         severity = "error" if size > 10 * _LARGE_RMS else "warning"
