@@ -281,7 +281,13 @@ class Monitor(keras.callbacks.Callback):
             if finding.severity == "error" and self.action != "none":
                 warnings.warn(f"{finding.kind}: {finding}", RuntimeWarning, 2)
         if refused is not None:
-            raise refused
+            errors = [f for f in self.findings if f.severity == "error"]
+            if not errors:
+                raise refused
+            raise ValueError(
+                "The batch of a `Monitor` must be one that the model can be trained "
+                f"on. {errors[0].cause}"
+            ) from refused
         return evidence.measured, evidence.diagnosis
 
     def _evidence(self, found: Measured, diagnosis: Diagnosis) -> Evidence:

@@ -10,7 +10,7 @@ from keras import ops
 import fixinit
 from fixinit.diagnostics import Monitor, diagnose
 from fixinit.diagnostics.doctor.alarm import Watch
-from tests.marks import slow_on_tensorflow
+from tests.marks import ON_TORCH, slow_on_tensorflow
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(128, 8)).astype("float32")
@@ -396,3 +396,11 @@ def test_state_of_the_model_is_not_touched():
     fit(model, Monitor(X[:16], Y[:16], every=1, measures=("update_to_weight",)), 1)
     for v, value in zip(model.weights, before, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(v), value)
+
+
+@ON_TORCH[0]
+def test_a_batch_that_no_loss_takes_is_refused_with_the_reason():
+    monitor = Monitor(X[:16], Y[:16] + 8)
+    with pytest.warns(RuntimeWarning, match="label_range"):
+        with pytest.raises(ValueError, match="Labels of `predictions` go from . to 17"):
+            fit(compiled(0.01), monitor)
