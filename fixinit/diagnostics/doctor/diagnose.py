@@ -100,9 +100,10 @@ def diagnose(
         `Diagnosis`.
 
     Raises:
-        TypeError: If the model has no graph, if `x` is ragged or of integers where
-            the model takes floating-point numbers, or if `optimizer` cannot be copied.
-            That of a compiled model is then left out, with a warning.
+        TypeError: If the model has no graph, if `x` is a data set, ragged, or of
+            integers where the model takes floating-point numbers and neither embeds
+            nor rescales them, or if `optimizer` cannot be copied. That of a compiled
+            model is then left out, with a warning.
         ValueError: If the model is not built, if `x` and `y` do not fit it or hold
             NaN, or if no default loss follows from the targets, as from integers for
             one unit without a sigmoid.
