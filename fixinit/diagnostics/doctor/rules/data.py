@@ -46,7 +46,11 @@ def input_scale(evidence: Evidence) -> Iterator[Finding]:
         for read in sorted(set(_read(evidence, value))):
             found = _size(evidence, data if read == value else None, read)
             if found is not None and (cause := _unfit(*found)):
-                yield _scaled(evidence, value, data, found, cause)
+                remedy = rescaled(evidence, data)
+                if read != value and cause == "tiny" and evidence.program.is_array:
+                    # Layers of the model make it so, whatever scale `x` has.
+                    remedy = f"x = {1 / found[1]:.2g} * x"
+                yield _scaled(evidence, value, found, cause, remedy)
                 break
 
 
@@ -132,9 +136,9 @@ def _unfit(peak: float, size: float) -> str:
 def _scaled(
     evidence: Evidence,
     value: int,
-    data: np.ndarray,
     found: tuple[float, float],
     how: str,
+    remedy: str,
 ) -> Finding:
     name, (peak, size) = evidence.producers[value].name, found
     return Finding(
@@ -144,7 +148,7 @@ def _scaled(
         peak,
         f"What the first weight layer reads of input `{name}` is {how}: the largest "
         f"magnitude is {peak:.3g}, the rms {size:.3g}. Kernels are drawn for 1.",
-        rescaled(evidence, data),
+        remedy,
     )
 
 

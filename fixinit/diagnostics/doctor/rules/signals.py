@@ -12,6 +12,7 @@ from fixinit.diagnostics.doctor.compiling import compiled
 from fixinit.diagnostics.doctor.evidence import Evidence
 from fixinit.diagnostics.doctor.rules.heads import last_activation, logits_mismatch
 from fixinit.diagnostics.doctor.rules.initialization import redrawn
+from fixinit.diagnostics.doctor.rules.structure import hidden_activation
 from fixinit.diagnostics.report.finding import Finding
 from fixinit.diagnostics.report.growth import Growth
 from fixinit.diagnostics.report.healthy import factor_of, step_of
@@ -109,7 +110,10 @@ def _repaired(
         if published:
             remedy = remedies.converted(evidence, published[0])
     else:
-        remedy = _drawn_anew(evidence, biases=kind == "inputs_alike")
+        # No draw keeps signals where activations flatten them.
+        activations = [found.remedy for found in hidden_activation(evidence)]
+        remedy = next(filter(None, activations), "")
+        remedy = remedy or _drawn_anew(evidence, biases=kind == "inputs_alike")
     return Finding(
         kind,
         severity,

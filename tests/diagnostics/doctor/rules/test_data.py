@@ -64,6 +64,19 @@ def test_tiny_inputs():
     assert finding.severity == "error"
 
 
+def test_inputs_that_the_model_makes_tiny():
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Rescaling(1 / 255),
+            layers.Rescaling(1 / 255),
+            layers.Dense(1),
+        ]
+    )
+    _, x, _ = mended("input_scale", compiled(model, "mse"), X, NUMBERS)
+    assert x.std() > 1000
+
+
 def test_inputs_that_are_all_the_same():
     model = net(layers.Dense(1), loss="mse")
     (finding,) = found("input_scale", model, 0 * X, NUMBERS)

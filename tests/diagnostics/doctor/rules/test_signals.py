@@ -237,3 +237,12 @@ def test_a_recurrent_network_of_many_steps():
     )
     x = RNG.normal(size=(32, 30, 6)).astype("float32")
     assert claims(compiled(model, "binary_crossentropy"), x, BINARY[:32]) == []
+
+
+def test_signals_that_sigmoids_flatten_are_mended_by_other_activations():
+    row = [layers.Dense(16, "sigmoid", name=f"s{i}") for i in range(8)]
+    model = compiled(
+        keras.Sequential([keras.Input((6,)), *row, layers.Dense(1)]), "mse"
+    )
+    after, _, _ = mended("vanishing", model, X, NUMBERS)
+    assert after.get_layer("s4").activation is keras.activations.relu
