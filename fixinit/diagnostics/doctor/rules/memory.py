@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from fixinit.diagnostics.doctor import remedies
 from fixinit.diagnostics.doctor.evidence import Evidence
 from fixinit.diagnostics.report.finding import Finding
 from fixinit.diagnostics.report.moments import RECURRENT
@@ -115,19 +114,21 @@ def _orthogonal(evidence: Evidence, call: Call) -> str:
 def _open(evidence: Evidence, call: Call, steps: int) -> str:
     """Code that keeps the state for as many steps as there are.
 
-    A gate of sigmoid(log(T - 1)) keeps 1 - 1 / T of a state in each step (Tallec and
-    Ollivier 2018, "Can recurrent neural networks warp time?").
+    A gate of sigmoid(log(T - 1)) keeps 1 - 1 / T of a state in each step, and one of
+    the opposite bias adds 1 / T (Tallec and Ollivier 2018, "Can recurrent neural
+    networks warp time?"); the two gates of a GRU are one.
     """
     cell = call.operation.cell
     if not evidence.is_layer(call) or cell.bias is None:
         return ""
     units = cell.units
     is_lstm = isinstance(call.operation, keras.layers.LSTM)
+    added = f"start[..., :{units}] = -np.log({steps - 1})\n" if is_lstm else ""
     kept = f"{units}:{2 * units}" if is_lstm else f":{units}"
-    return remedies.lines(
+    return (
         f'bias = model.get_layer("{call.operation.name}").cell.bias\n'
-        "start = np.array(keras.ops.convert_to_numpy(bias))\n"
-        f"start[..., {kept}] = np.log({steps - 1})\n"
+        "start = np.zeros(bias.shape)\n"
+        f"{added}start[..., {kept}] = np.log({steps - 1})\n"
         "bias.assign(start)"
     )
 

@@ -28,7 +28,7 @@ FORGETFUL = {
         16, recurrent_initializer=Normal(0.02), name="memory"
     ),
     "lstm": lambda: layers.LSTM(
-        8, unit_forget_bias=False, bias_initializer=Constant(-2), name="memory"
+        8, unit_forget_bias=False, bias_initializer=Constant(-1), name="memory"
     ),
     "gru": lambda: layers.GRU(8, bias_initializer=Constant(-2), name="memory"),
 }
