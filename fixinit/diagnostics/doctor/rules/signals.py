@@ -159,8 +159,7 @@ def _forward(evidence: Evidence, explodes: bool) -> Iterator[Finding]:
         return
     total = float(values[-1] / values[0])
     size, bound = (total, _GROWN) if explodes else (1 / total, _SHRUNK)
-    # Sums of normalized branches grow with their number, at any depth.
-    if not size > bound or growth.kind in ("linear", "polynomial"):
+    if not size > bound or _is_sum(growth):
         return
     kind = "exploding" if explodes else "vanishing"
     step, verb = step_of(diagnosis), "grows" if explodes else "shrinks"
@@ -178,6 +177,15 @@ def _forward(evidence: Evidence, explodes: bool) -> Iterator[Finding]:
         value=total,
         severity="error" if size > _MUCH * bound else "warning",
     )
+
+
+def _is_sum(growth: Growth) -> bool:
+    """Whether signals grow as sums of normalized branches do, at any depth.
+
+    With their number, or with its square where branches add up in one direction.
+    """
+    steep = growth.kind == "polynomial" and growth.slope > 2
+    return growth.kind in ("linear", "polynomial") and not steep
 
 
 def _leaves(growth: Growth, explodes: bool, step: str) -> str:

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import fixinit
+from fixinit.diagnostics import diagnose
 from tests.diagnostics.doctor.rules.programs import (
     BINARY,
     CLASSES,
@@ -47,6 +48,20 @@ def test_signals_that_explode_with_depth():
     names = {"model": model, "keras": keras}
     exec(finding.remedy, names)
     assert not found("exploding", names["model"], X, NUMBERS)
+
+
+@pytest.mark.parametrize("power, count", [(1.3, 40), (3.0, 12)])
+def test_powers_of_the_depth_are_no_explosion_up_to_its_square(power, count):
+    steps = [((i + 1) / i) ** (power / 2) for i in range(1, count)]
+    hidden = [
+        layers.Dense(6, kernel_initializer=keras.initializers.Identity(gain))
+        for gain in (1.0, *steps)
+    ]
+    model = keras.Sequential([keras.Input((6,)), *hidden, layers.Dense(1)])
+    growth = diagnose(model, X).growth
+    assert growth.kind == "polynomial" and growth.slope == pytest.approx(power, 1e-3)
+    assert growth.total == pytest.approx(count**power, rel=1e-3) and growth.total > 100
+    assert bool(found("exploding", model)) == (power > 2)
 
 
 def test_signals_that_vanish_with_depth():
