@@ -25,10 +25,10 @@ def check(
 ) -> list[Finding]:
     """Checks a training program before it runs, and prints what it finds.
 
-    `diagnose` on the first 32 samples, or as many as the model is built for, without
-    its tables: one forward and one backward
-    pass, and a few steps of the optimizer on copies of the weights. All of `x` and `y`
-    are looked at for their scale and for labels. Nothing about the model changes.
+    `diagnose` on the first 32 samples, or as many as a stateful model is made for,
+    without its tables: one forward and one backward pass, and a few steps of the
+    optimizer on copies of the weights. All of `x` and `y` are looked at for their scale
+    and for labels. Nothing about the model changes.
 
     Example:
 
@@ -54,7 +54,7 @@ def check(
     Raises:
         TypeError, ValueError: As `diagnose`.
     """
-    program = program_of(model, x, y, loss)
+    program = program_of(model, x, y, loss, count=_BATCH)
     size = program.batch_size or _BATCH
     found = examined(program, optimizer, min(size, len(program))).findings
     if found:

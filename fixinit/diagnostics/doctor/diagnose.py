@@ -68,11 +68,11 @@ def diagnose(
     ('exponential', True)
 
     Args:
-        model: `keras.Model`, built: functional, Sequential, or of a class of one's own
-            whose `call` is made of layers and `keras.ops`; of any layers. Those of
-            classes of one's own that hold others are looked into
-            (`fixinit.graph.opened`). Residual blocks are found by
-            `fixinit.graph.find_blocks`.
+        model: `keras.Model`: functional, Sequential, or of a class of one's own whose
+            `call` is made of layers and `keras.ops`; of any layers. One that is not
+            built is built on the shapes of `x`, as `fit` does. Layers of classes of
+            one's own that hold others are looked into (`fixinit.graph.opened`).
+            Residual blocks are found by `fixinit.graph.find_blocks`.
         x: Array of inputs, or a list or dict of them for several inputs.
         y: Targets, in the structure of the outputs. `None` takes the gradient of a
             sum of the outputs with fixed weights of +1 and -1 instead of a loss.
@@ -104,9 +104,9 @@ def diagnose(
             integers where the model takes floating-point numbers and neither embeds
             nor rescales them, or if `optimizer` cannot be copied. That of a compiled
             model is then left out, with a warning.
-        ValueError: If the model is not built, if `x` and `y` do not fit it or hold
-            NaN, or if no default loss follows from the targets, as from integers for
-            one unit without a sigmoid.
+        ValueError: If `x` and `y` do not fit the model or hold NaN, if a model that is
+            not built cannot be built on `x`, or if no default loss follows from the
+            targets, as from integers for one unit without a sigmoid.
     """
     measures = check_measures(measures, (*MEASURES, *WHOLE))
     program = program_of(model, x, y, loss, training, sample_weight, class_weight)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import tree
 
+from fixinit import _keras
 from fixinit._typing import Identifier
 from fixinit.diagnostics._shared.sample_weights import sample_weights
 from fixinit.diagnostics._shared.subject import Subject
@@ -41,7 +42,13 @@ class Program:
 
     @property
     def batch_size(self) -> int | None:
-        """The one that the model is built for, `None` if it takes any."""
+        """The one that layers with a state of each sample need, `None` without such.
+
+        A `Sequential` model has one that its first batch has given it, and takes any.
+        """
+        layers = _keras.flatten_layers(self.subject.model)
+        if not any(getattr(layer, "stateful", False) for layer in layers):
+            return None
         return self.subject.inputs[0].shape[0]
 
     def first(self, count: int) -> "Program":
@@ -73,12 +80,31 @@ def program_of(
     training: bool = True,
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
+    count: int | None = None,
 ) -> Program:
-    """Checks the arguments of `diagnose`."""
-    subject = Subject(model, x)
+    """Checks the arguments of `diagnose`; `count` samples are measured, or all.
+
+    A model that is not built is built on the shapes of `x`, as `fit` does.
+    """
+    subject = Subject(model, _built_on(model, _first(x, count)))
     arrays, y = check_batch(subject, x, y, loss)
     given = sample_weights(subject, arrays, y, sample_weight, class_weight)
     return Program(subject, arrays, y, loss, given, training, holds_one_array(x))
+
+
+def _first(x: Any, count: int | None) -> Any:
+    """The first samples of all arrays: models are opened and compared on them."""
+    if not all(getattr(array, "shape", ()) for array in tree.flatten(x)):
+        return x
+    return tree.map_structure(lambda array: array[:count], x)
+
+
+def _built_on(model: keras.Model, x: Any) -> Any:
+    """The samples, on whose shape a `Sequential` model is built that is not yet."""
+    shape = getattr(x, "shape", ())
+    if isinstance(model, keras.Sequential) and not model.built and len(shape) > 1:
+        model.build((None, *shape[1:]))
+    return x
 
 
 def holds_one_array(x: Any) -> bool:

@@ -57,3 +57,45 @@ def test_as_many_samples_as_the_model_is_built_for():
     model.compile("adam", "mse")
     x = RNG.normal(size=(40, 5, 3)).astype("float32")
     assert check(model, x, x[:, 0, :1]) == []
+
+
+@slow_on_tensorflow
+def test_sequential_models_are_built_as_fit_builds_them():
+    x = RNG.normal(size=(64, 6)).astype("float32")
+    made = []
+    for asks in (True, False):
+        keras.utils.set_random_seed(3)
+        model = keras.Sequential([keras.layers.Dense(8, "relu"), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        if asks:
+            assert check(model, x, x[:, :1]) == []
+        model.fit(x, x[:, :1], batch_size=16, verbose=0, shuffle=False)
+        made.append(model)
+    for one, two in zip(*(model.get_weights() for model in made), strict=True):
+        np.testing.assert_array_equal(one, two)
+    # Built on batches of 16, one takes others.
+    model = keras.Sequential([keras.layers.BatchNormalization(), *made[0].layers])
+    model(x[:2])
+    model.compile("adam", "mse")
+    assert check(model, x, x[:, :1]) == []
+
+
+class Counting(keras.Model):
+    """A model with a `call` of its own that notes the sizes of its batches."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense, self.sizes = keras.layers.Dense(1), []
+
+    def call(self, x):
+        self.sizes.append(x.shape[0])
+        return self.dense(x)
+
+
+@slow_on_tensorflow
+def test_models_of_ones_own_are_never_called_on_all_data():
+    x = RNG.normal(size=(400, 6)).astype("float32")
+    model = Counting()
+    model.compile("adam", "mse")
+    assert check(model, x, x[:, :1]) == []
+    assert max(size or 0 for size in model.sizes) < 400
