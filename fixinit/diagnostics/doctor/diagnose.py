@@ -23,6 +23,7 @@ from fixinit.diagnostics.doctor.whole import WHOLE, check_whole, whole
 from fixinit.diagnostics.report.asked import asked_columns, whole_costs
 from fixinit.diagnostics.report.columns import MEASURES, Columns, check_measures
 from fixinit.diagnostics.report.diagnosis import Diagnosis
+from fixinit.diagnostics.report.finding import Finding
 from fixinit.diagnostics.report.infinities import with_overflow
 from fixinit.diagnostics.report.measure import Measure, Measured
 from fixinit.diagnostics.report.openings import closed_blocks
@@ -31,6 +32,9 @@ from fixinit.diagnostics.report.weights import weight_statistics
 
 # Samples of a trial step, as many as `fit` takes by default.
 _TRIAL_BATCH = 32
+# Kinds of what a loss may refuse: targets, and outputs that have overflowed.
+_OF_TARGETS = ("label_range", "target_range", "last_activation", "loss_mismatch")
+_REFUSED = (*_OF_TARGETS, "not_finite", "exploding")
 
 
 @checked
@@ -130,7 +134,7 @@ def examined(
     """
     evidence, refused = evidence_of(program, optimizer, batch_size, measures)
     named = findings(evidence)
-    if refused is not None and all(f.severity != "error" for f in named):
+    if refused is not None and refusal(named) is None:
         raise refused
     found = evidence.diagnosis
     is_finite = found.loss is not None and math.isfinite(found.loss)
@@ -138,6 +142,13 @@ def examined(
     of_whole = whole(measures, program.first(batch_size), evidence.optimizer, is_finite)
     asked = {**found.asked, **of_whole}
     return dataclasses.replace(found, findings=named, asked=asked)
+
+
+def refusal(named: Sequence[Finding]) -> Finding | None:
+    """The finding that says why a loss cannot be computed, if one does."""
+    return next(
+        (f for f in named if f.severity == "error" and f.kind in _REFUSED), None
+    )
 
 
 def evidence_of(

@@ -14,7 +14,7 @@ from fixinit.diagnostics._shared.subject import Subject
 from fixinit.diagnostics._shared.targets import check_batch
 from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
 from fixinit.diagnostics.doctor.alarm import Alarm, Watch
-from fixinit.diagnostics.doctor.diagnose import diagnosis_of, evidence_of
+from fixinit.diagnostics.doctor.diagnose import diagnosis_of, evidence_of, refusal
 from fixinit.diagnostics.doctor.evidence import Evidence
 from fixinit.diagnostics.doctor.peaks import Losses, Peaks, WeightNorm, step_size
 from fixinit.diagnostics.doctor.program import Program, holds_one_array
@@ -281,12 +281,12 @@ class Monitor(keras.callbacks.Callback):
             if finding.severity == "error" and self.action != "none":
                 warnings.warn(f"{finding.kind}: {finding}", RuntimeWarning, 2)
         if refused is not None:
-            errors = [f for f in self.findings if f.severity == "error"]
-            if not errors:
+            reason = refusal(self.findings)
+            if reason is None:
                 raise refused
             raise ValueError(
                 "The batch of a `Monitor` must be one that the model can be trained "
-                f"on. {errors[0].cause}"
+                f"on. {reason.cause}"
             ) from refused
         return evidence.measured, evidence.diagnosis
 

@@ -338,3 +338,12 @@ def test_outputs_in_a_dict_are_told_apart_by_their_keys():
     assert scale.where == "z"
     after, _, _ = mended("logits_mismatch", model, X, y)
     assert after.loss["z"] == "mse" and after.loss["a"].from_logits
+
+
+def test_losses_that_compile_would_refuse_are_refused():
+    inputs = keras.Input((6,))
+    outputs = [layers.Dense(1, name="a")(inputs), layers.Dense(4, name="b")(inputs)]
+    model = compiled(keras.Model(inputs, outputs), {"b": SPARSE})
+    # Which has logits besides.
+    with pytest.raises(ValueError, match="keys"):
+        claims(model, X, [NUMBERS, CLASSES])
