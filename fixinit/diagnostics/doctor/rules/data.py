@@ -12,6 +12,7 @@ from fixinit.diagnostics.doctor import remedies
 from fixinit.diagnostics.doctor.compiling import compiled
 from fixinit.diagnostics.doctor.evidence import Evidence, peak_of, rms
 from fixinit.diagnostics.doctor.heads import BINARY, REGRESSIONS, SPARSE, Head
+from fixinit.diagnostics.doctor.rules.rates import kernel_steps
 from fixinit.diagnostics.report.finding import Finding
 from fixinit.layers import facts_of
 
@@ -30,7 +31,8 @@ _RARE = 459
 _ENOUGH = 16
 # Small networks that reach large targets in so many steps, at the speed of Adam's
 # first ones, come in twice as many to an R^2 of 0.9; standardized targets give 0.96.
-_STEPS = 1000
+# Those whose kernels SGD moves by more than a tenth at first may shut their rectifiers.
+_STEPS, _GENTLE = 1000, 0.1
 
 
 def input_scale(evidence: Evidence) -> Iterator[Finding]:
@@ -168,8 +170,8 @@ def rescaled(evidence: Evidence, data: np.ndarray) -> str:
 def target_scale(evidence: Evidence) -> Iterator[Finding]:
     """Regression targets of another size than the outputs of a drawn network.
 
-    They are worth a note where an adaptive optimizer gets there in 1,000 steps, at the
-    speed of the trial steps.
+    They are worth a note where the optimizer gets there in 1,000 steps, at the speed of
+    the trial steps; SGD, whose steps grow with the targets, by steps of a usual size.
     """
     for head in evidence.heads:
         y = head.target
@@ -197,12 +199,14 @@ def target_scale(evidence: Evidence) -> Iterator[Finding]:
 def _steps_to_targets(evidence: Evidence, head: Head) -> float:
     """Steps to the targets at the speed of the trial, infinity where it says nothing.
 
-    As the gradients of SGD are as large as the targets, a falling loss may be that of
-    rectifiers that its first step has shut. Of several heads, the loss is a sum.
+    Of several heads, the loss is a sum. A falling loss may be that of a network that
+    its first step has shut: of larger ones by SGD, too, nothing is said.
     """
-    trial, optimizer = evidence.trial, evidence.optimizer
-    follows = isinstance(optimizer, keras.optimizers.SGD)
-    if trial is None or optimizer is None or follows or len(evidence.heads) > 1:
+    trial = evidence.trial
+    if trial is None or len(evidence.heads) > 1:
+        return math.inf
+    follows = isinstance(evidence.stepping, keras.optimizers.SGD)
+    if follows and max(kernel_steps(evidence).values(), default=0.0) > _GENTLE:
         return math.inf
     power = 0.5 if head.loss == "mean_squared_error" else 1.0
     if not 0 <= trial.after < trial.before < math.inf:

@@ -34,7 +34,7 @@ def learning_rate(evidence: Evidence) -> Iterator[Finding]:
     trial = evidence.trial
     if trial is None or not math.isfinite(evidence.measured.loss):
         return
-    steps = _kernel_steps(evidence)
+    steps = kernel_steps(evidence)
     largest = max(steps.values(), default=0.0)
     fall = 1 - trial.again / trial.losses[0] if trial.losses[0] > 0 else 0.0
     grown = trial.after / trial.before if trial.before > 0 else 1.0
@@ -122,7 +122,7 @@ def _stand_still(evidence: Evidence, trial: Trial) -> bool:
     return bool(reached) and not any(trial.moved[v.path] for v in reached)
 
 
-def _kernel_steps(evidence: Evidence) -> dict[str, float]:
+def kernel_steps(evidence: Evidence) -> dict[str, float]:
     """Relative first step of every matrix that does not start at zero."""
     trial = evidence.trial
     assert trial is not None

@@ -171,7 +171,7 @@ def test_large_targets(loss):
     assert not found("target_scale", net(layers.Dense(1), loss=loss), X, near)
 
 
-def test_large_targets_that_adam_reaches_are_worth_a_note():
+def test_large_targets_that_the_optimizer_reaches_are_worth_a_note():
     y = 20 * NUMBERS + 40
     head = layers.Dense(1, name="head")
     model = net(head, hidden=64, loss="mse", optimizer=keras.optimizers.Adam(0.01))
@@ -180,8 +180,10 @@ def test_large_targets_that_adam_reaches_are_worth_a_note():
     # A hundredth of the rate takes a hundred times as many steps.
     model.compile(keras.optimizers.Adam(1e-4), "mse")
     assert "target_scale" in claims(model, X, y)
-    model.compile(keras.optimizers.SGD(1e-4), "mse")
-    assert "target_scale" in claims(model, X, y)
+    # Steps of SGD are as large as the targets.
+    model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "mse")
+    assert "target_scale" not in claims(model, X, y)
+    assert "target_scale" in claims(model, X, 10 * y)
 
 
 def test_targets_that_are_all_the_same():
