@@ -81,4 +81,6 @@ def is_linear(activation: Any) -> bool:
 
 def _evaluated(activation: Callable) -> np.ndarray:
     grid = ops.convert_to_tensor(_GRID[:, None].astype("float32"))
-    return ops.convert_to_numpy(activation(grid)).ravel()
+    # Layers keep the penalties of what they give, outside of such a scope.
+    with keras.StatelessScope():
+        return ops.convert_to_numpy(activation(grid)).ravel()

@@ -221,3 +221,11 @@ def test_linear_layers_at_every_step():
     x = RNG.normal(size=(64, 4, 6)).astype("float32")
     (finding,) = found("no_nonlinearity", model, x, NUMBERS)
     assert finding.where == steps[0].name
+
+
+def test_activations_that_are_evaluated_keep_no_penalty():
+    activations = [layers.Activation("tanh"), layers.ReLU(), layers.LeakyReLU(0.1)]
+    for layer in activations:
+        layer.activity_regularizer = keras.regularizers.L2(1e-3)
+    model = chain(layers.Dense(8), *activations, layers.Dense(8), activations[0])
+    assert found("no_nonlinearity", model, X, NUMBERS) == [] == model.losses
