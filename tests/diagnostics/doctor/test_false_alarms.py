@@ -14,7 +14,8 @@ from tests.marks import mostly_on_torch
 
 ORDINARY = [case for case in HEALTHY if case["group"] == "ordinary"]
 OTHERS = [case for case in HEALTHY if case["group"] != "ordinary"]
-# One of each family, at the smallest size that its `include_top=True` takes.
+# One of each family, at the smallest size that its `include_top=True` takes, and the
+# deepest one with normalization behind each layer.
 FAMILIES = {
     "ConvNeXtTiny": 32,
     "DenseNet121": 32,
@@ -27,6 +28,7 @@ FAMILIES = {
     "MobileNetV3Small": 32,
     "NASNetMobile": 224,
     "ResNet50": 32,
+    "ResNet152": 64,
     "ResNet50V2": 32,
     "VGG16": 32,
     "VGG19": 32,
@@ -77,6 +79,8 @@ def test_of_our_networks_and_conversions(case):
 @pytest.mark.evidence
 @pytest.mark.parametrize("name", FAMILIES)
 def test_of_applications_as_published(name):
+    if name.startswith("NASNet") and keras.backend.backend() == "torch":
+        pytest.skip("Keras refuses NASNet on PyTorch.")
     size = FAMILIES[name]
     keras.utils.set_random_seed(0)
     model = getattr(applications, name)(
