@@ -87,7 +87,9 @@ class Comparison:
         self._stream = stream
         # Gates and class scores at the end deviate by nothing, whatever they read.
         ends = {call.outputs[0] for call in stream}.union(graph.outputs)
-        self._furthest = max((expected.deviations[v] for v in ends), default=0.0)
+        # What makes up for draws holds the sizes of signals, not those of gradients.
+        known = (expected.deviations, expected.drawn)
+        self._furthest = max((d[v] for v in ends for d in known), default=0.0)
 
     def said(self) -> Iterator[str]:
         """Yields a sentence on signals and one on gradients, where these differ."""

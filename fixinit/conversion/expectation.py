@@ -1,6 +1,6 @@
 """What the closed forms predict of signals, of gradients, and of their deviations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,8 @@ class Expectation:
         sizes: `Sizes`.
         deviations: Dict from values to the standard deviation of the logarithm of the
             mean square.
+        drawn: Likewise, of all draws up to there, made up for or not, without what
+            products amplify.
         assumed: Set of the names of calls without a rule.
 
     References:
@@ -66,7 +68,7 @@ class Expectation:
             for shape, statistics in zip(shapes, inputs, strict=True)
         ]
         propagation.run(graph, moments)
-        self.deviations = hook.deviations
+        self.deviations, self.drawn = hook.deviations, hook.drawn
         self.assumed = set(propagation.assumed)
         self.sizes = Sizes(hook.forward, hook.gradients())
 
@@ -83,6 +85,7 @@ class _Record(Hook):
         self.ends, self.stems = ends, {c.name: s for c, s in stems.items()}
         self.forward: dict[str, float] = {}
         self.deviations: dict[int, float] = {}
+        self.drawn: dict[int, float] = {}
         self._squares: dict[int, float] = {}
         self._made: dict[int, Moments] = {}
         # All that gradients ask for: moments of thousands of calls are large.
@@ -97,9 +100,14 @@ class _Record(Hook):
         return [Moments.inputs(shape, *_tuple(statistics)), *inputs[1:]]
 
     def leave(self, call: Call, outputs: list[Any], control: Any) -> Sequence[Any]:
-        deviation = self._deviation(call, outputs[0])
+        y = outputs[0]
+        deviation = 0.0
+        if not is_corrected(call.operation):
+            deviation = self._deviation(call, y, self.deviations, sum)
+        drawn = self._deviation(call, y, self.drawn, max)
         for value, y in zip(call.outputs, outputs, strict=True):
-            self._squares[value], self.deviations[value] = y.mean_square, deviation
+            self._squares[value] = y.mean_square
+            self.deviations[value], self.drawn[value] = deviation, drawn
             if value in self.ends.gradients:
                 self._made[value] = y
         y = outputs[0]
@@ -117,13 +125,17 @@ class _Record(Hook):
             if serial in found
         }
 
-    def _deviation(self, call: Call, y: Moments) -> float:
+    def _deviation(
+        self,
+        call: Call,
+        y: Moments,
+        known: dict[int, float],
+        of_product: Callable[[list[float]], float],
+    ) -> float:
         """That of the logarithm of a mean square, from those of what the call reads."""
-        read = [self.deviations[value] for value in call.inputs]
-        if is_corrected(call.operation):
-            return 0.0
+        read = [known[value] for value in call.inputs]
         if facts_of(call.operation).multiplies:
-            return sum(read)
+            return of_product(read)
         squares = [self._squares[value] for value in call.inputs]
         total = sum(squares)
         if len(read) > 1 and 0 < total < np.inf:
