@@ -41,11 +41,14 @@ def _norm(tensors: Sequence[Any]) -> Any:
 def _tensorflow(variables: Sequence[keras.Variable]) -> Callable[[], float]:
     import tensorflow as tf
 
+    def norm() -> Any:
+        values = [tf.cast(v.value, "float32") for v in variables]
+        return tf.linalg.global_norm(values)
+
     # A function that holds the variables reads them without a call for each.
-    norm = tf.function(
-        lambda: _norm([v.value for v in variables]), jit_compile=False, autograph=False
-    ).get_concrete_function()
-    return lambda: float(norm())
+    traced = tf.function(norm, jit_compile=False, autograph=False)
+    concrete = traced.get_concrete_function()
+    return lambda: float(concrete())
 
 
 def _torch(variables: Sequence[keras.Variable]) -> Callable[[], float]:
