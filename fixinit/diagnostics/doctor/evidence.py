@@ -175,3 +175,8 @@ def rms(values: Any) -> float:
         part = values[start : start + _PART].astype("float64") / peak
         total += float(part @ part)
     return peak * math.sqrt(total / len(values))
+
+
+def differs(array: np.ndarray) -> bool:
+    """Whether the samples of an array are not all the same."""
+    return bool((array != array[:1]).any())

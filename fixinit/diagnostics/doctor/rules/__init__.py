@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 from fixinit.diagnostics.doctor.evidence import Evidence
 from fixinit.diagnostics.doctor.rules import (
     branches,
-    data,
     heads,
     initialization,
+    inputs,
+    labels,
     losses,
     memory,
     outputs,
@@ -20,6 +21,7 @@ from fixinit.diagnostics.doctor.rules import (
     signals,
     statistics,
     structure,
+    targets,
     units,
 )
 from fixinit.diagnostics.report.finding import Finding, in_order
@@ -27,7 +29,9 @@ from fixinit.diagnostics.report.finding import Finding, in_order
 Rule = Callable[[Evidence], Iterable[Finding]]
 
 RULES: tuple[Rule, ...] = (
-    *data.RULES,
+    *inputs.RULES,
+    *targets.RULES,
+    *labels.RULES,
     *heads.RULES,
     *losses.RULES,
     *structure.RULES,

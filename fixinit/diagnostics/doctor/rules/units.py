@@ -9,7 +9,7 @@ import numpy as np
 from fixinit.diagnostics.doctor import remedies
 from fixinit.diagnostics.doctor.compiling import compiled
 from fixinit.diagnostics.doctor.evidence import Evidence, kernel_of, rms
-from fixinit.diagnostics.doctor.rules.data import rescaled
+from fixinit.diagnostics.doctor.rules.inputs import rescaled
 from fixinit.diagnostics.report.finding import Finding
 from fixinit.diagnostics.report.moments import bounds_of
 from fixinit.graph import Call
