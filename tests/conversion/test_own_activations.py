@@ -7,6 +7,7 @@ from keras import layers, ops
 
 import fixinit
 from tests.conversion.helpers import convert, normal, said
+from tests.marks import mostly_on_torch
 
 
 def hard_swish(x):
@@ -48,9 +49,7 @@ def residual(act):
     return make
 
 
-@pytest.mark.slow
-@pytest.mark.every_backend
-@pytest.mark.parametrize("scheme", ["fixup", "scaled_residual"])
+@mostly_on_torch("scheme", ["scaled_residual", "fixup"], slow=1)
 def test_sizes_are_those_of_the_function_of_keras(scheme):
     x, act = normal(256, 64), layers.Activation
 

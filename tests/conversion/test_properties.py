@@ -47,7 +47,7 @@ def searched(*strategies, slow, evidence):
     return decorate
 
 
-@searched(graphs.plans, st.sampled_from(FREE), st.integers(0, 2), slow=8, evidence=20)
+@searched(graphs.plans, st.sampled_from(FREE), st.integers(0, 2), slow=5, evidence=20)
 def test_converts_trains_and_is_saved(plan, scheme, rank):
     model = graphs.network(plan, blocks=3, width=8, rank=rank, size=4)
     free = convert(model, scheme)
@@ -114,7 +114,7 @@ def test_keeps_the_variance(case, rank):
     check_variance(case, rank, blocks=12, width=64)
 
 
-@searched(cases, st.integers(0, 2), slow=3, evidence=10)
+@searched(cases, st.integers(0, 2), slow=1, evidence=10)
 def test_keeps_the_variance_of_100_blocks(case, rank):
     check_variance(case, rank, blocks=100, width=128)
 

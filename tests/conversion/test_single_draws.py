@@ -9,7 +9,7 @@ import fixinit
 from fixinit.conversion import batches
 from fixinit.graph import trace
 from tests.conversion.helpers import assert_close, convert, normal, said
-from tests.marks import slow_on_tensorflow
+from tests.marks import ON_TORCH, mostly_on_torch, slow_on_tensorflow
 
 MADE_UP = "amplify what single draws of kernels deviate by"
 DRAWS = 8
@@ -81,16 +81,14 @@ def gains(free):
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["fixup", "skip_init", "rezero", "scaled_residual"])
+@mostly_on_torch("scheme", ["fixup", "scaled_residual", "skip_init", "rezero"], slow=1)
 def test_every_draw_of_an_efficient_network_keeps_its_size(scheme):
     model = efficient()
     sizes = [size(convert(model, scheme, seed=seed)) for seed in range(DRAWS)]
     assert 1 / 3 <= min(sizes) <= max(sizes) <= 3
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@mostly_on_torch("seed", range(3), slow=1)
 def test_the_check_by_one_pass_raises_no_alarm_where_draws_are_made_up_for(seed):
     text = said(efficient(), "scaled_residual", seed=seed)
     assert MADE_UP in text and "differ from the prediction" not in text
@@ -100,8 +98,8 @@ def test_the_check_by_one_pass_raises_no_alarm_where_draws_are_made_up_for(seed)
     ("draws", "splits"),
     [
         (2, False),
-        pytest.param(DRAWS, False, marks=pytest.mark.slow),
-        pytest.param(DRAWS, True, marks=pytest.mark.slow),
+        pytest.param(DRAWS, False, marks=ON_TORCH),
+        pytest.param(DRAWS, True, marks=ON_TORCH),
     ],
 )
 def test_every_draw_of_narrow_gated_layers_keeps_its_size(draws, splits):
