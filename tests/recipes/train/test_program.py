@@ -1,6 +1,7 @@
 """The training recipe on networks and data so small that a run takes a second."""
 
 import csv
+import functools
 import json
 import os
 import pathlib
@@ -106,6 +107,8 @@ def cli(*arguments, **environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that runs tests in the background hands on that it is ignored.
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -264,7 +267,7 @@ def test_second_command_is_told_who_holds_the_directory(data, tmp_path):
     assert line.startswith("error: ") and f"process {first.pid} on" in line
     assert list(tmp_path.glob("checkpoint-*.h5"))
     first.send_signal(signal.SIGINT)
-    _, err = first.communicate()
+    _, err = first.communicate(timeout=120)
     assert first.returncode == 130 and "Traceback" not in err
     assert err.strip().splitlines()[-1].startswith("train: interrupted.")
 
