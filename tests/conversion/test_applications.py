@@ -14,6 +14,7 @@ from tests.marks import mostly_on_torch
 
 SMALLEST = (
     "MobileNetV2",
+    "NASNetMobile",
     "ResNet50",
     "ResNet50V2",
     "DenseNet121",
@@ -22,7 +23,6 @@ SMALLEST = (
     "EfficientNetB0",
     "EfficientNetV2B0",
     "ConvNeXtTiny",
-    "NASNetMobile",
     "InceptionV3",
     "InceptionResNetV2",
     "Xception",
@@ -43,6 +43,8 @@ BRANCHES = {
 
 
 def build(name):
+    if name == "NASNetMobile" and keras.backend.backend() == "torch":
+        pytest.skip("Keras does not build it on PyTorch.")
     return applications.build(name, applications.smallest_size(name), classes=10)
 
 
@@ -76,7 +78,7 @@ def check(name, model, scheme, path=None):
             assert np.isfinite(free.train_on_batch(x, np.array([0, 1])))
 
 
-@mostly_on_torch("name", SMALLEST, slow=1)
+@mostly_on_torch("name", SMALLEST, slow=2)
 def test_every_family_converts_with_fixup(name, tmp_path):
     check(name, build(name), "fixup", tmp_path / "free.keras")
 
@@ -100,7 +102,7 @@ def test_every_family_converts_with_the_other_schemes(name):
         keras.utils.clear_session()
 
 
-@mostly_on_torch("name", SMALLEST, slow=1)
+@mostly_on_torch("name", SMALLEST, slow=2)
 def test_every_family_can_be_folded(name):
     keras.utils.set_random_seed(0)
     model = build(name)

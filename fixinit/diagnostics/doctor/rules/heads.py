@@ -18,6 +18,7 @@ from fixinit.diagnostics.doctor.heads import (
     SPARSE,
     Head,
 )
+from fixinit.diagnostics.doctor.rules.labels import relabelled
 from fixinit.diagnostics.report.finding import Finding
 
 # By what sums of soft labels differ from 1 in rounding.
@@ -65,9 +66,9 @@ def activated(evidence: Evidence, head: Head, name: str, loss: str = "") -> str:
 
 def _softmax(evidence: Evidence, head: Head) -> Iterator[Finding]:
     if head.units == 1:
-        name, loss = "sigmoid", ""
+        name, loss, labels = "sigmoid", "", head.labels
         if head.loss in REGRESSIONS and not head.is_binary:
-            name = "linear"
+            name, labels = "linear", None
         elif head.loss in (*CATEGORICAL, *SPARSE):
             loss = '"binary_crossentropy"'
         yield Finding(
@@ -77,7 +78,9 @@ def _softmax(evidence: Evidence, head: Head) -> Iterator[Finding]:
             1.0,
             f"The softmax of `{head.layer}` is over one unit, which makes it 1 for "
             "every input: nothing can be learned.",
-            activated(evidence, head, name, loss),
+            activated(evidence, head, name, loss)
+            if head.is_binary or labels is None
+            else relabelled(evidence, head, labels),
         )
     elif head.target is not None and _several(head):
         yield Finding(

@@ -52,11 +52,11 @@ def _beyond(evidence: Evidence, head: Head, labels: np.ndarray) -> Iterator[Find
         float(high),
         f"Labels of `{head.name}` go from {low} to {high}, and its {head.units} units "
         f"are classes 0 to {head.units - 1}. The loss of the others is undefined.",
-        _relabelled(evidence, head, labels),
+        relabelled(evidence, head, labels),
     )
 
 
-def _relabelled(evidence: Evidence, head: Head, labels: np.ndarray) -> str:
+def relabelled(evidence: Evidence, head: Head, labels: np.ndarray) -> str:
     """Code that counts classes from 0, or makes a head with a unit for each."""
     low, high = int(labels.min()), int(labels.max())
     if len(evidence.heads) > 1:

@@ -83,6 +83,12 @@ def test_softmax_over_one_unit_by_time():
     mended("last_activation", model, x, y, severity="error", where="head")
 
 
+def test_softmax_over_one_unit_of_many_classes_becomes_a_head_for_them():
+    model = net(layers.Dense(1, "softmax"), loss=SPARSE)
+    after, _, _ = mended("last_activation", model, X, CLASSES, severity="error")
+    assert after.output_shape == (None, 4) and after.loss == SPARSE
+
+
 def test_softmax_over_one_unit_of_numbers_becomes_linear():
     model = net(layers.Dense(1, "softmax"), loss="mse")
     after, _, _ = mended("last_activation", model, X, NUMBERS, severity="error")
