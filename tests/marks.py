@@ -29,9 +29,9 @@ def mostly_slow(
 ) -> pytest.MarkDecorator:
     """`pytest.mark.parametrize`, whose cases but the first `quick` are slow.
 
-    They are slow on TensorFlow, as in `slow_on_tensorflow`.
+    The others run on PyTorch by default, and are slow where functions are compiled.
     """
-    rest = [pytest.mark.slow] if _ON_TENSORFLOW else []
+    rest = [] if keras.backend.backend() == "torch" else [pytest.mark.slow]
     return _parametrized(names, cases, quick, [], rest, options)
 
 

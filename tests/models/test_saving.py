@@ -46,7 +46,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.keras")):
 
 
 def pairs():
-    """All families with all schemes on PyTorch, each once or twice elsewhere."""
+    """All families with all schemes on PyTorch, each scheme once elsewhere."""
     every = list(itertools.product(FAMILIES, schemes.names()))
     if keras.backend.backend() == "torch":
         return every
