@@ -24,6 +24,12 @@ def slow_on_tensorflow(test: Callable[..., None]) -> Callable[..., None]:
     return test
 
 
+def on_torch(test: Callable[..., None]) -> Callable[..., None]:
+    """Marks a test as `ON_TORCH`."""
+    (mark,) = ON_TORCH
+    return mark(test)
+
+
 def mostly_slow(
     names: str | tuple[str, ...], cases: Iterable[Any], quick: int, **options: Any
 ) -> pytest.MarkDecorator:

@@ -14,7 +14,13 @@ import fixinit
 from fixinit import schemes, theory
 from fixinit.schemes import Start
 from tests.conversion.helpers import convert, said
-from tests.marks import mostly_slow, slow_on_tensorflow
+from tests.marks import (
+    ON_TORCH,
+    SLOW_ON_TENSORFLOW,
+    mostly_slow,
+    on_torch,
+    slow_on_tensorflow,
+)
 
 registered = keras.saving.register_keras_serializable("new_methods")
 
@@ -287,9 +293,9 @@ def conversions():
     """Every method on every network; one on the smallest runs on all backends."""
     for scheme in METHODS:
         for name in NETWORKS:
-            quick = name == "MobileNetV2" and scheme is METHODS[0]
-            quick = quick and keras.backend.backend() != "tensorflow"
-            marks = () if quick else pytest.mark.slow
+            marks = ON_TORCH
+            if name == "MobileNetV2" and scheme is METHODS[0]:
+                marks = SLOW_ON_TENSORFLOW
             yield pytest.param(scheme, name, marks=marks, id=f"{scheme.name}-{name}")
 
 
@@ -327,7 +333,7 @@ def scales(layer):
     return isinstance(layer, layers.Rescaling)
 
 
-@pytest.mark.slow
+@on_torch
 def test_a_function_takes_the_place_of_each_layer_norm_and_stands_nowhere_else():
     model = NETWORKS["ConvNeXtTiny"]()
     norms = [x for x in model.layers if isinstance(x, layers.LayerNormalization)]

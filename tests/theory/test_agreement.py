@@ -2,9 +2,9 @@
 
 import keras
 import numpy as np
-import pytest
 
 from fixinit import theory
+from tests.marks import on_torch
 from tests.theory import networks
 
 BATCH = 8
@@ -57,7 +57,7 @@ def median_gap(make, seeds, training):
     return float(np.median(gaps))
 
 
-@pytest.mark.slow
+@on_torch
 def test_nine_networks_in_ten_agree_in_the_median_layer():
     gaps = {name: median_gap(make, 3, True) for name, make in NORMALIZED.items()}
     gaps |= {name: median_gap(make, 16, False) for name, make in PLAIN.items()}

@@ -7,7 +7,7 @@ from scipy import stats
 
 import fixinit
 from fixinit import layers, schemes, theory
-from tests.marks import mostly_slow
+from tests.marks import ON_TORCH, mostly_slow
 
 SCHEMES = {
     **{name: name for name in schemes.names()},
@@ -153,7 +153,7 @@ CHANGING = ("unnormalized", "batch_norm", "scaled_residual", "skip_init at 0.3")
 @pytest.mark.parametrize(
     "blocks",
     [
-        pytest.param(10, marks=pytest.mark.slow),
+        pytest.param(10, marks=ON_TORCH),
         pytest.param(100, marks=pytest.mark.evidence),
     ],
 )
@@ -179,7 +179,7 @@ def test_convolutional_networks_agree(name, kernel_size):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param("batch_norm", marks=pytest.mark.slow),
+        pytest.param("batch_norm", marks=ON_TORCH),
         pytest.param("unnormalized", marks=pytest.mark.evidence),
         pytest.param("scaled_residual", marks=pytest.mark.evidence),
     ],

@@ -6,6 +6,7 @@ from recipes.real_models.__main__ import EXPERIMENT, Settings, claims, measure, 
 from recipes.real_models.examples import EXAMPLES
 from recipes.real_models.hub import BACKBONES
 from recipes.real_models.networks import APPLICATIONS, check_name
+from tests.marks import ON_TORCH
 
 
 def arm(**changes):
@@ -92,8 +93,8 @@ def sample(names, kinds):
     """Names to try, those of `kinds` in `.ci/run`."""
     for name in names:
         if name not in REFUSED + OPEN:
-            mark = pytest.mark.slow if name in kinds else pytest.mark.evidence
-            yield pytest.param(name, marks=mark)
+            marks = ON_TORCH if name in kinds else [pytest.mark.evidence]
+            yield pytest.param(name, marks=marks)
 
 
 @needs_hub

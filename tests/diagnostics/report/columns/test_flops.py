@@ -9,6 +9,7 @@ from keras import layers, ops
 
 import fixinit
 from fixinit.diagnostics import diagnose
+from tests.marks import on_torch
 
 TIME = (5, 3)
 IMAGE = (8, 8, 4)
@@ -125,7 +126,7 @@ def test_blocks_hold_the_sums_of_their_layers(stacked):
         assert found.asked["parameter_bytes"] == 4 * model.count_params()
 
 
-@pytest.mark.slow
+@on_torch
 @pytest.mark.parametrize(
     ("build", "published"),
     [
