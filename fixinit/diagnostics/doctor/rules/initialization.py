@@ -17,6 +17,9 @@ from fixinit.graph.kinds import output_facts
 # Root of the sum of squares over what a unit reads: 1 keeps signals, sqrt(2) behind
 # rectifiers. Ten times more or less is a mistake where nothing normalizes.
 _LARGE, _SMALL = 10.0, 0.1
+# What large kernels together multiply by, from which on a softmax is sure of what is
+# wrong.
+_RUINOUS = 100.0
 _EMBEDDING = (5e-3, 10.0)
 
 
@@ -141,9 +144,11 @@ def _sizes(evidence: Evidence) -> Iterator[Finding]:
         if not found:
             continue
         gain, call = (max if found is large else min)(found, key=lambda pair: pair[0])
+        together = math.prod(one for one, _ in found)
         yield Finding(
             "initialization",
-            "warning",
+            # A rate that is too high for such outputs is a symptom, and comes later.
+            "error" if together > _RUINOUS else "warning",
             call.name,
             gain,
             f"The kernels of {len(found)} layers start {what}: that of {call.name} "

@@ -1,9 +1,12 @@
+import functools
+
 import keras
 import pytest
 
 import fixinit
 from tests.diagnostics.doctor.rules.programs import (
     BINARY,
+    CLASSES,
     NUMBERS,
     RNG,
     X,
@@ -12,6 +15,7 @@ from tests.diagnostics.doctor.rules.programs import (
     found,
     layers,
     mended,
+    net,
 )
 from tests.marks import ON_TORCH
 
@@ -157,3 +161,17 @@ def test_embeddings_of_ordinary_sizes(size):
     assert not found("embedding_scale", embedded(size), TOKENS, BINARY)
     normalized = embedded(1e-3, layers.LayerNormalization())
     assert not found("embedding_scale", normalized, TOKENS, BINARY)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_large_kernels_are_mended_before_the_rate_that_they_make_too_high(seed):
+    layer = functools.partial(layers.Dense, 128, "relu")
+    kernels = [keras.initializers.RandomNormal(0, 1, 3 * seed + i) for i in range(3)]
+    model = net(
+        *(layer(kernel_initializer=kernel) for kernel in kernels),
+        layers.Dense(4, "softmax"),
+        loss="sparse_categorical_crossentropy",
+        optimizer=keras.optimizers.SGD(0.05),
+    )
+    assert found("initialization", model, X, CLASSES)[0].severity == "error"
+    assert claims(model, X, CLASSES)[0] == "initialization"
