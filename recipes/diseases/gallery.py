@@ -34,7 +34,7 @@ def entry(arm, figure, path):
         f"### {figure.title}",
         figure.caption,
         f"```python\n{source(arm['disease'])}\n```",
-        f"```text\n{arm['printed']}\n```",
+        f"```text\n{arm['printed'].rstrip()}\n```",
         f"As written: {faulty:.1f} % {what}; mended: {mended:.1f} %.",
         f"![{figure.alt}]({path})",
     ]
