@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from fixinit.backend.compilation import unknown
+
 
 def norm_function(variables: Sequence[keras.Variable]) -> Callable[[], float]:
     """Compiles the norm of variables, taken together as one vector.
@@ -27,10 +29,12 @@ def norm_function(variables: Sequence[keras.Variable]) -> Callable[[], float]:
         return _tensorflow(variables)
     if backend == "torch":
         return _torch(variables)
-    import jax
+    if backend == "jax":
+        import jax
 
-    norm = jax.jit(_norm)
-    return lambda: float(norm([v.value for v in variables]))
+        norm = jax.jit(_norm)
+        return lambda: float(norm([v.value for v in variables]))
+    raise unknown(backend)
 
 
 def _norm(tensors: Sequence[Any]) -> Any:

@@ -66,13 +66,16 @@ def is_compiled(model: keras.Model) -> bool:
     return model.compiled and (given or has_own(model, "compute_loss"))
 
 
+def in_order(y: Any, names: Sequence[str]) -> list[Any]:
+    """Lists targets, or other values, in the order of the outputs' names."""
+    if isinstance(y, dict) and set(names) == y.keys():
+        return [y[name] for name in names]
+    return tree.flatten(y)
+
+
 def one_per_output(subject: Subject, y: Any, what: str = "y") -> list[Any]:
     """Lists targets, or other values, in the order of the outputs."""
-    names = subject.output_names
-    if isinstance(y, dict) and set(names) == y.keys():
-        targets = [y[name] for name in names]
-    else:
-        targets = tree.flatten(y)
+    targets = in_order(y, subject.output_names)
     if len(targets) != len(subject.outputs):
         kind = "targets" if what == "y" else "values"
         raise ValueError(

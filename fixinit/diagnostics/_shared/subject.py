@@ -61,6 +61,11 @@ class Subject:
             return found, graph.trace(found.model)
 
     @functools.cached_property
+    def closed_graph(self) -> graph.Graph:
+        """The graph of `functional`, in which no layer is opened."""
+        return graph.trace(self.functional)
+
+    @functools.cached_property
     def graph(self) -> graph.Graph:
         """The `fixinit.graph.Graph`, with layers of classes of one's own opened."""
         found, traced = self._opened or self._open()

@@ -178,7 +178,7 @@ def _check_indices(what: str, array: np.ndarray, readers: Sequence[graph.Call]) 
 
 def _readers(subject: Subject, index: int) -> list[graph.Call]:
     """The calls that read an input."""
-    traced = graph.trace(subject.functional)
+    traced = subject.closed_graph
     value = traced.inputs[index]
     return [c for c in traced.calls if value in c.inputs and not c.is_input]
 
@@ -189,7 +189,7 @@ def _takes_integers(subject: Subject, index: int) -> bool:
     Keras's default dtype for inputs is floating-point nevertheless. Layers without
     weights may stand between, as those that augment images.
     """
-    traced = graph.trace(subject.functional)
+    traced = subject.closed_graph
     reached = {traced.inputs[index]}
     for call in traced.calls:
         if call.is_input or reached.isdisjoint(call.inputs):

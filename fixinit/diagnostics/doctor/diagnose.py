@@ -33,8 +33,10 @@ from fixinit.diagnostics.report.weights import weight_statistics
 # Samples of a trial step, as many as `fit` takes by default.
 _TRIAL_BATCH = 32
 # Kinds of what a loss may refuse: targets, and outputs that have overflowed.
-_OF_TARGETS = ("label_range", "target_range", "last_activation", "loss_mismatch")
-_REFUSED = (*_OF_TARGETS, "not_finite", "exploding")
+_REFUSED = (
+    *("label_range", "target_range", "last_activation", "loss_mismatch"),
+    *("not_finite", "exploding"),
+)
 
 
 @checked

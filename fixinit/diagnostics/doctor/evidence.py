@@ -180,3 +180,11 @@ def rms(values: Any) -> float:
 def differs(array: np.ndarray) -> bool:
     """Whether the samples of an array are not all the same."""
     return bool((array != array[:1]).any())
+
+
+def are_as_made(mean: keras.Variable, variance: keras.Variable) -> bool:
+    """Whether statistics of a layer are those it is made with, 0 and 1."""
+    means, variances = (
+        ops.convert_to_numpy(ops.cast(v, "float32")) for v in (mean, variance)
+    )
+    return not means.any() and bool((variances == 1).all())

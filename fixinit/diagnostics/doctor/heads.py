@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import tree
 
 from fixinit._typing import Identifier
 from fixinit.diagnostics._shared.activations import (
@@ -19,6 +18,7 @@ from fixinit.diagnostics._shared.activations import (
     unwrapped,
 )
 from fixinit.diagnostics._shared.default_loss import loss_for
+from fixinit.diagnostics._shared.fit_loss import in_order
 from fixinit.diagnostics._shared.subject import Subject
 from fixinit.graph import Call, Graph
 from fixinit.layers import facts_of
@@ -172,7 +172,7 @@ def heads_of(
     """
     traced, names = subject.graph, subject.output_names
     count = len(traced.outputs)
-    targets = [None] * count if y is None else _in_order(y, names)
+    targets = [None] * count if y is None else in_order(y, names)
     if len(targets) != count:
         targets = [None] * count
     losses = _losses(subject, loss, targets)
@@ -198,12 +198,6 @@ def heads_of(
             )
         )
     return heads
-
-
-def _in_order(y: Any, names: Sequence[str]) -> list[Any]:
-    if isinstance(y, dict) and set(names) == y.keys():
-        return [y[name] for name in names]
-    return tree.flatten(y)
 
 
 def _losses(

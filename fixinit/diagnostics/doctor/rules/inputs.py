@@ -5,9 +5,14 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
-from fixinit.diagnostics.doctor.evidence import Evidence, differs, peak_of, rms
+from fixinit.diagnostics.doctor.evidence import (
+    Evidence,
+    are_as_made,
+    differs,
+    peak_of,
+    rms,
+)
 from fixinit.diagnostics.report.finding import Finding
 from fixinit.layers import facts_of
 
@@ -90,10 +95,7 @@ def _is_not_adapted(layer: Any) -> bool:
     """Whether a layer that is not adapted has a mean of 0 and a variance of 1."""
     if not isinstance(layer, keras.layers.Normalization) or not layer.weights:
         return False
-    mean, variance = (
-        ops.convert_to_numpy(v) for v in (layer.adapt_mean, layer.adapt_variance)
-    )
-    return not mean.any() and bool((variance == 1).all())
+    return are_as_made(layer.adapt_mean, layer.adapt_variance)
 
 
 def _size(

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from fixinit.diagnostics.doctor.compiling import compiled
-from fixinit.diagnostics.doctor.evidence import Evidence
+from fixinit.diagnostics.doctor.evidence import Evidence, are_as_made
 from fixinit.diagnostics.doctor.heads import heads_of
 from fixinit.diagnostics.report.finding import Finding
 from fixinit.diagnostics.report.measure import Measure
@@ -43,8 +43,7 @@ def moving_statistics(evidence: Evidence) -> Iterator[Finding]:
 
 def _is_virgin(call: Call) -> bool:
     layer = call.operation
-    mean, variance = _numpy(layer.moving_mean), _numpy(layer.moving_variance)
-    return not mean.any() and bool((variance == 1).all())
+    return are_as_made(layer.moving_mean, layer.moving_variance)
 
 
 def _numpy(variable: keras.Variable) -> np.ndarray:

@@ -76,7 +76,7 @@ def _equal_targets(head: Head, y: np.ndarray) -> Finding:
         "target_scale",
         "warning",
         head.name,
-        float(np.abs(y).max()),
+        peak_of(y),
         f"All {len(y)} targets of `{head.name}` are the same, {y.ravel()[0]:.3g}: a "
         "bias alone learns them. Look at how the data are read.",
     )
