@@ -199,11 +199,12 @@ THEORY = {
     "gain": {"application", "calculus", "registry", "rules"},
     "prediction": {"calculus", "errors", "input_sizes", "propagation", "registry"},
     "criticality": {"prediction"},
+    "tailoring": {"calculus", "errors", "gaussian", "propagation", "registry", "rules"},
 }
 # Where theory meets Keras. The mathematics depends on nothing but NumPy and SciPy.
 THEORY_OF_KERAS = {
     *("evaluation", "rules", "application"),
-    *("input_sizes", "propagation", "prediction", "criticality"),
+    *("input_sizes", "propagation", "prediction", "criticality", "tailoring"),
 }
 
 

@@ -14,6 +14,7 @@ from fixinit.layers.shake_shake import ShakeShake
 from fixinit.layers.shortcuts import ProjectionShortcut, ZeroPaddingShortcut
 from fixinit.layers.stack import Stack
 from fixinit.layers.stochastic_depth import StochasticDepth, survival_probability
+from fixinit.layers.tailored_activation import TailoredActivation
 
 __all__ = [
     "BroadcastBatch",
@@ -30,6 +31,7 @@ __all__ = [
     "ShakeShake",
     "Stack",
     "StochasticDepth",
+    "TailoredActivation",
     "ZeroPaddingShortcut",
     "facts_of",
     "register_facts",

@@ -2,7 +2,8 @@
 
 `gaussian` has expectations of activation functions under a Gaussian, `calculus` the
 operations on the moments of a tensor, and `rules` what each layer does to them.
-`propagate` sends moments through a model, and `predict` reports them by layer.
+`propagate` sends moments through a model, `predict` reports them by layer, and
+`tailored` makes activations to measure.
 """
 
 from fixinit.theory import (
@@ -25,6 +26,7 @@ from fixinit.theory.prediction import LayerPrediction, Prediction, predict
 from fixinit.theory.propagation import propagate
 from fixinit.theory.registry import Setting, register
 from fixinit.theory.rules.initializers import fans, weight_moments
+from fixinit.theory.tailoring import tailored
 
 __all__ = [
     "Function",
@@ -46,5 +48,6 @@ __all__ = [
     "predict",
     "propagate",
     "register",
+    "tailored",
     "weight_moments",
 ]

@@ -339,7 +339,7 @@ class Propagation:
                 "its own."
             )
         for index in range(stack.depth):
-            block, layers = f"{suffix}[{index}]", _with_constants(stack, index)
+            block, layers = f"{suffix}[{index}]", with_constants(stack, index)
             (x,) = self._run(body, [x], graph.Hook(), block, layers)
             x.sources = outside | drawn
             self._report(f"{call.name}{block}", stack.block, [x])
@@ -404,7 +404,7 @@ def _made_of(y: Moments) -> Iterator[Moments]:
         yield from _made_of(part)
 
 
-def _with_constants(stack: Stack, index: int) -> dict[int, Any] | None:
+def with_constants(stack: Stack, index: int) -> dict[int, Any] | None:
     """The layers whose attributes differ from block to block, as in one block."""
     if not stack.constants:
         return None

@@ -14,6 +14,7 @@ from fixinit._typing import ArrayLike
 from fixinit._validation import check_number, check_numbers, check_variance
 from fixinit.theory.gaussian import activations
 from fixinit.theory.gaussian.functions import Function
+from fixinit.theory.gaussian.slopes import slopes
 
 
 class MeanField:
@@ -121,6 +122,36 @@ class MeanField:
         # At 0 itself a kink would show its left side alone.
         q = np.clip(q, 1e-20, 1e100)
         return self.weight_variance * self.activation.moments(0.0, q)[2]
+
+    def variance_slope(self, variance: float | None = None) -> float:
+        """The slope of the variance map.
+
+            d/dq (weight_variance * E[phi(sqrt(q) u)^2])
+                = weight_variance * E[phi(sqrt(q) u) phi'(sqrt(q) u) u] / sqrt(q)
+
+        Args:
+            variance: float, positive: q, by default the fixed point.
+        """
+        q = self._variance(variance, above_zero=True)
+        moments = slopes(self.activation, 0.0, math.sqrt(q))
+        return self.weight_variance * moments.product / math.sqrt(q)
+
+    def curvature(self, variance: float | None = None) -> float:
+        """The second derivative of the correlation map at 1.
+
+            weight_variance * q^2 * E[phi''(sqrt(q) u)^2] / Q(q)
+
+        with Q the variance map.
+
+        Args:
+            variance: float, positive: q, by default the fixed point.
+
+        Returns:
+            float, infinite for activations with kinks, as ReLU.
+        """
+        q = self._variance(variance, above_zero=True)
+        bent = slopes(self.activation, 0.0, math.sqrt(q)).curvature
+        return float(self.weight_variance * q**2 * bent / self.variance_map(q))
 
     def fixed_point(self, start: float = 1.0) -> float:
         """`q*`, the variance that layers converge to.

@@ -57,3 +57,34 @@ def rounded(x: np.ndarray, digits: int = 12) -> np.ndarray:
     exponent = np.clip(digits - 1 - np.floor(np.log10(size)), -290, 290)
     scale = 10.0**exponent
     return np.round(x * scale) / scale
+
+
+def derivative(x: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """The derivative of a function that is smooth on every panel, at the nodes.
+
+    That of the polynomial through its values at the nodes of each panel.
+
+    Args:
+        x: Array `(n, number of nodes)`, where the function was taken: an affine
+            function of the `z` of `nodes`.
+        value: Array of its values there.
+    """
+    panels = (*x.shape[:-1], -1, len(_POINTS))
+    places, values = x.reshape(panels), value.reshape(panels)
+    width = places[..., -1:] - places[..., :1]
+    step = np.where(width > 0, width / (_POINTS[-1] - _POINTS[0]), np.inf)
+    return ((values @ _DIFFERENTIATION.T) / step).reshape(x.shape)
+
+
+def _differentiation() -> np.ndarray:
+    """The matrix from values at the points to the derivatives there."""
+    difference = _POINTS[:, None] - _POINTS
+    np.fill_diagonal(difference, 1.0)
+    weights = 1 / np.prod(difference, axis=1)
+    matrix = weights / weights[:, None] / difference
+    np.fill_diagonal(matrix, 0.0)
+    np.fill_diagonal(matrix, -matrix.sum(axis=1))
+    return matrix
+
+
+_DIFFERENTIATION = _differentiation()

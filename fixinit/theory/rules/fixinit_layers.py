@@ -12,6 +12,7 @@ from fixinit.theory.calculus.windows import Window
 from fixinit.theory.errors import NoRuleError
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 from fixinit.theory.registry import Setting, find, register
+from fixinit.theory.rules.activation_layers import activate
 from fixinit.theory.rules.initializers import weight_moments
 from fixinit.theory.rules.slicing import broadcast
 
@@ -81,6 +82,18 @@ def crelu(layer: Layer, setting: Setting, x: Moments) -> Moments:
     # Both are functions of the same values, whose difference is known to be linear.
     halves = PiecewiseLinear([0.0], [0.0, 1.0]), PiecewiseLinear([0.0], [-1.0, 0.0])
     return calculus.concatenate([calculus.apply(x, half) for half in halves])
+
+
+@register(layers.TailoredActivation)
+def tailored_activation(layer: Layer, setting: Setting, x: Moments) -> Moments:
+    x = calculus.scale(x, layer.input_scale, layer.input_shift)
+    if layer.negative_slope is None:
+        y = activate(x, layer.activation, setting)
+    else:
+        y = calculus.apply(x, PiecewiseLinear([0.0], [layer.negative_slope, 1.0]))
+    return calculus.scale(
+        y, layer.output_scale, layer.output_scale * layer.output_shift
+    )
 
 
 @register(layers.StochasticDepth)

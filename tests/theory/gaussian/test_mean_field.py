@@ -211,3 +211,20 @@ def test_correlations_at_a_variance_that_vanishes_are_refused():
 def test_steps_that_are_none_are_refused(step):
     with pytest.raises(ValueError, match="`step` must be a number in"):
         theory.MeanField("tanh", 1.5, 0.1).depth_scales(step)
+
+
+@pytest.mark.parametrize("name", ["tanh", "silu", "softplus"])
+def test_slope_and_curvature_are_those_of_the_maps(name):
+    field, q, h = theory.MeanField(name, 1.3, 0.1), 0.8, 1e-4
+    ends = field.variance_map(q + h) - field.variance_map(q - h)
+    assert field.variance_slope(q) == pytest.approx(ends / (2 * h), rel=1e-6)
+    # One-sided: correlations end at 1.
+    h = 1e-3
+    y = field.correlation_map(1 - h * np.arange(5), q)
+    second = (35 * y[0] - 104 * y[1] + 114 * y[2] - 56 * y[3] + 11 * y[4]) / 12 / h**2
+    assert field.curvature(q) == pytest.approx(second, rel=1e-3)
+
+
+def test_kinks_have_no_curvature():
+    assert theory.MeanField("relu", 2.0).curvature(1.0) == math.inf
+    assert theory.MeanField("selu", 1.0).curvature(1.0) == math.inf

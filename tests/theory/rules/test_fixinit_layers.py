@@ -6,6 +6,7 @@ import pytest
 
 import fixinit
 from fixinit import theory
+from tests.theory.measuring import SIZE, check, he, network
 
 layers = keras.layers
 
@@ -63,3 +64,19 @@ def test_channel_affine_draws_scales_and_shifts_of_channels():
     # E (a x + b)^2 for E x^2 = 3.
     row = theory.predict(model, input_variance=3.0).layers[-1]
     assert row.mean_square == pytest.approx(0.5 * 3 + 5)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"activation": "relu", "negative_slope": 0.4, "output_scale": 1.3},
+        {"activation": "tanh", "input_scale": 0.5, "input_shift": 0.7}
+        | {"output_shift": -0.5, "output_scale": 3.0},
+        {"activation": layers.ELU(0.5), "input_shift": -0.3, "output_scale": 2.0},
+    ],
+)
+def test_tailored_activation(arguments):
+    def activation():
+        return fixinit.layers.TailoredActivation(**arguments)
+
+    check(network(he(), activation), (SIZE, SIZE, 16), rtol=0.02)
