@@ -72,16 +72,16 @@ def measure(settings, scheme, model):
     original = checks.Original.of(network, x, targets, data)
     findings, found = checks.silent_changes(original, free, chosen.blocks, x, targets)
     # The network has trained, so that its statistics are not those of the start.
-    error = checks.folding_error(network, original, x, data)
-    if error is not None and not error < FOLDED:
-        findings.append(f"folded: predictions differ by {error:.2g}")
+    folding = checks.folding_error(network, original, x, data)
+    if folding is not None and not folding < FOLDED:
+        findings.append(f"folded: predictions differ by {folding:.2g}")
     return {
         **measured,
         "refused": "",
         "assumptions": len(free.conversion["assumptions"]),
         "findings": findings,
         "losses_before": original.losses,
-        "folding_error": error,
+        "folding_error": folding,
         **found,
     }
 

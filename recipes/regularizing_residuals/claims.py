@@ -95,7 +95,7 @@ def _noise_regularizes(found):
 
 
 # The ways that each claim needs.
-CLAIMS = (
+CLAIMS: tuple = (
     ({"none", "batch_norm_128", "plain"}, _lesions),
     ({"none", "stochastic_depth"}, _robustness),
     ({"none"}, _gap),

@@ -137,7 +137,7 @@ class Settings(settings_lib.Settings):
         super().__post_init__()
         settings_lib.check_warmup(self)
 
-    def resolved(self, dataset: Dataset):
+    def resolved(self, dataset: Dataset) -> "Settings":
         """A copy in which the defaults that depend on the data set are filled in."""
         small_or_no_image = (
             not dataset.is_image or min(dataset.input_shape[:2]) < SMALLEST_CROP

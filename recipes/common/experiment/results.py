@@ -56,7 +56,7 @@ class Results:
     """
 
     # What a directory without config.json must not hold.
-    foreign = _FOREIGN
+    foreign: tuple[str, ...] = _FOREIGN
     # How to go on without an arm that is damaged.
     without_arm = "Remove it, and give the same command: it is measured again."
 
