@@ -6,6 +6,7 @@ from fixinit.initializers.fixup import Fixup
 from fixinit.initializers.looks_linear import LooksLinear
 from fixinit.initializers.rescaled import Rescaled
 from fixinit.initializers.scaled_residual import ScaledResidual, residual_scale
+from fixinit.initializers.scaled_uniform_orthogonal import ScaledUniformOrthogonal
 from fixinit.initializers.stacked import Stacked
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "LooksLinear",
     "Rescaled",
     "ScaledResidual",
+    "ScaledUniformOrthogonal",
     "Stacked",
     "residual_scale",
 ]

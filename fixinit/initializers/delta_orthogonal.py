@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import ops
 
 from fixinit._typing import Tensor
 from fixinit._validation import (
@@ -12,6 +11,7 @@ from fixinit._validation import (
     check_initializer_seed,
     check_known_shape,
 )
+from fixinit.initializers._centre import at_centre
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -24,8 +24,11 @@ class DeltaOrthogonal(keras.initializers.Orthogonal):
         kernel[centre] = gain * Q,    Q Q^T = I,    kernel[elsewhere] = 0
 
     so that it keeps the norm of its input up to the factor `gain`, with strides of 1
-    and `padding="same"`. With it, networks of 10,000 convolutions without shortcuts
-    or normalization were trained (with tanh).
+    and `padding="same"`. Where it has fewer output than input channels, Q has
+    orthonormal columns, `Q^T Q = I`, and keeps the mean square over channels, on the
+    average over draws. Where it has more, `ScaledUniformOrthogonal` keeps that too.
+    Networks of 10,000 convolutions without shortcuts or normalization were trained
+    with it (and with tanh).
 
     Example:
 
@@ -46,8 +49,7 @@ class DeltaOrthogonal(keras.initializers.Orthogonal):
 
     Raises:
         ValueError: If an argument is outside its range; when called, if the shape is
-            not a convolution's, or if it has fewer output than input channels: rows
-            could not be orthonormal.
+            not a convolution's.
 
     Reference:
 
@@ -68,14 +70,4 @@ class DeltaOrthogonal(keras.initializers.Orthogonal):
                 "keras.initializers.Orthogonal."
             )
         *space, channels, filters = shape
-        if channels > filters:
-            raise ValueError(
-                "DeltaOrthogonal needs at least as many output as input channels, to "
-                f"keep norms. Received: shape={shape}, which takes {channels} channels "
-                f"to {filters}. Give the layer at least {channels} filters."
-            )
-        matrix = super().__call__((channels, filters), dtype)
-        matrix = ops.reshape(matrix, (*(1 for _ in space), channels, filters))
-        # What lies in front of the centre, (k - 1) // 2, and behind it.
-        padding = [((size - 1) // 2, size // 2) for size in space]
-        return ops.pad(matrix, [*padding, (0, 0), (0, 0)])
+        return at_centre(super().__call__((channels, filters), dtype), space)

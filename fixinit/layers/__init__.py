@@ -6,6 +6,7 @@ from fixinit.layers.channel_affine import ChannelAffine
 from fixinit.layers.crelu import CReLU
 from fixinit.layers.facts import Facts, facts_of, register_facts
 from fixinit.layers.parameter import Parameter
+from fixinit.layers.per_location_normalization import PerLocationNormalization
 from fixinit.layers.residual_block import ResidualBlock
 from fixinit.layers.scalars import ScalarBias, ScalarMultiplier
 from fixinit.layers.scaled_add import ScaledAdd
@@ -22,6 +23,7 @@ __all__ = [
     "ChannelAffine",
     "Facts",
     "Parameter",
+    "PerLocationNormalization",
     "ProjectionShortcut",
     "ResidualBlock",
     "ScalarBias",

@@ -70,9 +70,12 @@ def test_refuses_what_is_not_a_convolution(shape):
         DeltaOrthogonal()(shape)
 
 
-def test_refuses_fewer_filters_than_channels():
-    with pytest.raises(ValueError, match="8 channels to 4.*at least 8"):
-        DeltaOrthogonal()((3, 3, 8, 4))
+def test_columns_are_orthonormal_where_the_layer_narrows():
+    kernel = numpy(DeltaOrthogonal(gain=2.0, seed=1)((3, 3, 8, 4)))
+    matrix = kernel[1, 1].copy()
+    np.testing.assert_allclose(matrix.T @ matrix, 4 * np.eye(4), atol=1e-5)
+    kernel[1, 1] = 0
+    assert not kernel.any()
 
 
 @pytest.mark.parametrize("gain", [float("nan"), float("inf"), "1", True, 10**400])

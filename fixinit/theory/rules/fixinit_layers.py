@@ -107,6 +107,20 @@ def stochastic_depth(layer: Layer, setting: Setting, x: Moments) -> Moments:
     return _drawn(x, mean, square, square, apart)
 
 
+@register(layers.PerLocationNormalization)
+def per_location_normalization(layer: Layer, setting: Setting, x: Moments) -> Moments:
+    if layer.axis % (len(x.shape) + 2) != len(x.shape) + 1:
+        raise NoRuleError(
+            f"No variance rule for PerLocationNormalization `{setting.name}` but over "
+            f"the channels, last. Received: axis={layer.axis}"
+        )
+    if layer.coordinate is not None:
+        size = 1.0 if layer.coordinate == "one" else x.mean_square**0.5
+        constant = Moments.inputs((*x.shape, 1), mean=layer.scale * size, variance=0.0)
+        x = calculus.concatenate([x, constant])
+    return calculus.normalize_by_input(x, 0.0, center=False, by_square=True)
+
+
 @register(layers.ShakeDrop)
 def shake_drop(layer: Layer, setting: Setting, x: Moments) -> Moments:
     """Forward; gradients as if they passed through the same factor."""

@@ -103,6 +103,12 @@ def orthogonal(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     return 0.0, initializer.gain**2 / max(rows, columns)
 
 
+@register(initializers.ScaledUniformOrthogonal)
+def scaled_orthogonal(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
+    """Averaged over the kernel, of which only the centre is not zero."""
+    return 0.0, initializer.gain**2 / math.prod(shape[:-1])
+
+
 @register(initializers.Rescaled)
 def rescaled(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     mean, variance = weight_moments(initializer.initializer, shape)

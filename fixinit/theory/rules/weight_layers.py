@@ -111,12 +111,12 @@ def convolution(layer: Layer, setting: Setting, x: Moments) -> Moments:
     shape = (*layer.kernel_size, x.total_channels // layer.groups, layer.filters)
     if layer.groups == 1:
         x, initializer, shape = _mirrored(initializer, setting, x, shape)
-    if isinstance(initializer, initializers.DeltaOrthogonal):
+    matrix = _at_centre(initializer)
+    if matrix is not None:
         # Zeros but for the centre: a matrix that reads through this tap alone.
         centres = [(size - 1) // 2 for size in layer.kernel_size]
         reads = [w.tap(centre) for w, centre in zip(reads, centres, strict=True)]
-        initializer = keras.initializers.Orthogonal(initializer.gain)
-        shape = shape[-2:]
+        initializer, shape = matrix, shape[-2:]
     weight = kernel_moments(initializer, shape, setting)
     bias = _bias(layer, (layer.filters,))
     y = calculus.mix(x, reads, layer.filters, weight, layer.groups, bias)
@@ -246,6 +246,21 @@ def _mirrored(
     )
     *rest, channels, filters = shape
     return x, initializer.initializer, (*rest, channels // 2, filters)
+
+
+def _at_centre(initializer: Any) -> Any:
+    """What draws the matrix at the centre of a kernel; `None` for other kernels."""
+    if isinstance(initializer, initializers.Rescaled):
+        matrix = _at_centre(initializer.initializer)
+        if matrix is None:
+            return None
+        return initializers.Rescaled(matrix, initializer.gain)
+    if isinstance(initializer, initializers.Corrected):
+        return _at_centre(initializer.initializer)
+    if isinstance(initializer, initializers.DeltaOrthogonal):
+        return keras.initializers.Orthogonal(initializer.gain)
+    is_scaled = isinstance(initializer, initializers.ScaledUniformOrthogonal)
+    return initializer if is_scaled else None
 
 
 def kernel_moments(
