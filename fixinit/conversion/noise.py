@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from fixinit.conversion.assumptions import some
-from fixinit.graph import Call, Hook
+from fixinit.graph import Call, Hook, trace
 from fixinit.theory import propagate
 from fixinit.theory.propagation import Assumption
 
@@ -30,7 +30,7 @@ def stream_noise(model: keras.Model, plan: Any, assume: Assumption) -> list[str]
         List of at most one string.
     """
     names = _between_blocks(plan.survey)
-    if not names:
+    if not names or not any(_has_modes(c.operation) for c in trace(model).calls):
         return []
     training, test = _Factors(), _Factors()
     for hook, mode in ((training, True), (test, False)):
@@ -65,6 +65,11 @@ def _between_blocks(survey: Any) -> list[str]:
         and ancestors[call.inputs[0]] & ends
         and starts >> call.outputs[0] & 1
     ]
+
+
+def _has_modes(operation: Any) -> bool:
+    """Whether a layer is told whether it trains, as one that draws noise has to be."""
+    return "training" in getattr(operation, "call_signature_parameters", ())
 
 
 class _Factors(Hook):

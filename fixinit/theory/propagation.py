@@ -16,6 +16,7 @@ from fixinit._validation import check_variance
 from fixinit.layers import Stack, block_configs
 from fixinit.theory import calculus
 from fixinit.theory.application import apply, check_batch
+from fixinit.theory.calculus.elementwise import again
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import position_average
 from fixinit.theory.calculus.sources import Part, overlap, root
@@ -384,7 +385,7 @@ def _shapes(traced: graph.Graph, inputs: list[Moments]) -> list[tuple]:
 
 def _again(x: Moments) -> Moments:
     """What an identity gives: the same, with a gradient of its own."""
-    y = calculus.scale(x, 1.0)
+    y = again(x)
     y.scores = x.scores
     if x.weighs is not None:
         y.weighs = dataclasses.replace(x.weighs, nodes=(x.weighs.nodes[0], y.node))

@@ -120,6 +120,20 @@ def scale(x: Moments, factor: float, shift: float = 0.0) -> Moments:
     return apply(x, PiecewiseLinear((), [factor], [shift]))
 
 
+def again(x: Moments) -> Moments:
+    """The same values, with a gradient of their own."""
+    if x.parts:
+        return by_parts(x, again)
+    y = x.like(x.mean, x.same, x.cross)
+    if x.latent is None:
+        y.linear = Linear(x, PiecewiseLinear())
+    else:
+        y.latent = x.latent
+    y.step = Step(y, [x], lambda u: [np.ones_like(u)])
+    y.node.link((x,), lambda g: [g])
+    return y
+
+
 @checked
 def randomly_scale(
     x: Moments,

@@ -102,7 +102,7 @@ class _Expectations:
     """Expectations of probabilities at every position, computed once where alike."""
 
     def __init__(self, x: Moments) -> None:
-        base, function = x.latent or (x, lambda h: h)
+        base, function = x.latent or (x, None)
         variance = np.maximum(base.squares - base.mean**2, 0.0)
         self._shape = base.mean.shape
         values = [

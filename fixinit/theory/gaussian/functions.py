@@ -82,12 +82,10 @@ class Function:
         Returns:
             Array of the common shape of all arguments.
         """
-        first, second = (
-            self._coefficients(mean, deviation)
-            for mean, deviation in zip(means, deviations, strict=True)
-        )
+        # Both at once: what u and v have in common is integrated once.
+        m, n, s, t = np.broadcast_arrays(*means, *deviations)
         total = np.zeros(())
-        for a, b in zip(reversed(first), reversed(second), strict=True):
+        for a, b in reversed(self._coefficients(np.stack([m, n]), np.stack([s, t]))):
             total = total * correlation + a * b
         return total
 

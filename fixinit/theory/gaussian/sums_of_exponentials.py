@@ -13,6 +13,7 @@ Exact for any number of channels. `G_0(s)^n` is also the probability that
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -49,15 +50,35 @@ def probabilities(
     counts: np.ndarray,
     means: np.ndarray,
     deviations: np.ndarray,
-    function: Callable[[np.ndarray], np.ndarray] = lambda u: u,
+    function: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Probabilities:
     """Expectations for logits `h = function(u)`, `u ~ N(mean, deviation^2)`.
 
     Args:
         counts: Array of ints `(groups,)`, how many channels each group has.
         means, deviations: Arrays `(groups,)`.
-        function: Callable from an array to an array of its shape.
+        function: Callable from an array to an array of its shape. `None` (default) for
+            `h = u`: those of attention come again in every pass through a network, and
+            are kept.
     """
+    if function is not None:
+        return _integrated(counts, means, deviations, function)
+    given = (np.asarray(x, "float64").tobytes() for x in (counts, means, deviations))
+    return _of_gaussian(*given)
+
+
+@functools.lru_cache(maxsize=1024)
+def _of_gaussian(*given: bytes) -> Probabilities:
+    counts, means, deviations = (np.frombuffer(x) for x in given)
+    return _integrated(counts, means, deviations, lambda u: u)
+
+
+def _integrated(
+    counts: np.ndarray,
+    means: np.ndarray,
+    deviations: np.ndarray,
+    function: Callable[[np.ndarray], np.ndarray],
+) -> Probabilities:
     number = float(counts.sum())
     h, weights, middle = _logits(means, deviations, function)
     s = np.arange(-h.max() - np.log(number) - _LOST, 4.0 - h.min() + _STEP, _STEP)

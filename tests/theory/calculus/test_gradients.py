@@ -73,6 +73,11 @@ def padded(x):
     return layers.Activation("tanh")(layers.ZeroPadding1D(1)(y))
 
 
+def identical(x):
+    y = layers.Dropout(0.5, name="b")(dense(activation="relu", name="a")(x))
+    return layers.Activation("tanh")(y)
+
+
 def beside_zero(x):
     zero = layers.Dense(UNITS, kernel_initializer="zeros", name="b")(x)
     y = layers.Add(name="a")([dense(activation="relu")(x), zero])
@@ -95,6 +100,7 @@ def beside_zero(x):
             {"a": lambda u: 1 + bell(relu(u)), "b": np.ones_like},
         ),
         (beside_zero, {"a": lambda u: 1.0 * (u > 0), "b": lambda u: 1.0 * (u > 0)}),
+        (identical, dict.fromkeys("ab", lambda u: bell(relu(u)))),
     ],
 )
 def test_every_tensor_before_a_nonlinearity_has_its_gradient(join, derivatives):

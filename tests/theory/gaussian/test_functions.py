@@ -256,3 +256,14 @@ def test_probabilities_of_logits_that_have_a_large_number_in_common():
     # The largest takes all, but for the logits as near as 1 of a deviation of 25.
     assert widest.mean == pytest.approx(0.1)
     assert 0.09 < widest.square < 0.1
+
+
+def test_probabilities_that_are_asked_for_again_are_those_of_any_function():
+    counts, means, deviations = np.array([3, 2]), np.array([0.5, -20.0]), np.ones(2)
+    for _ in range(2):
+        kept = sums_of_exponentials.probabilities(counts, means, deviations)
+        found = sums_of_exponentials.probabilities(
+            counts, means, deviations, lambda u: u
+        )
+        for name in ("mean", "square", "slope", "log_sum"):
+            np.testing.assert_array_equal(getattr(kept, name), getattr(found, name))
