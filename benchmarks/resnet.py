@@ -18,6 +18,7 @@ import fixinit
 from benchmarks.common.benchmark import Arm, Benchmark, Ratio
 
 TENSORFLOW = {"KERAS_BACKEND": "tensorflow", "TF_ENABLE_ONEDNN_OPTS": "1"}
+TORCH = {"KERAS_BACKEND": "torch"}
 DEPTH, QUICK_DEPTH = 110, 8
 BATCH_SIZE = 64
 
@@ -38,7 +39,7 @@ class Floor(fixinit.schemes.Fixup):
         return []
 
 
-def training_step(scheme, dtype_policy="float32", stacked="auto"):
+def training_step(scheme, dtype_policy="float32", stacked="auto", clips=False):
     """A function that builds the network and returns one of its training steps."""
 
     def build(quick):
@@ -49,8 +50,11 @@ def training_step(scheme, dtype_policy="float32", stacked="auto"):
         rng = np.random.default_rng(0)
         x = rng.standard_normal((BATCH_SIZE, 32, 32, 3)).astype("float32")
         y = rng.integers(10, size=BATCH_SIZE)
+        optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
+        if clips:
+            optimizer = fixinit.optimizers.adaptive_clipping(optimizer, model)
         model.compile(
-            keras.optimizers.SGD(0.01, momentum=0.9),
+            optimizer,
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
         return lambda: model.train_on_batch(x, y)
@@ -82,6 +86,45 @@ BENCHMARKS = [
             Ratio("build: Fixup [s]", "fixup", None, None, "build"),
         ],
         repeats=20,
+    ),
+    Benchmark(
+        name="resnet110_clipping",
+        arms={
+            "plain": Arm(training_step("fixup"), TENSORFLOW),
+            "clipped": Arm(training_step("fixup", clips=True), TENSORFLOW),
+            "unstacked": Arm(training_step("fixup", stacked=False), TENSORFLOW),
+            "unstacked_clipped": Arm(
+                training_step("fixup", stacked=False, clips=True), TENSORFLOW
+            ),
+            "torch": Arm(training_step("fixup"), TORCH),
+            "torch_clipped": Arm(training_step("fixup", clips=True), TORCH),
+        },
+        ratios=[
+            Ratio("step: clipping / none", "clipped", "plain", 1.03),
+            Ratio(
+                "step, not stacked: clipping / none",
+                "unstacked_clipped",
+                "unstacked",
+                1.03,
+            ),
+            Ratio("step, PyTorch: clipping / none", "torch_clipped", "torch", 1.03),
+            Ratio("CPU time: clipping / none", "clipped", "plain", None, "processor"),
+            Ratio(
+                "CPU time, not stacked: clipping / none",
+                "unstacked_clipped",
+                "unstacked",
+                None,
+                "processor",
+            ),
+            Ratio(
+                "CPU time, PyTorch: clipping / none",
+                "torch_clipped",
+                "torch",
+                None,
+                "processor",
+            ),
+        ],
+        repeats=30,
     ),
     Benchmark(
         name="resnet110_bfloat16",

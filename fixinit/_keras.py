@@ -18,6 +18,7 @@ import keras
 from keras.src import applications, ops
 from keras.src.activations import activations
 from keras.src.backend.common import global_state, masking, stateless_scope
+from keras.src.layers.rnn import conv_lstm
 from keras.src.random import seed_generator
 from keras.src.trainers import compile_utils
 from keras.src.utils import tracking
@@ -40,6 +41,8 @@ _EINSUM = ops.numpy.Einsum
 # `keras.applications` scales residual branches with these two, and exports neither.
 LayerScale = applications.convnext.LayerScale
 CustomScaleLayer = applications.inception_resnet_v2.CustomScaleLayer
+# The cell of `keras.layers.ConvLSTM2D`, which Keras does not export.
+ConvLSTMCell = conv_lstm.ConvLSTMCell
 
 
 def operation(name: str) -> type:
@@ -243,6 +246,14 @@ def own_state(layer: keras.layers.Layer) -> list[keras.Variable]:
     frozen layer.
     """
     return layer._non_trainable_variables
+
+
+def own_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """The weights of a layer itself, frozen or not.
+
+    `weights` adds those of the layers inside, and states.
+    """
+    return layer._trainable_variables
 
 
 def seed_states(layer: keras.layers.Layer) -> list[keras.Variable]:
@@ -530,6 +541,43 @@ def copy_decay_exclusions(
     for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
         if hasattr(source, name):
             setattr(target, name, getattr(source, name))
+
+
+def parts(
+    optimizer: keras.optimizers.Optimizer,
+) -> list[keras.optimizers.Optimizer]:
+    """The optimizers that update variables: those in a `MultiOptimizer`, or itself.
+
+    The public `optimizers` of a subclass may be views of them.
+    """
+    return list(getattr(optimizer, "_inner_optimizers", [optimizer]))
+
+
+def clip_before_update(
+    optimizer: keras.optimizers.Optimizer,
+    clip: Callable[[list[Any], list[keras.Variable]], list[Any]],
+) -> None:
+    """Makes an optimizer clip the gradients that it is about to update with.
+
+    That is behind what unscales and accumulates them, and in front of its own clipping
+    and weight decay. Keras's own clipping is not told the variables.
+
+    Args:
+        optimizer: Keras optimizer that hands variables to no other.
+        clip: Callable `(gradients, variables) -> gradients`, without `None`.
+    """
+    apply, own_clipping = optimizer._backend_apply_gradients, optimizer._clip_gradients
+    current: list[keras.Variable] = []
+
+    def apply_clipped(grads: list[Any], trainable_variables: Any) -> None:
+        current[:] = trainable_variables
+        apply(grads, trainable_variables)
+
+    def clip_gradients(grads: list[Any]) -> list[Any]:
+        return own_clipping(clip(grads, current))
+
+    optimizer._backend_apply_gradients = apply_clipped
+    optimizer._clip_gradients = clip_gradients
 
 
 def num_batches_seen(optimizer: keras.optimizers.Optimizer) -> keras.Variable:

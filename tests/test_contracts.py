@@ -40,7 +40,7 @@ ALLOWED = {
     "layers": {"_checked", "_validation", "backend", "initializers"},
     "schemes": {"_checked", "_validation", "initializers", "layers", "optimizers"},
     "models": {"_functional", "_checked", "_validation", "layers", "schemes"},
-    "optimizers": {"_checked", "_validation"},
+    "optimizers": {"_checked", "_validation", "backend", "layers"},
     "graph": {"_functional", "_checked", "_validation", "backend", "layers"},
     "conversion": {
         "_functional",
@@ -62,6 +62,7 @@ ALLOWED = {
         "backend",
         "graph",
         "layers",
+        "optimizers",
         "schemes",
     },
     "theory": {"_checked", "_validation", "backend", "graph", "initializers", "layers"},

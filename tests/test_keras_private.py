@@ -418,3 +418,46 @@ def test_in_measurement():
         assert not _keras.in_measurement()
     with keras.StatelessScope(collect_losses=True):
         assert _keras.in_measurement()
+
+
+def test_conv_lstm_cell():
+    assert isinstance(keras.layers.ConvLSTM2D(2, 3).cell, _keras.ConvLSTMCell)
+
+
+def test_own_weights():
+    dense = keras.layers.Dense(3)
+    wrapper = keras.layers.SpectralNormalization(dense)
+    wrapper.build((2, 5))
+    dense.trainable = False
+    assert [v.name for v in _keras.own_weights(dense)] == ["kernel", "bias"]
+    # Weights of others that a layer holds as its own attributes are among them.
+    assert _keras.own_weights(wrapper) == [dense.kernel]
+
+
+def test_parts():
+    sgd, adam = keras.optimizers.SGD(), keras.optimizers.Adam()
+    assert _keras.parts(sgd) == [sgd]
+    pattern = keras.optimizers.OptimizerMap(sgd, {"bias": adam})
+    assert set(_keras.parts(keras.optimizers.MultiOptimizer(pattern))) == {sgd, adam}
+
+
+@pytest.mark.every_backend
+def test_clip_before_update():
+    """Behind unscaling, in front of the optimizer's own clipping and decay."""
+    seen = []
+
+    def halved(gradients, variables):
+        seen.append([v.path for v in variables])
+        return [g / 2 for g in gradients]
+
+    sgd = keras.optimizers.SGD(
+        1.0, clipvalue=3.0, loss_scale_factor=8.0, weight_decay=0.1
+    )
+    _keras.clip_before_update(sgd, halved)
+    kernel, bias = (keras.Variable([1.0, 1.0], name=x) for x in ("kernel", "bias"))
+    gradient = keras.ops.convert_to_tensor([16.0, 160.0])
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        sgd.apply([None, gradient], [kernel, bias])
+    assert seen == [["bias"]]
+    found = keras.ops.convert_to_numpy(bias)
+    np.testing.assert_allclose(found, [0.9 - 1.0, 0.9 - 3.0], rtol=1e-6)

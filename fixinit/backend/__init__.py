@@ -9,6 +9,7 @@ from fixinit.backend.norms import norm_function
 from fixinit.backend.products import vector_products
 from fixinit.backend.scalar_arithmetic import add_scalar, multiply_by_scalar
 from fixinit.backend.scan import scan
+from fixinit.backend.sparse import dense
 from fixinit.backend.summaries import SummaryWriter
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "add_scalar",
     "compiled",
     "custom_gradient",
+    "dense",
     "hessian_products",
     "is_eager",
     "kept_random_state",

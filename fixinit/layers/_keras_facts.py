@@ -5,7 +5,7 @@ import dataclasses
 import keras
 from keras import layers
 
-from fixinit._keras import CustomScaleLayer, LayerScale, operation
+from fixinit._keras import ConvLSTMCell, CustomScaleLayer, LayerScale, operation
 from fixinit.layers.facts import Facts, facts_of, register_facts
 
 
@@ -86,21 +86,59 @@ def _register_scales():
 
 
 def _register_weights():
+    kernels = ("kernel_initializer",)
     _register(
-        Facts(kernels=("kernel_initializer",)),
-        *(layers.Dense, layers.EinsumDense),
-        *(layers.Conv1D, layers.Conv2D, layers.Conv3D),
+        Facts(kernels=kernels, units={"kernel": (-1,)}),
+        *(layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D),
+    )
+    # Kernels of transposed convolutions end in (outputs, inputs).
+    _register(
+        Facts(kernels=kernels, units={"kernel": (-2,)}),
         *(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose),
     )
     _register(
-        Facts(kernels=("depthwise_initializer",)),
+        lambda layer: Facts(kernels=kernels, units=_einsum_units(layer.equation)),
+        layers.EinsumDense,
+    )
+    # Depthwise kernels end in (inputs, multiplier), which number the outputs.
+    _register(
+        Facts(kernels=("depthwise_initializer",), units={"kernel": (-2, -1)}),
         *(layers.DepthwiseConv1D, layers.DepthwiseConv2D),
     )
     _register(
-        Facts(kernels=("depthwise_initializer", "pointwise_initializer")),
+        Facts(
+            kernels=("depthwise_initializer", "pointwise_initializer"),
+            units={"depthwise_kernel": (-2, -1), "pointwise_kernel": (-1,)},
+        ),
         *(layers.SeparableConv1D, layers.SeparableConv2D),
     )
-    _register(Facts(kernels=("embeddings_initializer",)), layers.Embedding)
+    # A unit is the vector of one token.
+    embeddings = ("embeddings_initializer",)
+    _register(Facts(kernels=embeddings, units={"embeddings": (0,)}), layers.Embedding)
+    _register(
+        Facts(units={"embeddings": (0,), "reverse_embeddings": (-1,)}),
+        layers.ReversibleEmbedding,
+    )
+    recurrent: dict[str, tuple[int, ...]] = {"kernel": (-1,), "recurrent_kernel": (-1,)}
+    _register(
+        Facts(units=recurrent), layers.SimpleRNNCell, layers.LSTMCell, ConvLSTMCell
+    )
+    # That of a GRU may hold two vectors: of its inputs, and of its state.
+    _register(
+        lambda layer: Facts(
+            units=recurrent | {"bias": (0,) if layer.reset_after else ()}
+        ),
+        layers.GRUCell,
+    )
+
+
+def _einsum_units(equation):
+    """The axes of an `EinsumDense`'s weights that its outputs have, too."""
+    inputs, outputs = equation.replace(" ", "").split("->")
+    kernel = inputs.split(",")[1]
+    axes = tuple(i for i, label in enumerate(kernel) if label in outputs)
+    # The bias is a vector, in the shape of the outputs.
+    return {"kernel": axes, "bias": ()}
 
 
 # By the names of the functions in `keras.activations`.

@@ -72,6 +72,11 @@ class Facts:
             graph by itself.
         start: String, the argument with the initializer at whose zero the layer gives
             zero; `None` if there is none.
+        units: Dict from the names of attributes that hold weights to tuples of ints:
+            the axes that count the units of a weight, such as `{"kernel": (-1,)}` for
+            the outputs of a dense layer. The other axes are what one unit consists of;
+            `()` stands for a weight that is one unit. They hold for subclasses too,
+            whatever these override. `fixinit.optimizers.adaptive_clipping` reads them.
     """
 
     adds: bool = False
@@ -95,6 +100,9 @@ class Facts:
     kernels: tuple[str, ...] = ()
     constant: bool = False
     start: str | None = None
+    units: dict[str, tuple[int, ...]] = dataclasses.field(
+        default_factory=dict, hash=False
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -236,8 +236,9 @@ def _plain_optimizer(optimizer: Identifier) -> keras.optimizers.Optimizer:
         found = check_keras(
             "optimizer", optimizer, keras.optimizers.get, "an optimizer"
         )
-    wrappers = (keras.optimizers.MultiOptimizer, keras.optimizers.LossScaleOptimizer)
-    if not isinstance(found, keras.optimizers.Optimizer) or isinstance(found, wrappers):
+    wraps = isinstance(found, keras.optimizers.MultiOptimizer)
+    wraps = wraps or hasattr(found, "inner_optimizer")
+    if not isinstance(found, keras.optimizers.Optimizer) or wraps:
         raise TypeError(
             "Argument `optimizer` must be a Keras optimizer that wraps no other, its "
             f"name or its config. Received: {optimizer!r}. Wrap the result of this "

@@ -35,7 +35,8 @@ class Scheme:
     * How a weight layer is drawn: `kernel_initializer`, which scales a `draw`.
     * How shortcut and branch are joined: `merge`.
     * Facts: `start`, `depends_on_branch`, `use_bias`, `shifts_projection`.
-    * How it trains: `optimizer_rules`, by role, which `optimizer` applies.
+    * How it trains: `optimizer_rules`, by role, and `clipping`, which `optimizer`
+      applies.
 
     The defaults are He initialization alone. A subclass is a frozen dataclass whose
     fields are its arguments, registered with
@@ -83,6 +84,14 @@ class Scheme:
         Networks build equal blocks from one answer where none does.
         """
         return False
+
+    @property
+    def clipping(self) -> float | None:
+        """The factor of `fixinit.optimizers.adaptive_clipping` that it trains with.
+
+        `None` without clipping. The classification layer is never clipped.
+        """
+        return None
 
     def start(self, site: Site) -> Start:
         """How the branch at `site` starts."""
@@ -190,8 +199,10 @@ class Scheme:
         """Layers behind the last block."""
         return []
 
-    def optimizer(self, optimizer: Identifier) -> keras.optimizers.Optimizer:
-        """The optimizer with the scheme's rules by role.
+    def optimizer(
+        self, optimizer: Identifier, model: keras.Model | None = None
+    ) -> keras.optimizers.Optimizer:
+        """The optimizer with the scheme's rules by role and its adaptive clipping.
 
         Example:
 
@@ -201,11 +212,32 @@ class Scheme:
 
         Args:
             optimizer: Keras optimizer that is not built, its name or its config.
+            model: Built `keras.Model` that the optimizer is to train. Needed by schemes
+                with `clipping` alone, for its layers say what is clipped together.
 
         Returns:
             A `fixinit.optimizers.GroupedOptimizer`, or the plain optimizer if the
-            scheme has no rules.
+            scheme has no rules; in a `fixinit.optimizers.AdaptiveClipping` if it has
+            `clipping`.
+
+        Raises:
+            ValueError: If the scheme has `clipping` and `model` is `None`, or as
+                `fixinit.optimizers.by_role` and `adaptive_clipping` do.
+            TypeError: As these do.
         """
+        made = self._with_rules(optimizer)
+        if self.clipping is None:
+            return made
+        if model is None:
+            raise ValueError(
+                f"Argument `model` is needed by the scheme {self.name!r}, whose "
+                "optimizer clips gradients by the layers that they are of. Pass the "
+                "model that it trains: scheme.optimizer(optimizer, model)."
+            )
+        return optimizers.adaptive_clipping(made, model, self.clipping)
+
+    def _with_rules(self, optimizer: Identifier) -> keras.optimizers.Optimizer:
+        """The optimizer with the scheme's rules by role."""
         if not self.optimizer_rules:
             return check_keras(
                 "optimizer", optimizer, keras.optimizers.get, "an optimizer"

@@ -119,6 +119,16 @@ VALID = {
     "layers.facts_of": {"operation": [values.layer]},
     "initializers.residual_scale": {"branch": [0]},
     "initializers.ScaledResidual": {"branch": [0]},
+    "optimizers.AdaptiveClipping": {
+        "inner_optimizer": [values.optimizer],
+        "units": [{"dense/kernel": [1], "dense/bias": []}],
+        "name": [None],
+    },
+    "optimizers.adaptive_clipping": {
+        "factor": [0.01, 0.16],
+        "epsilon": [1e-3],
+        "head": [None],
+    },
     "optimizers.GroupedOptimizer": {"loss_scale_factor": [None], "name": [None]},
     "optimizers.Rule": {"role": ["bias", "kernel"], "pattern": [None]},
     "optimizers.Rule.matches": {"variable": [lambda rng: values.model().weights[0]]},

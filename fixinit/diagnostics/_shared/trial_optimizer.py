@@ -9,6 +9,7 @@ from keras import ops
 from fixinit import _keras
 from fixinit._typing import Identifier, Tensor
 from fixinit._validation import check_keras
+from fixinit.optimizers import AdaptiveClipping
 
 
 class TrialOptimizer:
@@ -85,6 +86,8 @@ def unscaled(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimize
 
 def _parts(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimizer]:
     """The optimizer and those that it hands variables to."""
+    if isinstance(optimizer, AdaptiveClipping):
+        return [optimizer, *_parts(optimizer.inner_optimizer)]
     inner = getattr(optimizer, "groups", ()) or getattr(optimizer, "optimizers", ())
     return [optimizer, *inner]
 

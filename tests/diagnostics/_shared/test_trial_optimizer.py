@@ -5,7 +5,7 @@ from keras import ops
 
 from fixinit.diagnostics import diagnose, function_update
 from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
-from fixinit.optimizers import with_scalar_learning_rate
+from fixinit.optimizers import adaptive_clipping, with_scalar_learning_rate
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(16, 5)).astype("float32")
@@ -45,6 +45,26 @@ def test_scaled_losses_make_no_difference():
         keras.optimizers.SGD(0.1, loss_scale_factor=1024.0),
     ):
         assert_same(steps(model, optimizer), plain)
+
+
+def test_gradients_are_clipped_as_in_training():
+    model = mlp()
+    sgd = keras.optimizers.SGD(0.1, momentum=0.9)
+    optimizer = adaptive_clipping(sgd, model, factor=0.01)
+    clipped, plain = steps(model, optimizer), steps(model, keras.optimizers.SGD(0.1))
+    ratios = [
+        np.linalg.norm(c) / np.linalg.norm(p)
+        for c, p in zip(clipped, plain, strict=True)
+    ]
+    # All but the head, of which the weights are the last two.
+    assert max(ratios[:2]) < 0.1 and min(ratios[2:]) > 0.999
+    assert_same(steps(model, keras.optimizers.LossScaleOptimizer(optimizer)), clipped)
+    # Steps go on from the momentum of an optimizer that is in use.
+    optimizer.apply(
+        [ops.convert_to_tensor(g, "float32") for g in GRADIENTS],
+        model.trainable_variables,
+    )
+    assert_same(steps(model, optimizer)[2:], [1.9 * p for p in plain[2:]])
 
 
 @pytest.mark.every_backend

@@ -1,0 +1,1 @@
+"""The NFNet authors' networks in Haiku: see README.md."""
