@@ -254,6 +254,16 @@ def test_dropout_in_branches_needs_no_word():
     assert "Noise" not in said(keras.Model(inputs, x))
 
 
+@pytest.mark.parametrize("rate, said_of", [(0.2, False), (0.8, True)])
+def test_much_noise_on_data_is_said(rate, said_of):
+    inputs = keras.Input((16,))
+    x = layers.Dense(16)(layers.Dropout(rate, name="noisy")(inputs))
+    x = x + layers.Dense(16)(layers.ReLU()(layers.BatchNormalization()(x)))
+    text = said(keras.Model(inputs, x))
+    assert ("noisy" in text) == said_of
+    assert ("in front of the first weights makes signals 5 times" in text) == said_of
+
+
 def test_streams_start_at_1_whatever_is_in_front_of_the_stem():
     inputs = keras.Input((16,))
     x = layers.Dense(16)(layers.Rescaling(1.0, offset=4.0)(inputs))
