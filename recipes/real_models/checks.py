@@ -16,6 +16,8 @@ from recipes.common.training import conversion
 # Adam whose epsilon lets small gradients move as far as large ones: behind a head and
 # branches that start at zero, gradients grow step by step.
 STEPS, RATE, EPSILON = 6, 1e-3, 1e-10
+# A step at that rate may saturate sigmoids behind wide plain layers for good.
+SLOW = 1e-5
 # Of a step of Adam: what trains moves by a tenth of one at least, and what moves by
 # less than a thousandth of one does not.
 TRAINS, STANDS = 0.1, 1e-3
@@ -49,8 +51,8 @@ def values(variables):
     }
 
 
-def trained(model, x, targets, variables):
-    """Takes steps of Adam on one batch.
+def trained(model, x, targets, variables, rate):
+    """Takes steps of Adam of some rate on one batch.
 
     Returns:
         `(losses, moves)`: a list, and a dict from names of variables to how far their
@@ -61,10 +63,10 @@ def trained(model, x, targets, variables):
     if any(y is None for y in keras.tree.flatten(targets)):
         loss = keras.tree.map_structure(lambda y: y if y is None else "mse", targets)
     # Compiling takes longer than the steps.
-    model.compile(keras.optimizers.Adam(RATE, epsilon=EPSILON), loss, run_eagerly=True)
+    model.compile(keras.optimizers.Adam(rate, epsilon=EPSILON), loss, run_eagerly=True)
     losses = conversion.batch_losses(model, x, targets, STEPS)
     moves = {
-        name: float(np.max(np.abs(after - before[name]), initial=0.0)) / RATE
+        name: float(np.max(np.abs(after - before[name]), initial=0.0)) / rate
         for name, after in values(variables).items()
     }
     return losses, moves
@@ -150,7 +152,7 @@ class Original:
             for name, value in start.items()
             if name.endswith("/bias") and np.any(value) and not _is_random(value)
         }
-        losses, moves = trained(network, x, targets, variables)
+        losses, moves = trained(network, x, targets, variables, RATE)
         return cls(losses, moves, biases, normalizations, shut)
 
 
@@ -181,7 +183,7 @@ def silent_changes(original, free, published, x, targets):
     squares = block_squares(free, x)
     variables = layer_variables(free)
     start = values(variables)
-    losses, moves = trained(free, x, targets, variables)
+    losses, moves = trained(free, x, targets, variables, RATE)
     # Schemes may have none but in heads and gates.
     kept = {o["name"] for o in record["others"] if o["role"] in ("head", "gate")}
     lost = [
@@ -197,6 +199,11 @@ def silent_changes(original, free, published, x, targets):
     ]
     stands = [name for name, move in moves.items() if move < STANDS]
     still += [name for name in stands if name not in original.moves]
+    if still:
+        for name, value in start.items():
+            variables[name].assign(value)
+        _, slowly = trained(free, x, targets, variables, SLOW)
+        still = [name for name in still if slowly.get(name, np.inf) < STANDS]
     if still:
         without_effect = inert(free, x, still, variables)
         still = [name for name in still if name not in without_effect]

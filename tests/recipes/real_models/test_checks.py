@@ -85,3 +85,15 @@ def test_batches_standardize_what_the_network_reads():
     model = keras.Model(inputs, layers.Flatten()(x))
     y = keras.ops.convert_to_numpy(model(batch(model, seed=0)))
     assert abs(y.mean()) < 0.05 and y.std() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("slow, found", [(1e-5, []), (1e3, ["never trains"])])
+def test_sigmoids_that_the_first_step_saturates_are_no_finding(
+    monkeypatch, slow, found
+):
+    monkeypatch.setattr(checks, "RATE", 1e3)
+    monkeypatch.setattr(checks, "SLOW", slow)
+    inner = network()
+    outputs = layers.Activation("sigmoid")(inner.output)
+    model = keras.Model(inner.inputs, outputs)
+    assert findings(model, conversion.convert(model, "fixup", seed=0)) == found

@@ -80,8 +80,8 @@ needs_hub = pytest.mark.skipif(
 )
 # See docs/real_models.md.
 REFUSED = ("RWKV7Backbone", "Gemma4Backbone", "DFineBackbone", "PARSeqBackbone")
-# A bias, and kernels, that six steps do not move.
-OPEN = ("YOLO", "BASNetBackbone")
+# A bias that six steps do not move.
+OPEN = ("YOLO",)
 # One of every kind; the rest is evidence.
 KINDS = (
     *("ResNetBackbone", "DenseNetBackbone", "EfficientNetBackbone", "MiTBackbone"),
