@@ -167,8 +167,9 @@ class _Sizes(Hook):
         wanted, exact = 1.0, True
         is_table = not kinds.reads_signals(call.operation)
         if kinds.is_fused(call):
-            wanted = kernels.wanted_behind(call.operation)
-            exact = kernels.is_homogeneous(call.operation)
+            held = self._activation(call)
+            wanted = kernels.wanted_behind(held)
+            exact = kernels.is_homogeneous(held)
         # What saturates gives what it can, whatever pools it.
         while wanted == 1:
             readers = self.plan.survey.consumers.get(call.outputs[0], [])
@@ -183,12 +184,17 @@ class _Sizes(Hook):
                 break
             call = readers[0]
             if is_activation(call):
-                wanted = kernels.wanted_behind(call.operation)
-                exact = exact and kernels.is_homogeneous(call.operation)
+                activation = self._activation(call)
+                wanted = kernels.wanted_behind(activation)
+                exact = exact and kernels.is_homogeneous(activation)
         wanted /= self._terms.get(call.outputs[0], 1)
         while self.plan.removed(call.operation):
             call = self.plan.survey.producers[call.inputs[0]]
         return self.rewriter.end_place(call), wanted, exact
+
+    def _activation(self, call: Any) -> Any:
+        """The activation in the new model where a call activates, or holds one."""
+        return self.plan.edits.activation_at(call)
 
     def _end(self, branch: Any) -> Any:
         """The place of what gives a branch, before what the scheme adds."""
@@ -278,14 +284,14 @@ class _Sizes(Hook):
         behind = kernel.weight.activation
         if behind is None or held not in (None, keras.activations.linear):
             return 1.0
-        return kernels.gain_behind(behind.operation)
+        return kernels.gain_behind(self._activation(behind))
 
     def _end_gain(self, branch: Any) -> float:
         """What makes up for the activation at the end of a block without identity."""
         block, producers = branch.block, self.plan.survey.producers
         if block.output == block.merge.outputs[0] or not block.changes_shape:
             return 1.0
-        return kernels.gain_behind(producers[block.output].operation)
+        return kernels.gain_behind(self._activation(producers[block.output]))
 
     def _start(self, branch: Any) -> float:
         """The mean square that a branch is to give: that of what the block adds to."""

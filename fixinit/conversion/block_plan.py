@@ -189,9 +189,10 @@ def _factor(start: Start, square: float, correlation: float) -> float:
     if start.is_zero:
         return 1.0 if size < _MOST_GROWTH else 1 / size
     across = start.shortcut_scale * correlation
-    root = math.hypot(across, start.scale)
-    grown = root - math.copysign(1, start.scale) * across
-    return min(1.0, grown / abs(start.scale) / size)
+    scale = start.total_scale
+    root = math.hypot(across, scale)
+    grown = root - math.copysign(1, scale) * across
+    return min(1.0, grown / abs(scale) / size)
 
 
 def _has_factors(operation: Any, allowed: set[int]) -> bool:

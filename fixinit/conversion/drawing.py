@@ -7,6 +7,7 @@ import keras
 
 from fixinit import theory
 from fixinit.conversion import given, kernels, kinds
+from fixinit.layers import StandardizedKernel
 from fixinit.layers.configs import remade
 from fixinit.schemes import Site
 from fixinit.schemes.apply import Applicator
@@ -33,14 +34,17 @@ def drawn(
     changes: dict[str, Any] = {"name": weight.call.operation.name}
     if splits and not is_head:
         changes |= {"activation": "linear", "activity_regularizer": None}
+    standardizes = isinstance(old, StandardizedKernel)
     new = applicator.weight(
         site,
-        old,
+        old.unstandardized() if standardizes else old,
         arguments,
         fit=_fit(old, arguments[-1], None if is_head else _gain(weight, site)),
         has_bias=weight.is_output or given.keeps_bias(old),
         changes=changes,
     )
+    if kinds.kernel_arguments(new) and kinds.size_argument(new) != arguments[-1]:
+        return new, 1.0  # a factor of the kernel has its size, and starts at 1
     initializer = applicator.scheme.kernel_initializer(site)
     return new, _intended(initializer, old, arguments[-1])
 

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+from fixinit.layers import facts_of
+
 
 @dataclasses.dataclass
 class Edits:
@@ -36,6 +38,16 @@ class Edits:
     shared: set = dataclasses.field(default_factory=set)
     taken: set = dataclasses.field(default_factory=set)
 
+    def activation_at(self, call):
+        """The activation that stands for that of a call, or that it holds."""
+        place = place_of(call)
+        if place in self.calls:
+            return self.calls[place]
+        if _ends_block(call):
+            return self.ends.get(id(call.owner), call.operation)
+        behind = [x for x in self.after.get(place, []) if facts_of(x).activates]
+        return behind[-1] if behind else call.operation
+
     def answers(self):
         """The new layers, by where they stand."""
         merges = [merge for merge, *_ in self.merges.values()]
@@ -46,3 +58,12 @@ class Edits:
 def place_of(call: Any) -> Any:
     """What tells a call from others: Keras's record of it, or its only layer."""
     return call.operation if call.node is None else call.node
+
+
+def _ends_block(call: Any) -> bool:
+    """Whether a call is that of the activation that a `ResidualBlock` ends in."""
+    block = call.owner
+    if block is None or not facts_of(call.operation).activates:
+        return False
+    parts = (*block.branch, *block.shortcut, *block.after_merge)
+    return all(call.operation is not part for part in parts)

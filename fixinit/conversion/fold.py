@@ -1,4 +1,4 @@
-"""Folds the statistics of trained BatchNormalization layers into weights."""
+"""Folds statistics of BatchNormalization, and standardizations, into weights."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from fixinit.conversion.rewrite import Rewriter, cloned_stack
 from fixinit.conversion.state import copy_state
 from fixinit.graph import trace
 from fixinit.graph.functional import functional_of
-from fixinit.layers import ChannelAffine
+from fixinit.layers import ChannelAffine, StandardizedKernel
 from fixinit.layers.configs import config_of
 
 
@@ -23,7 +23,8 @@ def fold(model, keep, record=None):
     `gamma / sqrt(variance + epsilon)` and adds a number. Behind a weight layer that
     nothing else reads, that layer can do it; elsewhere, such as behind an addition, it
     becomes a `fixinit.layers.ChannelAffine`. Layers that are called several times fold
-    where the two are called together every time.
+    where the two are called together every time. A layer that standardizes its kernel
+    becomes the plain layer with the kernel that it multiplies by.
 
     Args:
         model: `keras.Model` that has passed `check_foldable`.
@@ -84,9 +85,21 @@ class _Folding:
                 inner = type(layer.layer).from_config(config)
                 self.edits.layers[id(layer)] = inner
                 self.values[id(layer)] = layer.layer.get_weights()
+        elif isinstance(layer, StandardizedKernel) and not self.keep(layer):
+            if id(layer) not in self.edits.layers:
+                self._standardized(layer)
         elif kinds.is_normalization(layer) and not self.keep(layer):
             if id(layer) not in self.edits.layers:
                 self._normalization(call)
+
+    def _standardized(self, layer):
+        """Makes a plain layer of one that standardizes its kernel."""
+        self.edits.layers[id(layer)] = layer.unstandardized()
+        values = [keras.ops.convert_to_numpy(layer.kernel)]
+        bias = getattr(layer, "bias", None)
+        if bias is not None:
+            values.append(keras.ops.convert_to_numpy(bias))
+        self.values[id(layer)] = values
 
     def _normalization(self, call):
         layer = getattr(call.operation, "layer", call.operation)
@@ -106,8 +119,9 @@ class _Folding:
         inner = kinds.unwrapped(weight)
         made = self.edits.layers.get(id(weight))
         if made is None or not made.use_bias:
-            config = {**config_of(inner), "use_bias": True, "name": weight.name}
-            self.edits.layers[id(weight)] = type(inner).from_config(config)
+            plain = inner if made is None else made
+            config = {**config_of(plain), "use_bias": True, "name": weight.name}
+            self.edits.layers[id(weight)] = type(plain).from_config(config)
             values = self.values.setdefault(id(weight), inner.get_weights())
             if not inner.use_bias:
                 values.append(np.zeros_like(shift))

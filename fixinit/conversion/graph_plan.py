@@ -247,7 +247,8 @@ class GraphPlan:
 
         def make() -> keras.layers.Layer | None:
             new = self.applicator.activation(site, plain, around)
-            return None if new is plain else new
+            made_plain = isinstance(call.operation, layers.ScaledActivation)
+            return new if made_plain or new is not plain else None
 
         if owner is None:
             self.placing.instead(self.survey, call, make)

@@ -8,6 +8,7 @@ import keras
 from fixinit import theory
 from fixinit.conversion import kinds
 from fixinit.initializers import Corrected, Rescaled
+from fixinit.layers import facts_of
 from fixinit.theory import fans
 
 TRANSPOSED = (
@@ -64,6 +65,10 @@ def rescaled(initializer: Any, factor: float) -> Any:
     """The initializer with its variance times a factor."""
     if math.isclose(factor, 1, rel_tol=1e-9):
         return initializer
+    if isinstance(initializer, keras.initializers.Ones):
+        initializer = keras.initializers.Constant(1.0)
+    if isinstance(initializer, keras.initializers.Constant):
+        return keras.initializers.Constant(initializer.value * math.sqrt(factor))
     if isinstance(initializer, Rescaled):
         factor *= initializer.gain**2
         initializer = initializer.initializer
@@ -73,7 +78,7 @@ def rescaled(initializer: Any, factor: float) -> Any:
 def rescale(layer: Any, factor: float) -> None:
     """Draws a kernel with another variance, now and when the layer is made again."""
     scale(layer, factor)
-    argument = kinds.kernel_arguments(layer)[-1]
+    argument = kinds.size_argument(layer)
     _set_initializer(layer, rescaled(getattr(layer, argument), factor))
 
 
@@ -82,7 +87,7 @@ def correct(layer: Any, factor: float) -> None:
     if factor == 1:
         return
     scale(layer, factor)
-    argument = kinds.kernel_arguments(layer)[-1]
+    argument = kinds.size_argument(layer)
     initializer = Corrected(getattr(layer, argument), math.sqrt(factor))
     _set_initializer(layer, initializer)
 
@@ -90,27 +95,29 @@ def correct(layer: Any, factor: float) -> None:
 def is_corrected(layer: Any) -> bool:
     """Whether a layer's kernel makes up for what its draw deviates by."""
     layer = kinds.unwrapped(layer)
-    arguments = kinds.kernel_arguments(layer)
-    return bool(arguments) and isinstance(getattr(layer, arguments[-1]), Corrected)
+    if not kinds.kernel_arguments(layer):
+        return False
+    return isinstance(getattr(layer, kinds.size_argument(layer)), Corrected)
 
 
 def draw(layer: Any, initializer: Any) -> None:
     """Draws a kernel anew, now and when the layer is made again."""
-    kernel = kinds.kernel_of(layer, kinds.kernel_arguments(layer)[-1])
+    argument = kinds.kernel_arguments(layer)[-1]
+    kernel = kinds.kernel_of(layer, argument)
     kernel.assign(initializer(tuple(kernel.shape), dtype=kernel.dtype))
-    _set_initializer(layer, initializer)
+    _set_initializer(layer, initializer, argument)
 
 
-def _set_initializer(layer: Any, initializer: Any) -> None:
-    setattr(layer, kinds.kernel_arguments(layer)[-1], initializer)
+def _set_initializer(layer: Any, initializer: Any, argument: str | None = None) -> None:
+    setattr(layer, argument or kinds.size_argument(layer), initializer)
     if hasattr(layer, "projection"):
         layer.projection.kernel_initializer = initializer
 
 
 def scale(layer: Any, factor: float) -> None:
     """Multiplies the variance of a layer's kernel, and not what would draw it."""
-    kernel = kinds.kernel_of(layer, kinds.kernel_arguments(layer)[-1])
-    kernel.assign(kernel * math.sqrt(factor))
+    size = kinds.kernel_of(layer, kinds.size_argument(layer))
+    size.assign(size * math.sqrt(factor))
 
 
 def _einsum_axes(layer: Any) -> tuple[list[int], list[int]]:
@@ -164,8 +171,11 @@ def assumed_square(operation: Any, mean_square: float) -> float:
 def gain_behind(operation: Any) -> float:
     """The gain of an activation, 2 for a ReLU: a kernel's variance times its fan.
 
-    An activation without a variance rule counts as a ReLU.
+    An activation without a variance rule counts as a ReLU. One that is made for inputs
+    of unit variance asks for no more than that: 1.
     """
+    if facts_of(operation).unit_variance:
+        return 1.0
     try:
         return theory.activation_gain(operation)
     except theory.NoRuleError:
@@ -176,9 +186,11 @@ def wanted_behind(operation: Any) -> float:
     """The mean square that the converter aims at behind an activation.
 
     It is 1, as of the input, or, for an activation that saturates below that, the mean
-    square that it gives for inputs of variance 1.
+    square that it gives for inputs of variance 1, as for one that is made for these.
     """
     try:
+        if facts_of(operation).unit_variance:
+            return theory.activation_square(operation)
         if theory.activation_square(operation, _LARGE) > 1:
             return 1.0
         return theory.activation_square(operation)

@@ -101,11 +101,22 @@ def kernel_arguments(layer: Any) -> tuple[str, ...]:
     return facts_of(unwrapped(layer)).kernels
 
 
+def size_argument(layer: Any) -> str:
+    """The argument that draws what the size of a weight layer's kernel is set by.
+
+    The main kernel's own, or that of a factor behind its standardization.
+    """
+    facts = facts_of(unwrapped(layer))
+    return facts.kernels_scale or facts.kernels[-1]
+
+
 def kernel_of(layer: Any, argument: str) -> Any:
     """The variable that an initializer argument of a built layer draws."""
     layer = getattr(layer, "projection", layer)
     name = argument.removesuffix("_initializer")
-    names = (f"{name}_kernel", name, "kernel")
+    names = [name]
+    if argument in facts_of(layer).kernels:
+        names = ["raw_kernel", f"{name}_kernel", name, "kernel"]
     return next(getattr(layer, n) for n in names if hasattr(layer, n))
 
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from fixinit.graph.recognition import centers
-from fixinit.layers import facts_of
+from fixinit.layers import ScaledActivation, facts_of, gelu_tanh
 
 
 def plain_activation(call: Any) -> keras.layers.Layer | None:
@@ -21,20 +21,31 @@ def plain_activation(call: Any) -> keras.layers.Layer | None:
         `None` if no activation of that name computes the same.
     """
     operation = call.operation
+    if isinstance(operation, ScaledActivation):
+        policy = operation.dtype_policy
+        name = operation.name
+        return keras.layers.Activation(operation.activation, name=name, dtype=policy)
     if isinstance(operation, keras.layers.Layer):
         return operation
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(operation).__name__).lower()
-    try:
-        layer = keras.layers.Activation(name, name=operation.name)
-    except ValueError:
-        return None
     # `ops.gelu` approximates by default, and the activation does not.
+    for activation in (name, *([gelu_tanh] if name == "gelu" else ())):
+        try:
+            layer = keras.layers.Activation(activation, name=operation.name)
+        except ValueError:
+            return None
+        if _computes_the_same(operation, layer):
+            return layer
+    return None
+
+
+def _computes_the_same(operation: Any, layer: keras.layers.Layer) -> bool:
     x = np.linspace(-4, 4, 33, dtype="float32")[None]
     given, made = (
         keras.ops.convert_to_numpy(f(keras.ops.convert_to_tensor(x)))
         for f in (operation.call, layer)
     )
-    return layer if np.allclose(given, made, atol=1e-6) else None
+    return np.allclose(given, made, atol=1e-6)
 
 
 def plain_normalization(layer: keras.layers.Layer) -> keras.layers.Layer:

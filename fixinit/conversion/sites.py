@@ -16,24 +16,43 @@ class Counter:
         branch: Index of the next branch.
         stage: Index of the stage.
         stage_block: Index of the next block in it.
+        stream_sums: Number of branches that the stream has summed since the block that
+            last changed the shape, with it.
     """
 
     branch: int = 0
     stage: int = 0
     stage_block: int = 0
+    stream_sums: int = 0
 
-    def place(self, changes_shape: bool, is_first: bool) -> dict[str, Any]:
-        """The place of the next block. A change of shape starts a stage."""
+    def place(
+        self, changes_shape: bool, is_first: bool, branches: int = 1
+    ) -> dict[str, Any]:
+        """The place of the next block. A change of shape starts a stage.
+
+        Args:
+            changes_shape: bool. Whether the block changes the shape.
+            is_first: bool. Whether it is the first of the network.
+            branches: int, the number of its branches.
+        """
         if changes_shape and not is_first:
             self.stage, self.stage_block = self.stage + 1, 0
-        place = {"stage": self.stage, "stage_block": self.stage_block}
+        place = {
+            "stage": self.stage,
+            "stage_block": self.stage_block,
+            "changes_shape": changes_shape,
+            "stream_sums": self.stream_sums,
+        }
         self.stage_block += 1
+        self.stream_sums = branches + (0 if changes_shape else self.stream_sums)
         return place
 
     def skip(self, graph: Any, times: int) -> None:
         """Counts what is in a graph, called a number of times."""
         blocks = stream_blocks(graph)
-        self.branch += times * sum(len(block.branches) for block in blocks)
+        branches = times * sum(len(block.branches) for block in blocks)
+        self.branch += branches
+        self.stream_sums += branches
         self.stage_block += times * len(blocks)
 
 
@@ -81,7 +100,8 @@ class Sites:
             if block is None:
                 continue
             is_first = counter.branch == 0
-            self._places[block] = counter.place(block.changes_shape, is_first)
+            branches = len(block.branches)
+            self._places[block] = counter.place(block.changes_shape, is_first, branches)
             for position in block.branches:
                 survey.branch_of(block, position).index = counter.branch
                 counter.branch += 1

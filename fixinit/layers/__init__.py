@@ -1,6 +1,7 @@
 """Keras layers for residual networks that need no normalization."""
 
 from fixinit.layers._keras_facts import register_keras
+from fixinit.layers.branch_input_scale import BranchInputScale
 from fixinit.layers.broadcast_batch import BroadcastBatch
 from fixinit.layers.channel_affine import ChannelAffine
 from fixinit.layers.crelu import CReLU
@@ -9,15 +10,22 @@ from fixinit.layers.parameter import Parameter
 from fixinit.layers.per_location_normalization import PerLocationNormalization
 from fixinit.layers.residual_block import ResidualBlock
 from fixinit.layers.scalars import ScalarBias, ScalarMultiplier
+from fixinit.layers.scaled_activation import ScaledActivation, gelu_tanh
 from fixinit.layers.scaled_add import ScaledAdd
 from fixinit.layers.shake_drop import ShakeDrop
 from fixinit.layers.shake_shake import ShakeShake
 from fixinit.layers.shortcuts import ProjectionShortcut, ZeroPaddingShortcut
 from fixinit.layers.stack import Stack
+from fixinit.layers.standardized import (
+    StandardizedKernel,
+    can_be_standardized,
+    standardized,
+)
 from fixinit.layers.stochastic_depth import StochasticDepth, survival_probability
 from fixinit.layers.tailored_activation import TailoredActivation
 
 __all__ = [
+    "BranchInputScale",
     "BroadcastBatch",
     "CReLU",
     "ChannelAffine",
@@ -28,15 +36,20 @@ __all__ = [
     "ResidualBlock",
     "ScalarBias",
     "ScalarMultiplier",
+    "ScaledActivation",
     "ScaledAdd",
     "ShakeDrop",
     "ShakeShake",
     "Stack",
+    "StandardizedKernel",
     "StochasticDepth",
     "TailoredActivation",
     "ZeroPaddingShortcut",
+    "can_be_standardized",
     "facts_of",
+    "gelu_tanh",
     "register_facts",
+    "standardized",
     "survival_probability",
 ]
 

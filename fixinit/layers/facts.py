@@ -57,6 +57,8 @@ class Facts:
         bounded: bool. Is an activation with bounded outputs, as gates have.
         flat: bool. Is an activation that is 0, without a slope, over a range of inputs,
             as a ReLU: units that read nothing else are dead.
+        unit_variance: bool. Is an activation made for inputs of mean 0 and variance 1,
+            whatever mean square it gives for them.
         compares_channels: bool. Is an activation that compares channels, such as a
             softmax.
         follows_head: bool. May stand between the last weight layer of a network and its
@@ -68,6 +70,9 @@ class Facts:
             layer that normalizes, activates or scales a branch does so anyway.
         kernels: Tuple of strings, the arguments with the initializers of its kernels,
             the main one last. A converter draws them anew.
+        kernels_scale: String, the argument with the initializer of a weight that the
+            size of the kernels is proportional to; `None` where it is that of the
+            kernels as they are drawn. A converter sets it in the place of these.
         constant: bool. Gives the same whatever it reads, as a weight that stands in a
             graph by itself.
         start: String, the argument with the initializer at whose zero the layer gives
@@ -93,11 +98,13 @@ class Facts:
     activates: bool = False
     bounded: bool = False
     flat: bool = False
+    unit_variance: bool = False
     compares_channels: bool = False
     follows_head: bool = False
     scales_branch: bool = False
     elementwise: bool = False
     kernels: tuple[str, ...] = ()
+    kernels_scale: str | None = None
     constant: bool = False
     start: str | None = None
     units: dict[str, tuple[int, ...]] = dataclasses.field(
@@ -196,7 +203,12 @@ def facts_of(operation: Any) -> Facts:
 
 def inherited_facts(operation: Any) -> Facts:
     """The facts of the nearest class that declares some, whatever overrides `call`."""
-    owner = _declaring_class(type(operation))
+    return facts_by(type(operation), operation)
+
+
+def facts_by(kind: type, operation: Any) -> Facts:
+    """The facts about an operation that one of its base classes has."""
+    owner = _declaring_class(kind)
     return _UNKNOWN if owner is None else _facts_by(owner, operation)
 
 

@@ -17,7 +17,7 @@ from fixinit.layers.facts import Facts
 from fixinit.layers.scalars import check_float
 
 LEVELS = ("batch", "sample")
-SCALINGS = ("test", "inverted")
+SCALINGS = ("test", "inverted", "none")
 
 
 def survival_probability(branch: int, num_branches: int, last: float = 0.5) -> float:
@@ -59,11 +59,12 @@ class StochasticDepth(keras.layers.Layer):
 
         outputs = b * inputs        (scaling="test", the paper)
         outputs = b / p * inputs    (scaling="inverted", as in Dropout)
+        outputs = b * inputs        (scaling="none", as in NFNets)
 
     and at test time
 
         outputs = p * inputs        (scaling="test")
-        outputs = inputs            (scaling="inverted")
+        outputs = inputs            (scaling="inverted" or "none")
 
     The branch is computed either way, and only its output dropped: training takes
     no less time.
@@ -87,7 +88,8 @@ class StochasticDepth(keras.layers.Layer):
         level: What is dropped as one: `"batch"` (default, the paper's) or
             `"sample"`.
         scaling: `"test"` (default, the paper's) or `"inverted"`: where the factor
-            p or 1 / p stands that lets training and test agree in the mean.
+            p or 1 / p stands that lets training and test agree in the mean. `"none"`
+            leaves it out.
         seed: int. Seed of the draws.
         **kwargs: The arguments of `keras.layers.Layer`.
 
@@ -129,9 +131,9 @@ class StochasticDepth(keras.layers.Layer):
     def call(self, inputs: Tensor, training: bool | None = False) -> Tensor:
         check_float(self.name, inputs)
         if not training:
-            if self.scaling == "inverted":
-                return inputs
-            return inputs * self.survival_probability
+            if self.scaling == "test":
+                return inputs * self.survival_probability
+            return inputs
         draws = noise.uniform(inputs, self.level, self.seed_generator)
         survives = ops.less(draws, self.survival_probability)
         outputs = inputs * ops.cast(survives, inputs.dtype)

@@ -6,12 +6,15 @@ from fixinit.models.families import (
     ResNet1D,
     WideResNet,
 )
+from fixinit.models.nfnet import NFNet, NFResNet
 from fixinit.models.residual_mlp import ResidualMLP
 from fixinit.models.resnet import ResNet
 
 __all__ = [
     "CifarResNet",
     "ImageNetResNet",
+    "NFNet",
+    "NFResNet",
     "ResNet",
     "ResNet1D",
     "ResidualMLP",

@@ -7,6 +7,7 @@ import keras
 
 from fixinit import layers
 from fixinit.layers.shortcuts import convolution_class
+from fixinit.models._gates import squeeze_excitation
 from fixinit.models._plan import BlockPlan
 from fixinit.schemes import Site
 from fixinit.schemes.apply import Applicator, Layers
@@ -50,8 +51,13 @@ class Blocks:
 
     def block(self, branch: int, plan: BlockPlan, channels: int) -> keras.layers.Layer:
         """One residual block on inputs with `channels` channels."""
-        depth, stage = len(plan.filters), (plan.stage, plan.stage_block)
-        place = dict(zip(("stage", "stage_block"), stage, strict=True))
+        depth = len(plan.filters)
+        place = {
+            "stage": plan.stage,
+            "stage_block": plan.stage_block,
+            "changes_shape": plan.changes_shape(channels),
+            "stream_sums": plan.stream_sums,
+        }
         sites = [self.site(branch, depth, layer=i, **place) for i in range(depth)]
         shortcut, shared_layers = self._shortcut(sites[0], plan, channels)
         after_merge, activation = self._end(sites[-1])
@@ -94,10 +100,32 @@ class Blocks:
                 plan.kernel_sizes[site.layer],
                 plan.strides[site.layer],
                 f"weight{index}",
+                groups=plan.groups[site.layer] if plan.groups else 1,
+                same_padding=plan.same_padding,
             )
             if not self.preactivation and not site.is_last:
                 built += self.activated(site, f"activation{index}")
+        built += self._behind_weights(plan)
         return built + self.applicator.at("branch_end", sites[-1], "branch")
+
+    def _behind_weights(self, plan: BlockPlan) -> Layers:
+        """What the plan has behind the last weight layer of a branch."""
+        built: Layers = []
+        if plan.gate_units:
+            seeds = [self.applicator.take_seed() for _ in range(2)]
+            shape = (*self.rank * [None], plan.filters[-1])
+            built.append(squeeze_excitation(shape, plan.gate_units, seeds, plan.name))
+        if plan.drop_rate:
+            built.append(
+                layers.StochasticDepth(
+                    1 - plan.drop_rate,
+                    level="sample",
+                    scaling="none",
+                    seed=self.applicator.take_seed(),
+                    name="stochastic_depth",
+                )
+            )
+        return built
 
     def _shortcut(
         self, site: Site, plan: BlockPlan, channels: int
@@ -121,7 +149,21 @@ class Blocks:
         site = dataclasses.replace(site, role="projection")
         projection = self.applicator.weight(site, self._projection(filters, plan))
         after = self.applicator.at("after_projection", site, "shortcut")
-        return [projection, *after], shared_layers
+        return [*self._pooling(plan), projection, *after], shared_layers
+
+    def _pooling(self, plan: BlockPlan) -> Layers:
+        """The average over neighbours in front of a shortcut's projection."""
+        if not (plan.pooled_shortcut and plan.stride > 1):
+            return []
+        pooling = getattr(keras.layers, f"AveragePooling{self.rank}D")
+        return [
+            pooling(
+                plan.stride,
+                padding="same",
+                data_format="channels_last",
+                name="shortcut_pool",
+            )
+        ]
 
     def _projection(self, filters: int, plan: BlockPlan) -> keras.layers.Layer:
         """A strided 1x1 convolution, or a dense layer."""
@@ -130,7 +172,7 @@ class Blocks:
         return convolution_class(self.rank)(
             filters,
             1,
-            strides=plan.stride,
+            strides=1 if plan.pooled_shortcut else plan.stride,
             data_format="channels_last",
             name="shortcut",
         )
@@ -149,6 +191,8 @@ class Blocks:
         strides: int,
         name: str,
         prefix: str | None = None,
+        groups: int = 1,
+        same_padding: bool = False,
     ) -> Layers:
         """The weight layer at `site`, `Dense` or convolution, and what precedes it."""
         built = self.applicator.at("before_weight", site, prefix or name)
@@ -157,7 +201,7 @@ class Blocks:
             return [*built, self.applicator.weight(site, plain)]
         channels_last = {"data_format": "channels_last"}
         padding = "same"
-        if strides > 1 and kernel_size > 1:
+        if strides > 1 and kernel_size > 1 and not same_padding:
             # The published networks pad strided convolutions alike on every
             # side. Keras's "same" pads even inputs at the end only.
             pad = getattr(keras.layers, f"ZeroPadding{self.rank}D")
@@ -168,6 +212,7 @@ class Blocks:
             kernel_size,
             strides=strides,
             padding=padding,
+            groups=groups,
             name=name,
             **channels_last,
         )

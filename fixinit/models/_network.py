@@ -10,7 +10,7 @@ from fixinit._typing import Shape
 from fixinit._validation import check_activation, check_choice, check_number
 from fixinit.layers.stack_arguments import check_remat
 from fixinit.models._blocks import Blocks
-from fixinit.models._plan import BlockPlan, equal_blocks
+from fixinit.models._plan import BlockPlan, equal_blocks, with_sums
 from fixinit.models._residual_network import ResidualNetwork
 from fixinit.schemes import Scheme, Site
 from fixinit.schemes.apply import Applicator, Layers
@@ -97,13 +97,14 @@ class Network:
         classes: int,
         classifier_activation: Any,
         name: str,
+        **head: Any,
     ) -> keras.Model:
         """The Keras model: stem (layers that end in `channels`), blocks, head."""
         inputs = keras.Input(self.input_shape)
         outputs = inputs
         with self.applicator.building():
             body = stem + self.body(plans, channels)
-            for layer in body + self.head(classes, classifier_activation):
+            for layer in body + self.head(classes, classifier_activation, **head):
                 outputs = layer(outputs)
         return ResidualNetwork(inputs, outputs, name=name)
 
@@ -132,6 +133,7 @@ class Network:
     def body(self, plans: list[BlockPlan], channels: int) -> Layers:
         """The residual blocks; where they are stacked, one layer for equal ones."""
         built, index = [], 0
+        plans = with_sums(plans, channels)
         while index < len(plans):
             run = equal_blocks(plans[index:], channels) if self.is_stacked() else 1
             if run > 1:
@@ -159,7 +161,8 @@ class Network:
         name = re.sub(r"\d+$", "s", plans[0].name)
         options = {"remat": self.remat, "seed_step": seed_step, "name": name}
         scheme, is_shifted = applicator.scheme, applicator.knows_seeds(first, start)
-        if scheme.depends_on_branch or not is_shifted:
+        differs = scheme.depends_on_branch or len({p.drop_rate for p in plans}) > 1
+        if differs or not is_shifted:
             rest = [
                 self.blocks.block(branch + index, plan, channels)
                 for index, plan in enumerate(plans[1:], start=1)
@@ -173,16 +176,38 @@ class Network:
         applicator.next_seed = start + len(plans) * seed_step
         return layers.Stack(first, len(plans), **options)
 
-    def head(self, classes: int, classifier_activation: Any) -> Layers:
-        """From the last block to the class scores."""
+    def head(
+        self,
+        classes: int,
+        classifier_activation: Any,
+        final_filters: int | None = None,
+        drop_rate: float = 0.0,
+    ) -> Layers:
+        """From the last block to the class scores.
+
+        Args:
+            classes: int.
+            classifier_activation: Activation of the scores.
+            final_filters: int. Channels of a pointwise weight layer in front of the
+                last activation, if there is one.
+            drop_rate: float. Rate of dropout in front of the classification layer.
+        """
         blocks, applicator = self.blocks, self.applicator
         site = blocks.site(blocks.num_branches - 1, role="head")
         built = applicator.at("network_end", site, "network_end")
-        if blocks.preactivation:
+        if final_filters:
+            trunk = blocks.site(blocks.num_branches - 1, role="trunk")
+            built += blocks.weight(trunk, final_filters, 1, 1, "final")
+        if blocks.preactivation or final_filters:
             built += blocks.activated(site, "head_activation")
         if blocks.rank:
             pooling = getattr(keras.layers, f"GlobalAveragePooling{blocks.rank}D")
             built.append(pooling(data_format="channels_last", name="pool"))
+        if drop_rate:
+            seed = applicator.take_seed()
+            built.append(
+                keras.layers.Dropout(drop_rate, seed=seed, name="head_dropout")
+            )
         built += applicator.at("before_weight", site, "head_weight")
         built.append(applicator.weight(site, keras.layers.Dense(classes, name="head")))
         # Losses in half precision are inexact: scores leave in float32.

@@ -1,6 +1,8 @@
 """The shape of a residual block, before a scheme is applied to it."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,16 @@ class BlockPlan:
         strides: Their strides.
         stage: Index of the stage that the block is in.
         stage_block: Index of the block within its stage.
+        stream_sums: Number of blocks in front of it since the last one that changed the
+            shape, with that: see `with_sums`.
+        groups: Groups of the weight layers' channels; empty where all have one.
+        same_padding: Whether strided convolutions pad as Keras does, at the end first,
+            rather than alike on every side.
+        pooled_shortcut: Whether a projecting shortcut averages neighbours rather than
+            skips them.
+        gate_units: Hidden units of squeeze-and-excitation at the branch's end; 0 where
+            there is none.
+        drop_rate: Rate of stochastic depth, by sample and without rescaling.
     """
 
     name: str
@@ -24,11 +36,19 @@ class BlockPlan:
     strides: tuple[int, ...]
     stage: int = 0
     stage_block: int = 0
+    stream_sums: int = 0
+    groups: tuple[int, ...] = ()
+    same_padding: bool = False
+    pooled_shortcut: bool = False
+    gate_units: int = 0
+    drop_rate: float = 0.0
 
     @property
-    def shape(self) -> tuple[tuple[int, ...], ...]:
+    def shape(self) -> tuple[Any, ...]:
         """What equal blocks have in common."""
-        return self.filters, self.kernel_sizes, self.strides
+        sizes = self.filters, self.kernel_sizes, self.strides, self.groups
+        drops = self.drop_rate > 0
+        return *sizes, self.same_padding, self.pooled_shortcut, self.gate_units, drops
 
     @property
     def stride(self) -> int:
@@ -38,6 +58,21 @@ class BlockPlan:
     def changes_shape(self, channels: int) -> bool:
         """Whether the block gives another shape than inputs of `channels` have."""
         return self.stride > 1 or self.filters[-1] != channels
+
+
+def with_sums(plans: Sequence[BlockPlan], channels: int) -> list[BlockPlan]:
+    """The plans of consecutive blocks, each with the sums in the stream that it reads.
+
+    Args:
+        plans: Sequence of `BlockPlan`s.
+        channels: int, of what the first block reads.
+    """
+    found, sums = [], 0
+    for plan in plans:
+        found.append(dataclasses.replace(plan, stream_sums=sums))
+        sums = 1 if plan.changes_shape(channels) else sums + 1
+        channels = plan.filters[-1]
+    return found
 
 
 def equal_blocks(plans: list[BlockPlan], channels: int) -> int:

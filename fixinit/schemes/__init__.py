@@ -12,6 +12,7 @@ from fixinit.schemes._registry import (
 from fixinit.schemes.batch_norm import BatchNorm
 from fixinit.schemes.fixup import Fixup
 from fixinit.schemes.normalized_sum import NormalizedSum
+from fixinit.schemes.normalizer_free import NormalizerFree
 from fixinit.schemes.rezero import ReZero
 from fixinit.schemes.scaled_residual import ScaledResidual
 from fixinit.schemes.scheme import Scheme
@@ -24,6 +25,7 @@ __all__ = [
     "BatchNorm",
     "Fixup",
     "NormalizedSum",
+    "NormalizerFree",
     "ReZero",
     "ScaledResidual",
     "Scheme",
@@ -47,5 +49,6 @@ for _scheme in (
     SkipInit,
     ReZero,
     NormalizedSum,
+    NormalizerFree,
 ):
     register_own(_scheme)

@@ -54,7 +54,7 @@ def check_merge(scheme: Scheme, site: Site, answer: keras.layers.Layer) -> None:
     if not facts.adds:
         return
     given = facts.factors or (1.0, 1.0)
-    scale = start.scale if start.by == "merge" else 1.0
+    scale = start.merge_scale
     if start.is_zero and given[1]:
         scale = given[1]  # what carries the zero is multiplied by it
     expected = start.shortcut_scale, scale

@@ -105,6 +105,13 @@ class Scheme:
         """
         return self.start(site).raised(site.smallest_start)
 
+    def variance_factor(self, site: Site) -> float:
+        """The factor by which the block at `site` multiplies the variance.
+
+        That of `start` by default, for branches that keep the variance.
+        """
+        return self.start(site).variance_factor
+
     @property
     def starts_at_identity(self) -> bool:
         """Whether the branch of a network of one block is zero at initialization.
@@ -184,8 +191,7 @@ class Scheme:
     def merge(self, site: Site) -> keras.layers.Layer:
         """The layer that joins `[shortcut, branch]`."""
         start = self.started(site)
-        branch_scale = start.scale if start.by == "merge" else 1.0
-        return layers.ScaledAdd(start.shortcut_scale, branch_scale)
+        return layers.ScaledAdd(start.shortcut_scale, start.merge_scale)
 
     def after_merge(self, site: Site) -> list[keras.layers.Layer]:
         """Layers behind the merge, in front of the block's last activation."""
@@ -282,7 +288,7 @@ class Scheme:
         # One answer stands for all branches where none depends on the index.
         asked = num_branches if self.depends_on_branch else 1
         factors = [
-            self.start(Site(branch, num_branches)).variance_factor
+            self.variance_factor(Site(branch, num_branches, stream_sums=branch))
             for branch in range(asked)
         ]
         # Exponential growth overflows to infinity, as the activations do.

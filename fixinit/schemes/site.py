@@ -28,6 +28,10 @@ class Site:
         stage: int. Index of the stage, from 0. A stage ends where a block changes
             the shape.
         stage_block: int. Index of the block within its stage, from 0.
+        changes_shape: bool. Whether the block of the branch changes the shape, so that
+            its shortcut does, too.
+        stream_sums: int. Number of sums of branches in the stream that the block reads,
+            since the block that last changed the shape, whose sum counts.
         num_blocks: int. Number of residual blocks in the network (N), by default
             one for every branch.
         smallest_start: float. The smallest scale at which the branch may start: 0,
@@ -51,6 +55,8 @@ class Site:
     role: str = "branch"
     stage: int = 0
     stage_block: int = 0
+    changes_shape: bool = False
+    stream_sums: int = 0
     num_blocks: int | None = None
     smallest_start: float = 0.0
 
@@ -58,7 +64,7 @@ class Site:
         check_fields(self)
         check_positive_int("num_branches", self.num_branches)
         check_positive_int("branch_depth", self.branch_depth)
-        for name in ("branch", "layer", "stage", "stage_block"):
+        for name in ("branch", "layer", "stage", "stage_block", "stream_sums"):
             check_positive_int(name, getattr(self, name), minimum=0)
         check_choice("role", self.role, ROLES)
         if self.branch >= self.num_branches or self.layer >= self.branch_depth:

@@ -21,7 +21,7 @@ CARRIERS = ("merge", "multiplier", "kernel", "layers")
 class Start:
     """The sum of a residual block at initialization.
 
-        outputs = shortcut_scale * shortcut + scale * F(inputs)
+        outputs = shortcut_scale * shortcut + branch_scale * scale * F(inputs)
 
     F is the branch with He initialization. Models, the converter, diagnostics and
     closed forms read from here whether and how a branch starts at zero.
@@ -38,6 +38,8 @@ class Start:
             * `"kernel"`: the draw of the branch's last weight layer;
             * `"layers"`: layers of the scheme's own, in `branch_end`.
         shortcut_scale: float. Constant factor of the shortcut, 1 by default.
+        branch_scale: float. Constant factor of the branch in the merge, beside a scale
+            that something else carries; 1 by default.
 
     Example:
 
@@ -53,12 +55,19 @@ class Start:
     scale: float = 1.0
     by: str = "merge"
     shortcut_scale: float = 1.0
+    branch_scale: float = 1.0
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name in ("scale", "shortcut_scale"):
+        for name in ("scale", "shortcut_scale", "branch_scale"):
             check_factor(name, getattr(self, name))
         check_choice("by", self.by, CARRIERS)
+        if self.by == "merge" and self.branch_scale != 1:
+            raise ValueError(
+                "Argument `branch_scale` stands beside a scale that the merge does not "
+                "carry. Received: branch_scale="
+                f"{self.branch_scale} with by='merge'. Multiply `scale` by it."
+            )
         if self.scale == 0 and self.by == "merge":
             raise ValueError(
                 "Argument `scale` must not be 0 where `by` is 'merge': a branch times "
@@ -72,13 +81,23 @@ class Start:
         return self.scale == 0
 
     @property
+    def merge_scale(self) -> float:
+        """The constant factor of the branch in the merge."""
+        return self.scale if self.by == "merge" else self.branch_scale
+
+    @property
+    def total_scale(self) -> float:
+        """What the branch is multiplied by at initialization."""
+        return self.branch_scale * self.scale
+
+    @property
     def variance_factor(self) -> float:
         """The factor by which a block multiplies the variance.
 
         E[relu(x)^2] = E[x^2] / 2 and He's kernel variance 2 / fan_in give F the
-        variance of its input: `shortcut_scale^2 + scale^2`.
+        variance of its input: `shortcut_scale^2 + (branch_scale * scale)^2`.
         """
-        return self.shortcut_scale**2 + self.scale**2
+        return self.shortcut_scale**2 + self.total_scale**2
 
     def raised(self, smallest: float) -> "Start":
         """The same start, at `smallest` where it would be zero."""

@@ -13,7 +13,7 @@ from fixinit.theory import (
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.criticality import critical_factor
 from fixinit.theory.errors import NoRuleError
-from fixinit.theory.gain import activation_gain, activation_square
+from fixinit.theory.gain import activation_gain, activation_square, variance_gain
 from fixinit.theory.gaussian import (
     Function,
     MeanField,
@@ -49,5 +49,6 @@ __all__ = [
     "propagate",
     "register",
     "tailored",
+    "variance_gain",
     "weight_moments",
 ]

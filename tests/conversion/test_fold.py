@@ -260,3 +260,36 @@ def test_weights_that_an_operation_reads_keep_their_statistics_out():
     x = layers.ReLU()(layers.BatchNormalization()(dense(inputs)))
     model = keras.Model(inputs, ops.einsum("bh,ih->bi", x, dense.kernel))
     check(model, normal(8, 6), affine=1)
+
+
+@pytest.mark.every_backend
+def test_standardized_kernels_are_baked_in():
+    model = fixinit.models.NFNet(
+        stages=(1, 3, 1, 1),
+        filters=(16, 16, 16, 16),
+        group_size=8,
+        input_shape=(32, 32, 3),
+        scheme=fixinit.schemes.NormalizerFree(initial_gain=1.0),
+        stacked=True,
+        seed=0,
+    )
+    folded = fixinit.convert(model, weights="fold")
+    kinds = (fixinit.layers.StandardizedKernel, fixinit.layers.Stack)
+    left = [x for x in folded._flatten_layers() if isinstance(x, kinds)]
+    assert all(isinstance(x, fixinit.layers.Stack) for x in left) and left
+    x = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype("float32")
+    expected = model.predict(x, verbose=0)
+    np.testing.assert_allclose(folded.predict(x, verbose=0), expected, atol=1e-6)
+
+
+def test_statistics_behind_a_standardized_kernel_fold_into_it():
+    x = keras.Input((6,))
+    h = fixinit.layers.standardized(keras.layers.Dense(4, use_bias=False))(x)
+    model = keras.Model(x, keras.layers.BatchNormalization()(h))
+    rng = np.random.default_rng(0)
+    model.layers[-1].set_weights(list(rng.uniform(0.5, 2, (4, 4))))
+    folded = fixinit.convert(model, weights="fold")
+    assert [type(layer) for layer in folded.layers[1:]] == [keras.layers.Dense]
+    batch = rng.standard_normal((5, 6)).astype("float32")
+    expected = model.predict(batch, verbose=0)
+    np.testing.assert_allclose(folded.predict(batch, verbose=0), expected, atol=1e-5)

@@ -105,7 +105,8 @@ def test_additions_of_ones_own_end_blocks(scheme):
     blocks = free.conversion["blocks"]
     assert [block["branches"][0]["depth"] for block in blocks] == [2, 2]
     # The layer stays where the scheme adds without factors.
-    has_factors = scheme in ("normalized_sum", "scaled_residual")
+    merge = fixinit.schemes.get(scheme).merge(fixinit.schemes.Site(0, 2))
+    has_factors = facts_of(merge).factors != (1.0, 1.0)
     assert (OwnSum in kinds(free)) != has_factors
     if blocks[0]["branches"][0]["zero"]:
         np.testing.assert_allclose(free.predict(normal(4, 8)), normal(4, 8), rtol=1e-6)

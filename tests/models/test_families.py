@@ -90,9 +90,11 @@ def test_every_scheme_in_both_orders_with_every_shortcut(
     )
     outputs = keras.ops.convert_to_numpy(model(np.ones((1, 8, 8, 1), "float32")))
     assert outputs.shape == (1, 10) and np.isfinite(outputs).all()
-    projections = sum("/shortcut/" in v.path for v in model.trainable_variables)
-    biased = 2 if schemes.get(scheme).use_bias else 1
-    assert projections == biased * {"A": 0, "B": 1, "C": 2}[shortcut]
+    parts = [v.path for v in model.trainable_variables if "/shortcut/" in v.path]
+    projections = {"A": 0, "B": 1, "C": 2}[shortcut]
+    assert sum(path.endswith("/kernel") for path in parts) == projections
+    biases = projections if schemes.get(scheme).use_bias else 0
+    assert sum(path.endswith("/bias") for path in parts) == biases
 
 
 def test_fixup_projects_the_shifted_input():

@@ -21,6 +21,7 @@ def mix(
     weight: tuple[float, float],
     groups: int = 1,
     bias: tuple[float, float] = (0.0, 0.0),
+    product: float | None = None,
 ) -> Moments:
     """Mixes all channels with weights of its own: a dense layer or a convolution.
 
@@ -43,6 +44,8 @@ def mix(
         weight: `(mean, variance)` of one weight.
         groups: int. How many parts the channels are convolved in; 1 by default.
         bias: `(mean, variance)` of one bias; `(0, 0)` by default.
+        product: float, the expected product of two weights of one unit; by default that
+            of independent ones, `mean^2`.
 
     Returns:
         `Moments` of `filters` channels.
@@ -55,13 +58,14 @@ def mix(
         check_variance(f"{name}[1]", moments[1])
     fan = x.total_channels / groups
     square = weight[0] ** 2 + weight[1]
+    product = weight[0] ** 2 if product is None else product
     shares = x.shares
     same, cross = (
         square * fan * taps(_over_channels(shares, values), windows, "same_tap")
         for values in (x.same, x.cross)
     )
     mean = weight[0] * fan * taps(_over_channels(shares, x.mean), windows, "mean")
-    if weight[0]:
+    if product:
         means = outer(_over_channels(shares, x.mean), x.shape)
         for values, out in ((x.same, same), (x.cross, cross)):
             pairs = _over_channels(shares, values)
@@ -69,7 +73,7 @@ def mix(
                 taps(pairs, windows, "all_taps") - taps(pairs, windows, "same_tap")
             )
             others = fan * (fan - 1) * taps(means, windows, "all_taps")
-            out += weight[0] ** 2 * (own + others)
+            out += product * (own + others)
     shape = [window.outputs for window in windows] if windows else x.shape
     drift = _bias_drift(mean, shape, bias)
     sources = frozenset([Drawn(x.node.serial, x.total_channels)])
@@ -88,6 +92,7 @@ def depthwise(
     multiplier: int,
     weight: tuple[float, float],
     bias: tuple[float, float] = (0.0, 0.0),
+    product: float | None = None,
 ) -> Moments:
     """Convolves every channel by itself, with weights of its own.
 
@@ -108,6 +113,7 @@ def depthwise(
         multiplier: int. Number of outputs of every channel.
         weight: `(mean, variance)` of one weight.
         bias: `(mean, variance)` of one bias; `(0, 0)` by default.
+        product: float, see `mix`.
 
     Returns:
         `Moments` of `multiplier` times as many channels.
@@ -116,7 +122,8 @@ def depthwise(
     check_windows(x, windows)
     for name, moments in (("weight", weight), ("bias", bias)):
         check_variance(f"{name}[1]", moments[1])
-    varying, common = weight[1], weight[0] ** 2
+    common = weight[0] ** 2 if product is None else product
+    varying = weight[0] ** 2 + weight[1] - common
 
     def pairs(values: np.ndarray) -> np.ndarray:
         result = varying * taps(values, windows, "same_tap")
@@ -133,7 +140,7 @@ def depthwise(
         mean + bias[0],
         pairs(x.same) + drift,
         pairs(x.cross) + drift,
-        frozenset([object()]) | (x.sources if common else frozenset()),
+        frozenset([object()]) | (x.sources if weight[0] else frozenset()),
     )
     gain = (varying + common) * multiplier
     y.node.link((x,), lambda g: [gain * back(g, windows)])

@@ -1,6 +1,7 @@
 """Rules for the layers of fixinit; the graph takes residual blocks and stacks apart."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from keras.layers import Layer
 
@@ -10,6 +11,8 @@ from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import set_diagonal
 from fixinit.theory.calculus.windows import Window
 from fixinit.theory.errors import NoRuleError
+from fixinit.theory.gaussian import activations
+from fixinit.theory.gaussian.functions import Function
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 from fixinit.theory.registry import Setting, find, register
 from fixinit.theory.rules.activation_layers import activate
@@ -99,9 +102,9 @@ def tailored_activation(layer: Layer, setting: Setting, x: Moments) -> Moments:
 @register(layers.StochasticDepth)
 def stochastic_depth(layer: Layer, setting: Setting, x: Moments) -> Moments:
     p = layer.survival_probability
-    whole = 1.0 if layer.scaling == "test" else 1 / p
+    whole = 1 / p if layer.scaling == "inverted" else 1.0
     if not setting.training:
-        return calculus.scale(x, p * whole)
+        return calculus.scale(x, p if layer.scaling == "test" else 1.0)
     mean, square = p * whole, p * whole**2
     apart = square if layer.level == "batch" else mean**2
     return _drawn(x, mean, square, square, apart)
@@ -167,3 +170,13 @@ def _drawn(
     y = x.like(mean * x.mean, same, apart * x.cross)
     y.node.link((x,), lambda g: [square * g])
     return y
+
+
+@register(layers.ScaledActivation)
+def scaled_activation(layer: Layer, setting: Setting, x: Moments) -> Moments:
+    return calculus.scale(activate(x, layer.activation, setting), layer.gain)
+
+
+@register(layers.gelu_tanh)
+def gelu_tanh(function: Any) -> Function:
+    return activations.activation("gelu", approximate=True)

@@ -8,6 +8,7 @@ import keras
 from keras.layers import Layer
 
 from fixinit import initializers
+from fixinit.layers import StandardizedKernel
 from fixinit.theory import calculus
 from fixinit.theory.calculus.known import Known, same_tokens
 from fixinit.theory.calculus.moments import Moments
@@ -30,8 +31,9 @@ def dense(layer: Layer, setting: Setting, x: Moments) -> Moments:
             return activate(y, layer.activation, setting)
     shape: tuple[int, ...] = (x.total_channels, units)
     x, initializer, shape = _mirrored(layer.kernel_initializer, setting, x, shape)
-    weight = kernel_moments(initializer, shape, setting)
-    y = calculus.mix(x, [], units, weight, bias=_bias(layer, (units,)))
+    weight, product = _kernel(layer, initializer, shape, setting, shape[0])
+    bias = _bias(layer, (units,))
+    y = calculus.mix(x, [], units, weight, bias=bias, product=product)
     return activate(y, layer.activation, setting)
 
 
@@ -55,10 +57,12 @@ def einsum_dense(layer: Layer, setting: Setting, x: Moments) -> Moments:
     space = [sizes[c] for c in kept]
     x = calculus.rearrange(x, (*space, math.prod(sizes[c] for c in summed)))
     weight, bias = einsum_kernel(layer, setting), (0.0, 0.0)
+    fan_in = math.prod(sizes[c] for c in summed)
+    weight, product = _standardized(layer, weight, fan_in, setting)
     if layer.bias is not None:
         bias = weight_moments(layer.bias_initializer, tuple(layer.bias.shape))
     filters = [sizes[c] for c in made] or [1]
-    y = calculus.mix(x, [], math.prod(filters), weight, bias=bias)
+    y = calculus.mix(x, [], math.prod(filters), weight, bias=bias, product=product)
     y = calculus.rearrange(y, (*space, *filters))
     return activate(_transposed(y, kept + made, outputs), layer.activation, setting)
 
@@ -109,6 +113,7 @@ def einsum_kernel(layer: Any, setting: Setting) -> tuple[float, float]:
 def convolution(layer: Layer, setting: Setting, x: Moments) -> Moments:
     reads, initializer = _windows(layer, x), layer.kernel_initializer
     shape = (*layer.kernel_size, x.total_channels // layer.groups, layer.filters)
+    fan_in = math.prod(shape[:-1])
     if layer.groups == 1:
         x, initializer, shape = _mirrored(initializer, setting, x, shape)
     matrix = _at_centre(initializer)
@@ -117,9 +122,9 @@ def convolution(layer: Layer, setting: Setting, x: Moments) -> Moments:
         centres = [(size - 1) // 2 for size in layer.kernel_size]
         reads = [w.tap(centre) for w, centre in zip(reads, centres, strict=True)]
         initializer, shape = matrix, shape[-2:]
-    weight = kernel_moments(initializer, shape, setting)
+    weight, product = _kernel(layer, initializer, shape, setting, fan_in)
     bias = _bias(layer, (layer.filters,))
-    y = calculus.mix(x, reads, layer.filters, weight, layer.groups, bias)
+    y = calculus.mix(x, reads, layer.filters, weight, layer.groups, bias, product)
     return activate(y, layer.activation, setting)
 
 
@@ -150,7 +155,8 @@ def separable(layer: Layer, setting: Setting, x: Moments) -> Moments:
 )
 def transposed(layer: Layer, setting: Setting, x: Moments) -> Moments:
     shape = (*layer.kernel_size, layer.filters, x.total_channels)
-    weight = kernel_moments(layer.kernel_initializer, shape, setting)
+    fan_in = math.prod(layer.kernel_size) * x.total_channels
+    weight, product = _kernel(layer, layer.kernel_initializer, shape, setting, fan_in)
     options = zip(
         x.shape,
         setting.output_shape,
@@ -162,9 +168,8 @@ def transposed(layer: Layer, setting: Setting, x: Moments) -> Moments:
     found = [
         Window.transposed(n, out, k, s, d, layer.padding) for n, out, k, s, d in options
     ]
-    y = calculus.mix(
-        x, found, layer.filters, weight, bias=_bias(layer, (layer.filters,))
-    )
+    bias = _bias(layer, (layer.filters,))
+    y = calculus.mix(x, found, layer.filters, weight, bias=bias, product=product)
     return activate(y, layer.activation, setting)
 
 
@@ -214,9 +219,11 @@ def _depthwise(
     layer: Layer, setting: Setting, x: Moments, bias: tuple[float, float]
 ) -> Moments:
     shape = (*layer.kernel_size, x.total_channels, layer.depth_multiplier)
-    weight = kernel_moments(layer.depthwise_initializer, shape, setting)
+    weight, product = _kernel(
+        layer, layer.depthwise_initializer, shape, setting, math.prod(layer.kernel_size)
+    )
     return calculus.depthwise(
-        x, _windows(layer, x), layer.depth_multiplier, weight, bias
+        x, _windows(layer, x), layer.depth_multiplier, weight, bias, product
     )
 
 
@@ -269,6 +276,40 @@ def kernel_moments(
     """`(mean, variance)` of one weight of a kernel."""
     mean, variance = weight_moments(initializer, shape)
     return math.sqrt(setting.kernel_factor) * mean, setting.kernel_factor * variance
+
+
+def _kernel(
+    layer: Any,
+    initializer: Any,
+    shape: Sequence[int],
+    setting: Setting,
+    fan_in: int,
+) -> tuple[tuple[float, float], float | None]:
+    """`((mean, variance), product)` of the weights that a layer multiplies by.
+
+    The product is that of two weights of one unit, `None` where they are independent.
+    """
+    weight = kernel_moments(initializer, shape, setting)
+    return _standardized(layer, weight, fan_in, setting)
+
+
+def _standardized(
+    layer: Any, weight: tuple[float, float], fan_in: int, setting: Setting
+) -> tuple[tuple[float, float], float | None]:
+    """The moments of a kernel behind its standardization, where it has one.
+
+    The fan_in weights of a unit have the squares `gain^2 / fan_in` and add up to zero,
+    so that the product of two of them is `-gain^2 / (fan_in (fan_in - 1))`.
+    """
+    if not isinstance(layer, StandardizedKernel):
+        return weight, None
+    mean, variance = weight_moments(layer.gain_initializer, (1,))
+    drawn = weight[1] * (fan_in - 1)
+    if not drawn:
+        return (0.0, 0.0), None
+    gain_square = (mean**2 + variance) * setting.kernel_factor
+    square = gain_square * drawn / max(drawn, layer.epsilon) / fan_in
+    return (0.0, square), -square / (fan_in - 1)
 
 
 def _bias(layer: Layer, shape: Sequence[int]) -> tuple[float, float]:
