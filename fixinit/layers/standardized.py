@@ -13,9 +13,21 @@ from fixinit._typing import Identifier, Shape, Tensor
 from fixinit._validation import check_initializer, check_number
 from fixinit.layers.configs import config_of
 from fixinit.layers.facts import Facts, facts_by
-from fixinit.layers.fan_axes import LAYERS, fan_axes
 
 EPSILON = 1e-4
+# The layers of Keras with one kernel that makes all outputs.
+LAYERS = (
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
 
 
 class StandardizedKernel:
@@ -71,7 +83,9 @@ class StandardizedKernel:
 
     def build(self: Any, input_shape: Shape) -> None:
         super().build(input_shape)  # type: ignore[misc]
-        self.fan_axes = fan_axes(self)
+        rank = len(self.raw_kernel.shape)
+        units = {axis % rank for axis in facts_by(self.plain, self).units["kernel"]}
+        self.fan_axes = tuple(axis for axis in range(rank) if axis not in units)
         sizes = enumerate(self.raw_kernel.shape)
         self.gain = self.add_weight(
             name="gain",
@@ -94,7 +108,10 @@ class StandardizedKernel:
     @property
     def fixinit_facts(self: Any) -> Facts:
         facts = facts_by(self.plain, self)
-        return dataclasses.replace(facts, kernels_scale="gain_initializer")
+        units = {"raw_kernel": facts.units["kernel"], "gain": ()}
+        return dataclasses.replace(
+            facts, kernels_scale="gain_initializer", units=facts.units | units
+        )
 
     def quantize(self: Any, *args: Any, **kwargs: Any) -> None:
         """Refused: folding first makes a layer of Keras of it."""

@@ -80,13 +80,18 @@ def test_predicted_variance_is_that_of_the_closed_form(gain):
 
 
 def test_is_saved_and_made_again():
-    scheme = NormalizerFree(0.3, 0.1, "published")
+    scheme = NormalizerFree(0.3, 0.1, "published", None)
     assert schemes.get(schemes.serialize(scheme)) == scheme
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"alpha": np.inf}, {"initial_gain": "a"}, {"activation_gains": "sampled"}],
+    [
+        {"alpha": np.inf},
+        {"initial_gain": "a"},
+        {"activation_gains": "sampled"},
+        {"clipping": 0.0},
+    ],
 )
 def test_arguments_are_checked(arguments):
     with pytest.raises((ValueError, TypeError), match=next(iter(arguments))):
@@ -120,3 +125,18 @@ def test_inputs_stay_apart_in_converted_networks(name):
     y = keras.ops.convert_to_numpy(y)
     share = np.mean(np.var(y, (0, 1, 2))) / np.mean(y**2)
     assert NORMALIZED[name] / 3 < share < 3 * NORMALIZED[name]
+
+
+@pytest.mark.every_backend
+def test_optimizer_clips_standardized_kernels_by_unit_and_leaves_the_head():
+    model = models.NFResNet(
+        stages=(1, 1, 1, 1), filters=(8, 8, 8, 8), input_shape=(32, 32, 3), seed=0
+    )
+    optimizer = SCHEME.optimizer("sgd", model)
+    assert optimizer.units["stem/kernel"] == (3,)
+    assert optimizer.units["stem/gain"] == optimizer.units["stem/bias"] == ()
+    assert optimizer.units["head/kernel"] is None
+    assert NormalizerFree(clipping=None).optimizer("sgd").name.lower() == "sgd"
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(True))
+    x = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype("float32")
+    assert np.isfinite(model.train_on_batch(x, np.array([0, 1])))
