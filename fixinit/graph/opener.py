@@ -184,6 +184,10 @@ class Opener:
             self._ends[id(operation)] = end
         return self._ends[id(operation)](given)
 
+    def own_names(self) -> contextlib.AbstractContextManager[None]:
+        """Gives all layers the names that they have in the model."""
+        return self._originals.own_names()
+
     def _call(self, operation: Any, args: Any, kwargs: Any) -> Any:
         """What an operation gives, opened if it is to be."""
         inner = functional_of(operation)
@@ -278,7 +282,9 @@ class Opener:
             for inner in _keras.sublayers(layer):
                 watch.enter_context(watched(inner, self._call_inside))
             kwargs = self._mode.given(layer, args, kwargs)
-            return layer.call(*args, **as_passed(layer, args, kwargs))
+            kwargs = as_passed(layer, args, kwargs)
+            watch.enter_context(self._originals.own_names([layer]))
+            return layer.call(*args, **kwargs)
 
     @contextlib.contextmanager
     def _losses_left_out(self, layer: Any) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """The layers and operations of a model while a graph is made of them."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fixinit import _keras
@@ -18,6 +18,7 @@ class Originals:
         self._restore = restore
         self._kept: set[int] = set()
         self._names: dict[int, str] = {}  # of the layers that are renamed
+        self._renamed: list[Any] = []
 
     def keep(self, operation: Any) -> None:
         """Has Keras's records of calls taken off an operation again in the end."""
@@ -35,6 +36,19 @@ class Originals:
         """Gives a layer its own name."""
         layer.name = self._names.get(id(layer), layer.name)
 
+    @contextlib.contextmanager
+    def own_names(self, layers: Iterable[Any] | None = None) -> Iterator[None]:
+        """Gives layers, or all, their own names: a `call` may find parts by them."""
+        chosen = list(self._renamed if layers is None else layers)
+        names = [layer.name for layer in chosen]
+        for layer in chosen:
+            self.name_back(layer)
+        try:
+            yield
+        finally:
+            for layer, name in zip(chosen, names, strict=True):
+                layer.name = name
+
     def make_unique(self, outputs: list[Any]) -> None:
         """Gives operations with the same name different ones."""
         taken: dict[str, int] = {}
@@ -49,7 +63,9 @@ class Originals:
 
     def _rename(self, layer: Any, name: str) -> None:
         """Gives a layer another name until the end."""
-        self._names.setdefault(id(layer), layer.name)
+        if id(layer) not in self._names:
+            self._names[id(layer)] = layer.name
+            self._renamed.append(layer)
         self._restore.callback(setattr, layer, "name", layer.name)
         layer.name = name
 

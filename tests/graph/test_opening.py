@@ -295,3 +295,32 @@ def test_diagnose_measures_what_is_opened_in_both_modes():
     model = model_of(layers.Dense(8), Dead(name="dead"), layers.Dense(2))
     found = fixinit.diagnostics.diagnose(model, normal(8, 8), normal(8, 2))
     assert found.verdict.kind == "never_opens"
+
+
+class Named(Feed):
+    """Finds a part by its own name."""
+
+    def __init__(self, units, **options):
+        super().__init__(units, **options)
+        setattr(self, f"{self.name}_part", layers.BatchNormalization())
+
+    def call(self, x):
+        return getattr(self, f"{self.name}_part")(super().call(x))
+
+
+class Holder(layers.Layer):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.held = Named(8, name="named")
+
+    def call(self, x):
+        return x + self.held(x)
+
+
+def test_layers_may_find_their_parts_by_their_own_names():
+    x = keras.Input((8,))
+    model = keras.Model(x, Holder(name="holder")(x))
+    with opened(model) as inside:
+        assert not inside.shut
+        assert "holder_named" in " ".join(layer.name for layer in inside.model.layers)
+    assert model.get_layer("holder").held.name == "named"
