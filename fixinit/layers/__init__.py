@@ -4,6 +4,7 @@ from fixinit.layers._keras_facts import register_keras
 from fixinit.layers.branch_input_scale import BranchInputScale
 from fixinit.layers.broadcast_batch import BroadcastBatch
 from fixinit.layers.channel_affine import ChannelAffine
+from fixinit.layers.channel_multiplier import ChannelMultiplier
 from fixinit.layers.crelu import CReLU
 from fixinit.layers.facts import Facts, facts_of, register_facts
 from fixinit.layers.parameter import Parameter
@@ -29,6 +30,7 @@ __all__ = [
     "BroadcastBatch",
     "CReLU",
     "ChannelAffine",
+    "ChannelMultiplier",
     "Facts",
     "Parameter",
     "PerLocationNormalization",

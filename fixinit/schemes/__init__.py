@@ -11,6 +11,7 @@ from fixinit.schemes._registry import (
 )
 from fixinit.schemes.batch_norm import BatchNorm
 from fixinit.schemes.fixup import Fixup
+from fixinit.schemes.layer_scale import LayerScale
 from fixinit.schemes.normalized_sum import NormalizedSum
 from fixinit.schemes.normalizer_free import NormalizerFree
 from fixinit.schemes.rezero import ReZero
@@ -24,6 +25,7 @@ from fixinit.schemes.unnormalized import Unnormalized
 __all__ = [
     "BatchNorm",
     "Fixup",
+    "LayerScale",
     "NormalizedSum",
     "NormalizerFree",
     "ReZero",
@@ -50,5 +52,6 @@ for _scheme in (
     ReZero,
     NormalizedSum,
     NormalizerFree,
+    LayerScale,
 ):
     register_own(_scheme)

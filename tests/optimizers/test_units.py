@@ -110,6 +110,7 @@ LAYOUTS = {
     "batch norm": (k.BatchNormalization(), IMAGE, {"gamma": (), "beta": ()}),
     "prelu": (k.PReLU(), SEQUENCE, {"alpha": ()}),
     "affine": (layers.ChannelAffine(), SEQUENCE, {"gamma": (), "beta": ()}),
+    "channels": (layers.ChannelMultiplier(), SEQUENCE, {"gamma": ()}),
     "scalar": (layers.ScalarMultiplier(), SEQUENCE, {"scalar_multiplier": ()}),
     "parameter": (layers.Parameter((1, 3, 4)), SEQUENCE, {"parameter": ()}),
     "projection": (

@@ -15,6 +15,7 @@ SCHEMES = [
     *(schemes.get(name) for name in schemes.names()),
     schemes.BatchNorm(zero_gamma=True),
     schemes.SkipInit(0.1),
+    schemes.LayerScale(0.5),
     schemes.NormalizedSum(0.6),
     *(
         schemes.ScaledResidual(scale, mode)

@@ -12,6 +12,7 @@ from tests.marks import ON_TORCH, mostly_slow
 SCHEMES = {
     **{name: name for name in schemes.names()},
     "skip_init at 0.3": schemes.SkipInit(0.3),
+    "layer_scale at 0.5": schemes.LayerScale(0.5),
     "decreasing": schemes.ScaledResidual("decreasing"),
     "folded": schemes.ScaledResidual("inverse", mode="folded"),
     "trainable": schemes.ScaledResidual(0.2, mode="trainable"),

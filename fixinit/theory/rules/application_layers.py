@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 from keras.layers import Layer
 
-from fixinit._keras import CustomScaleLayer, LayerScale
+from fixinit._keras import CustomScaleLayer
+from fixinit._keras import LayerScale as ConvNeXtScale
 from fixinit.theory import calculus
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.registry import Setting, register
 
 
-@register(LayerScale)
+@register(ConvNeXtScale)
 def layer_scale(layer: Layer, setting: Setting, x: Moments) -> Moments:
     return calculus.scale(x, float(layer.init_values))
 

@@ -45,6 +45,18 @@ def channel_affine(layer: Layer, setting: Setting, x: Moments) -> Moments:
     )
 
 
+@register(layers.ChannelMultiplier)
+def channel_multiplier(layer: Layer, setting: Setting, x: Moments) -> Moments:
+    rank = len(x.shape) + 2
+    if layer.axis % rank != rank - 1:
+        raise NoRuleError(
+            f"No variance rule for ChannelMultiplier `{setting.name}` but over the "
+            f"channels, last. Received: axis={layer.axis}"
+        )
+    gamma = weight_moments(layer.initializer, (x.total_channels,))
+    return calculus.randomly_scale(x, gamma)
+
+
 @register(layers.ScaledAdd)
 def scaled_add(layer: Layer, setting: Setting, xs: Sequence[Moments]) -> Moments:
     return calculus.add(xs, [float(layer.shortcut_scale), float(layer.branch_scale)])

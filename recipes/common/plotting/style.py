@@ -1,8 +1,9 @@
 """How figures look: one style per scheme, and settings fit for publication.
 
-The colors differ in lightness by at least 7 units of CIE L* and stay apart for
-color-blind readers, so a figure also reads when it is printed in grey. Line style
-and marker tell the schemes apart a second time.
+The colors of the schemes that `compare_stability` compares differ in lightness by at
+least 7 units of CIE L* and stay apart for color-blind readers, so a figure also reads
+when it is printed in grey. There is no room for more. Line style and marker tell all
+schemes apart a second time.
 """
 
 import zlib
@@ -12,7 +13,8 @@ from fixinit._plotting import INK, MUTED, RC_PARAMS, publication
 
 __all__ = ["INK", "MUTED", "RC_PARAMS", "new_figure", "publication", "scheme_style"]
 
-# From dark to light. The label is what people call the method.
+# From dark to light, then those that no figure shows by default. The label is what
+# people call the method.
 _STYLES = {
     "unnormalized": ("#1a1a1a", "-", "*", "He init alone"),
     "batch_norm": ("#3b2f9b", "--", "s", "BatchNorm"),
@@ -21,12 +23,14 @@ _STYLES = {
     "skip_init": ("#cc79b4", "--", "D", "SkipInit"),
     "rezero": ("#f0a030", ":", "v", "ReZero"),
     "normalized_sum": ("#86d0f2", "-", "P", "Normalized sum"),
+    "normalizer_free": ("#6a8f1f", "--", "X", "Normalizer-free"),
+    "layer_scale": ("#9a6a00", "-.", ">", "LayerScale"),
 }
 
 # For schemes of the user's own: other colors, line styles and markers than above.
 _OTHER_COLORS = ("#5b3a1e", "#2e6f2a", "#8a5fc4", "#b08d57", "#7f9c3a", "#e58a7b")
 _OTHER_LINESTYLES = ((0, (5, 1, 1, 1, 1, 1)), (0, (3, 2)), (0, (8, 2)), "-")
-_OTHER_MARKERS = ("h", "<", ">", "p", "d", "8", "H")
+_OTHER_MARKERS = ("h", "<", "p", "d", "8", "H")
 
 # In inches: five entries of a legend side by side.
 _MIN_WIDTH = 7.5

@@ -66,6 +66,19 @@ def test_channel_affine_draws_scales_and_shifts_of_channels():
     assert row.mean_square == pytest.approx(0.5 * 3 + 5)
 
 
+def test_channel_multiplier_draws_scales_of_channels():
+    normal = keras.initializers.RandomNormal(0.5, 0.5)
+    layer = fixinit.layers.ChannelMultiplier(normal)
+    model = keras.Sequential([keras.Input((8,)), layer])
+    row = theory.predict(model, input_variance=3.0).layers[-1]
+    assert row.mean_square == pytest.approx(0.5 * 3)
+    images = keras.Sequential(
+        [keras.Input((3, 4, 4)), fixinit.layers.ChannelMultiplier(normal, axis=1)]
+    )
+    with pytest.raises(theory.NoRuleError, match="over the channels, last"):
+        theory.predict(images)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
