@@ -264,7 +264,8 @@ def exempt_strings(tree):
 @pytest.mark.parametrize("package", ASKING)
 def test_what_asks_schemes_names_none(package):
     """Neither in code nor in messages: `fixinit.schemes` says which there are."""
-    names = scheme_names()
+    # A function of theory may be called as the scheme that uses it.
+    names = scheme_names() - set(fixinit.theory.__all__)
     for path in (PACKAGE / package).rglob("*.py"):
         tree = ast.parse(path.read_text())
         exempt = {id(node) for node in exempt_strings(tree)}

@@ -96,6 +96,13 @@ def _unknown(plan: Any) -> Iterator[str]:
 
 
 def _activations(plan: Any) -> Iterator[str]:
+    if plan.left_out:
+        names = some([call.name for call in plan.left_out])
+        yield (
+            "Weight layers without what the scheme puts in front of them, for it "
+            "changes the number of channels, of which each or each group has a kernel "
+            f"of its own: {names}."
+        )
     if plan.plain_activations:
         names = some([call.name for call in plan.plain_activations])
         yield (

@@ -46,7 +46,8 @@ def drawn(
     if kinds.kernel_arguments(new) and kinds.size_argument(new) != arguments[-1]:
         return new, 1.0  # a factor of the kernel has its size, and starts at 1
     initializer = applicator.scheme.kernel_initializer(site)
-    return new, _intended(initializer, old, arguments[-1])
+    intended = _intended(initializer, old, arguments[-1])
+    return new, intended * _activation_square(applicator, site)
 
 
 def redrawn(applicator: Applicator, layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -96,6 +97,18 @@ def _gain(weight: Any, site: Site) -> float:
     if activation is None:
         return weight.gain
     return kernels.gain_behind(activation.operation)
+
+
+def _activation_square(applicator: Applicator, site: Site) -> float:
+    """The mean square behind the scheme's own ReLU, over that of a ReLU."""
+    relu = keras.layers.Activation("relu", name="activation")
+    new = applicator.scheme.activation(site, relu)
+    if new is relu:
+        return 1.0
+    try:
+        return theory.activation_square(new) / theory.activation_square(relu)
+    except theory.NoRuleError:
+        return 1.0
 
 
 def _intended(initializer: Any, layer: keras.layers.Layer, argument: str) -> float:

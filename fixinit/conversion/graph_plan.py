@@ -164,12 +164,7 @@ class GraphPlan:
         around = surroundings_of(self.graph, call)
         if weight.role != "projection" and kinds.reads_signals(layer):
             first = self._unpadded(call)
-            at = functools.partial(
-                self.applicator.at,
-                "before_weight",
-                site,
-                surroundings=surroundings_of(self.graph, first),
-            )
+            at = functools.partial(self._before_weight, call, first, site)
             self.placing.before(survey, first, at, name)
         behind: Layers = []
         if kinds.is_fused(call) and survey.splits(call):
@@ -184,6 +179,22 @@ class GraphPlan:
         if weight.role == "projection":
             behind += self.applicator.at("after_projection", site, name, around)
         self.placing.after(call, behind)
+
+    def _before_weight(self, call: Any, first: Any, site: Site, prefix: str) -> Layers:
+        """What the scheme puts in front of a weight layer and of its padding.
+
+        Layers that put out more channels than they read do not stand in front of a
+        weight layer that has a kernel for each channel, or for each group of them.
+        """
+        around = surroundings_of(self.graph, first)
+        made = self.applicator.at("before_weight", site, prefix, around)
+        if not kinds.counts_channels(call.operation):
+            return made
+        shape = tuple(self.graph.specs[first.inputs[0]].shape)
+        fit = [x for x in made if tuple(x.compute_output_shape(shape)) == shape]
+        if len(fit) < len(made):
+            self.plan.left_out.append(call)
+        return fit
 
     def _split(self, call: Any, site: Site) -> Layers:
         """An activation that the layer held, with what the scheme puts in front.

@@ -7,7 +7,7 @@ import keras
 
 from fixinit import theory
 from fixinit.conversion import kinds
-from fixinit.initializers import Corrected, Rescaled
+from fixinit.initializers import Corrected, Rescaled, ScaledUniformOrthogonal
 from fixinit.layers import facts_of
 from fixinit.theory import fans
 
@@ -38,6 +38,8 @@ def fitted(initializer: Any, layer: Any, argument: str, gain: float = 2.0) -> An
     Returns:
         The initializer, or a `fixinit.initializers.Rescaled` of it.
     """
+    if isinstance(initializer, ScaledUniformOrthogonal):
+        return _orthogonal(initializer, layer, argument)
     if not isinstance(initializer, keras.initializers.VarianceScaling):
         return initializer
     if isinstance(layer, keras.layers.EinsumDense):
@@ -52,6 +54,27 @@ def fitted(initializer: Any, layer: Any, argument: str, gain: float = 2.0) -> An
     real = real_fans(layer, argument)
     mode = initializer.mode
     return rescaled(initializer, gain / 2 * _fan(counted, mode) / _fan(real, mode))
+
+
+def _orthogonal(initializer: ScaledUniformOrthogonal, layer: Any, argument: str) -> Any:
+    """An orthogonal draw where a kernel is one matrix, elsewhere one of its variance.
+
+    Depthwise and transposed kernels, and those of an `EinsumDense` with more axes, have
+    the variance of a unit over the terms that an output sums up.
+    """
+    shape = tuple(kinds.kernel_of(layer, argument).shape)
+    is_matrix = argument != "depthwise_initializer" and not isinstance(
+        layer, TRANSPOSED
+    )
+    if isinstance(layer, keras.layers.EinsumDense):
+        inputs, outputs = _einsum_axes(layer)
+        is_matrix = len(shape) == 2 and (inputs, outputs) == ([0], [1])
+    if is_matrix:
+        return initializer
+    variance = initializer.gain**2 / real_fans(layer, argument)[0]
+    return keras.initializers.RandomNormal(
+        stddev=math.sqrt(variance), seed=initializer.seed
+    )
 
 
 def _fan(found: tuple[float, float], mode: str) -> float:

@@ -110,6 +110,12 @@ def size_argument(layer: Any) -> str:
     return facts.kernels_scale or facts.kernels[-1]
 
 
+def counts_channels(layer: Any) -> bool:
+    """Whether a weight layer has a kernel for each channel, or group of channels."""
+    is_grouped = getattr(unwrapped(layer), "groups", 1) > 1
+    return is_grouped or "depthwise_initializer" in kernel_arguments(layer)[-1:]
+
+
 def kernel_of(layer: Any, argument: str) -> Any:
     """The variable that an initializer argument of a built layer draws."""
     layer = getattr(layer, "projection", layer)

@@ -13,6 +13,7 @@ from fixinit.conversion.graph_plan import GraphPlan
 from fixinit.conversion.own_scales import own_scales
 from fixinit.conversion.plain import plain_normalization
 from fixinit.conversion.sites import Counter, count
+from fixinit.conversion.subnetworks import subnetworks
 from fixinit.conversion.survey import Survey
 from fixinit.graph.copies import is_described
 from fixinit.schemes import Scheme, Site, Start
@@ -24,7 +25,7 @@ class Plan:
 
     Args:
         graph: `fixinit.graph.Graph`.
-        scheme: `fixinit.schemes.Scheme`.
+        scheme: `fixinit.schemes.Scheme`, which is prepared for the network.
         keep: Function from a layer to whether it stays though it normalizes.
         seed: int or `None`.
 
@@ -37,6 +38,8 @@ class Plan:
         left: List of the calls of weight layers that stay as they are.
         plain_activations: List of the calls of activations that stay though the scheme
             has a layer for them, as no Keras activation computes the same.
+        left_out: List of the calls of weight layers without a layer that the scheme
+            has for the place in front of them, as it changes the number of channels.
         redrawn: List of weight layers that keep their initializers: gates, and those
             of `kept_zeros`.
         kept_zeros: List of the calls of weight layers whose kernels are zero on
@@ -59,11 +62,12 @@ class Plan:
         keep: Callable[[Any], bool],
         seed: int | None = None,
     ) -> None:
+        self.num_branches = count(graph, "branches")
+        self.num_blocks = count(graph, "blocks")
+        scheme = scheme.prepared(subnetworks(graph, scheme, self.num_branches))
         self.graph, self.scheme, self.keep = graph, scheme, keep
         self.applicator = Applicator(scheme, seed)
         self._own_scales = own_scales(graph)
-        self.num_branches = count(graph, "branches")
-        self.num_blocks = count(graph, "blocks")
         self.times_called = collections.Counter(
             id(call.operation) for call, _ in graph.walk()
         )
@@ -79,6 +83,7 @@ class Plan:
         self.sized: list[Any] = []
         self.measured: dict[int, float] = {}
         self.plain_activations: list[Any] = []
+        self.left_out: list[Any] = []
         self.closed: dict[Any, bool] = {}
         self.surveys: list[Survey] = []
         self._described: dict[int, bool] = {}

@@ -69,5 +69,9 @@ class ScaledUniformOrthogonal(keras.initializers.Orthogonal):
                 f"Received: shape={shape}. Use keras.initializers.Orthogonal."
             )
         *space, inputs, outputs = shape
-        matrix = super().__call__((inputs, outputs), dtype)
-        return at_centre(matrix * max(math.sqrt(outputs / inputs), 1.0), space)
+        dtype = keras.backend.standardize_dtype(dtype)
+        # Backends have no QR decomposition in half precision.
+        is_half = dtype in ("float16", "bfloat16")
+        matrix = super().__call__((inputs, outputs), "float32" if is_half else dtype)
+        scale = max(math.sqrt(outputs / inputs), 1.0)
+        return at_centre(keras.ops.cast(matrix * scale, dtype), space)

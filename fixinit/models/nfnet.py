@@ -20,6 +20,7 @@ from fixinit._validation import (
 from fixinit.layers import gelu_tanh
 from fixinit.models._network import Network
 from fixinit.models._plan import BlockPlan
+from fixinit.models._subnetworks import Subnetworks
 from fixinit.schemes.scheme import SchemeLike
 
 # Blocks of each stage, by depth.
@@ -44,6 +45,7 @@ NFNET_VARIANTS = {
 }
 NFNET_STAGES = (1, 2, 6, 3)
 TOTAL_STRIDE = 32
+_STEM_ACTIVATIONS = 3
 
 
 @checked_but("scheme", "stages", "filters", "input_shape")
@@ -124,6 +126,8 @@ def NFResNet(
                 drop_rate=_drop_rate(stochastic_depth_rate, index, stages),
             )
         )
+    order = True, "B", False
+    scheme = scheme.prepared(Subnetworks(scheme, plans, widths[0], *order))
     network = Network(
         scheme,
         num_branches=len(plans),
@@ -250,6 +254,10 @@ def NFNet(
                 drop_rate=_drop_rate(stochastic_depth_rate, index, stages),
             )
         )
+    order = True, "B", False
+    scheme = scheme.prepared(
+        Subnetworks(scheme, plans, widths[0], *order, _STEM_ACTIVATIONS)
+    )
     network = Network(
         scheme,
         num_branches=len(plans),
@@ -281,7 +289,7 @@ def _nfnet_stem(network: Network, channels: int) -> list[keras.layers.Layer]:
         site = blocks.site(role="stem" if index == 1 else "trunk")
         name = f"stem{index}"
         built += blocks.weight(site, filters, 3, stride, name, same_padding=True)
-        if index < 4:
+        if index <= _STEM_ACTIVATIONS:
             built += blocks.activated(site, f"{name}_activation")
     return built
 

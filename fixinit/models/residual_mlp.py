@@ -11,6 +11,7 @@ from fixinit._validation import (
 )
 from fixinit.models._network import Network
 from fixinit.models._plan import BlockPlan
+from fixinit.models._subnetworks import Subnetworks
 from fixinit.schemes.scheme import SchemeLike
 
 
@@ -85,6 +86,18 @@ def ResidualMLP(
             "Argument `input_shape` of ResidualMLP must be (features,). Received: "
             f"input_shape={input_shape}. Flatten the data or use a ResNet."
         )
+    plans = [
+        BlockPlan(
+            f"block{index + 1}",
+            filters=(units,) * branch_depth,
+            kernel_sizes=(1,) * branch_depth,
+            strides=(1,) * branch_depth,
+            stage_block=index,
+        )
+        for index in range(num_blocks)
+    ]
+    order = preactivation, "B", plain
+    scheme = scheme.prepared(Subnetworks(scheme, plans, units, *order))
     network = Network(
         scheme,
         num_branches=num_blocks,
@@ -97,16 +110,6 @@ def ResidualMLP(
         stacked=stacked,
         remat=remat,
     )
-    plans = [
-        BlockPlan(
-            f"block{index + 1}",
-            filters=(units,) * branch_depth,
-            kernel_sizes=(1,) * branch_depth,
-            strides=(1,) * branch_depth,
-            stage_block=index,
-        )
-        for index in range(num_blocks)
-    ]
     return network.model(
         network.stem(units, kernel_size=1),
         units,

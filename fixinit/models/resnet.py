@@ -17,6 +17,7 @@ from fixinit._validation import (
 )
 from fixinit.models._network import Network
 from fixinit.models._plan import BlockPlan
+from fixinit.models._subnetworks import Subnetworks
 from fixinit.schemes.scheme import SchemeLike
 
 BLOCKS = ("basic", "bottleneck")
@@ -120,6 +121,9 @@ def ResNet(
     channels = filters[0]
     if stem_filters is not None:
         channels = check_size("stem_filters", stem_filters)
+    plans = _plans(stages, filters, block, kernel_size)
+    order = preactivation, shortcut, plain
+    scheme = scheme.prepared(Subnetworks(scheme, plans, channels, *order))
     network = Network(
         scheme,
         num_branches=sum(stages),
@@ -137,7 +141,6 @@ def ResNet(
         stem_layers = network.imagenet_stem(channels)
     else:
         stem_layers = network.stem(channels, kernel_size)
-    plans = _plans(stages, filters, block, kernel_size)
     return network.model(
         stem_layers,
         channels,

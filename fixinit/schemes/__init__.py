@@ -20,6 +20,7 @@ from fixinit.schemes.scheme import Scheme
 from fixinit.schemes.site import Site
 from fixinit.schemes.skip_init import SkipInit
 from fixinit.schemes.start import Start
+from fixinit.schemes.tailored import Tailored
 from fixinit.schemes.unnormalized import Unnormalized
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Site",
     "SkipInit",
     "Start",
+    "Tailored",
     "Unnormalized",
     "get",
     "names",
@@ -53,5 +55,6 @@ for _scheme in (
     NormalizedSum,
     NormalizerFree,
     LayerScale,
+    Tailored,
 ):
     register_own(_scheme)

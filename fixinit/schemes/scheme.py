@@ -1,6 +1,7 @@
 """The contract between networks, which ask, and schemes, which answer."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, ClassVar, Self, TypeAlias
 
 import keras
@@ -19,6 +20,9 @@ from fixinit.schemes._findings import FINDINGS
 from fixinit.schemes.site import Site
 from fixinit.schemes.start import Start
 
+# What `Scheme.prepared` is given.
+Network: TypeAlias = Callable[[float, Callable[[float], float]], float]
+
 
 @dataclasses.dataclass(frozen=True)
 class Scheme:
@@ -35,6 +39,7 @@ class Scheme:
     * How a weight layer is drawn: `kernel_initializer`, which scales a `draw`.
     * How shortcut and branch are joined: `merge`.
     * Facts: `start`, `depends_on_branch`, `use_bias`, `shifts_projection`.
+    * What it has to know of the whole network: `prepared`.
     * How it trains: `optimizer_rules`, by role, and `clipping`, which `optimizer`
       applies.
 
@@ -76,6 +81,24 @@ class Scheme:
         super().__init_subclass__(**kwargs)
         for finding in cls.remedies:
             check_choice("remedies", finding, FINDINGS)
+
+    def prepared(self, network: Network) -> "Scheme":
+        """The scheme for one network, asked for once, in front of all other answers.
+
+        Args:
+            network: Callable `(x, local_map)`, how the activations of the network
+                follow one another: the largest value that a part of it which one value
+                enters and one leaves maps `x` to. Activations apply `local_map`; sums
+                average by the squares of the factors that `start` says, concatenations
+                by their channels; weight layers, pooling and the rest pass on what they
+                read. So `network(0, lambda x: x + 1)` counts activations in a row.
+                It raises `ValueError` for networks of which that is not known.
+
+        Returns:
+            The scheme itself (default), or one of its class with more of its fields
+            filled in.
+        """
+        return self
 
     @property
     def depends_on_branch(self) -> bool:

@@ -91,3 +91,12 @@ def test_refuses_what_is_no_kernel(shape):
 def test_refuses_a_gain_that_is_no_finite_number(gain):
     with pytest.raises(ValueError, match="`gain` must be a finite number"):
         ScaledUniformOrthogonal(gain)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_rounded(dtype):
+    kernel = ScaledUniformOrthogonal(seed=0)((3, 3, 4, 4), dtype=dtype)
+    assert keras.backend.standardize_dtype(kernel.dtype) == dtype
+    whole = numpy(ScaledUniformOrthogonal(seed=0)((3, 3, 4, 4)))
+    rounded = numpy(keras.ops.cast(kernel, "float32"))
+    np.testing.assert_allclose(rounded, whole, rtol=2**-8, atol=1e-6)

@@ -6,7 +6,15 @@ constants for that, and `tailored` puts the three together.
 """
 
 from fixinit.theory.tailoring.subnetworks import SubnetworkMaximum
-from fixinit.theory.tailoring.tailored import shaped, tailored
-from fixinit.theory.tailoring.targets import METHODS, local_target
+from fixinit.theory.tailoring.tailored import shaped, shaped_at_most, tailored
+from fixinit.theory.tailoring.targets import METHODS, local_target, most_local
 
-__all__ = ["METHODS", "SubnetworkMaximum", "local_target", "shaped", "tailored"]
+__all__ = [
+    "METHODS",
+    "SubnetworkMaximum",
+    "local_target",
+    "most_local",
+    "shaped",
+    "shaped_at_most",
+    "tailored",
+]

@@ -181,7 +181,7 @@ class _Program:
             return self._mean([1.0] * len(read), places)
         raise NoRuleError(
             f"No C map for {type(operation).__name__} `{call.name}`, which reads "
-            f"{len(read)} values. Pass the network as a callable `(x, local_map)`."
+            f"{len(read)} values. The network may be a callable `(x, local_map)`."
         )
 
     def _stack(self, call: graph.Call, place: int) -> int:

@@ -23,6 +23,8 @@ from fixinit.theory.tailoring.targets import (
     local_target,
 )
 
+_HALVINGS = 6
+
 
 @checked_but("method", "network", "target")
 def tailored(
@@ -142,6 +144,22 @@ def shaped(activation: Any, method: str, local: float) -> TailoredActivation:
         found.output_shift,
         found.output_scale,
     )
+
+
+def shaped_at_most(activation: Any, method: str, local: float) -> TailoredActivation:
+    """As `shaped`, or with the nearest local condition that the activation can meet.
+
+    It is looked for between `local` and that of a linear function, which it never
+    exceeds.
+    """
+    least = 1.0 if method == "dks" else 0.0
+    for step in range(_HALVINGS):
+        try:
+            return shaped(activation, method, least + (local - least) / 2**step)
+        except ValueError as error:
+            refusal = error
+            check_smooth(activation, method)
+    raise refusal
 
 
 def is_rectifier(activation: Any) -> bool:

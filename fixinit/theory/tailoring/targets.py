@@ -7,6 +7,7 @@ from typing import TypeAlias
 from scipy import optimize
 
 from fixinit._validation import check_choice, check_number
+from fixinit.theory.errors import NoRuleError
 
 METHODS = ("tat", "dks")
 # The largest value over all subnetworks, from an input and the map of one activation.
@@ -105,3 +106,21 @@ def _solved(
         lambda x: largest(least + x) - target, 0.0, step, xtol=1e-16, rtol=1e-14
     )
     return least + float(found)
+
+
+def most_local(kind: str, maximum: Maximum, target: float) -> float:
+    """As `local_target`, where a network may stay below its target.
+
+    Returns:
+        float. Where nothing reaches the target: for `"leaky"` 0, the slope of a ReLU,
+        otherwise what the target would be for a network of one activation.
+
+    Raises:
+        NoRuleError: If what the network does to correlations is not known.
+    """
+    try:
+        return local_target(kind, maximum, target)
+    except NoRuleError:
+        raise
+    except ValueError:
+        return 0.0 if kind == "leaky" else target

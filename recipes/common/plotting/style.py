@@ -17,6 +17,7 @@ __all__ = ["INK", "MUTED", "RC_PARAMS", "new_figure", "publication", "scheme_sty
 # people call the method.
 _STYLES = {
     "unnormalized": ("#1a1a1a", "-", "*", "He init alone"),
+    "tailored": ("#0d3316", "-.", "<", "TAT"),
     "batch_norm": ("#3b2f9b", "--", "s", "BatchNorm"),
     "fixup": ("#c0242e", "-", "o", "Fixup"),
     "scaled_residual": ("#00877a", "-.", "^", "Scaled residual"),
@@ -30,7 +31,7 @@ _STYLES = {
 # For schemes of the user's own: other colors, line styles and markers than above.
 _OTHER_COLORS = ("#5b3a1e", "#2e6f2a", "#8a5fc4", "#b08d57", "#7f9c3a", "#e58a7b")
 _OTHER_LINESTYLES = ((0, (5, 1, 1, 1, 1, 1)), (0, (3, 2)), (0, (8, 2)), "-")
-_OTHER_MARKERS = ("h", "<", "p", "d", "8", "H")
+_OTHER_MARKERS = ("h", "p", "d", "8", "H")
 
 # In inches: five entries of a legend side by side.
 _MIN_WIDTH = 7.5
