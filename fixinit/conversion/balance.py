@@ -245,7 +245,11 @@ class _Sizes(Hook):
             yield wanted, [kernel], exact
         branch = self._ends.get(place)
         if branch is not None:
-            last = [k for k in self.plan.kernels if k.weight.call in branch.last]
+            last = [
+                kernel
+                for kernel in self.plan.kernels
+                if kernel.weight.call in branch.last - branch.feeds
+            ]
             if last:
                 wanted = self._start(branch) * self._end_gain(branch)
                 gated = self.plan.survey.gates & set(branch.path)

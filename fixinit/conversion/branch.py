@@ -26,6 +26,7 @@ class Branch:
         weights: List of the calls of its own weight layers, in order: neither those
             of blocks inside of it nor those of gates.
         last: Set of those that no other one follows.
+        feeds: Set of those that make the stream of a block inside of it.
         holds_branches: bool, whether residual branches lie inside of it.
         is_shut: bool, whether the model's author has it start at zero by a factor.
         end_activation: The call of the activation that reads the sum alone, in
@@ -43,6 +44,7 @@ class Branch:
         self.end_activation: Call | None = None
         self.weights: list[Call] = []
         self.last: set[Call] = set()
+        self.feeds: set[Call] = set()
         self._layers: dict[Call, int] = {}
 
     def own(self, weights: set[Call]) -> None:

@@ -62,11 +62,12 @@ def convert(
 
     Kernels start as the scheme says, with two corrections, written down in their
     initializers. Fans are counted by the terms that an output sums up, and He's 2 is
-    what the activation asks for, where that is no ReLU. Outside of branches, variances
-    are chosen so that signals keep the size of the input by `fixinit.theory`; so are
-    those of the last layer of each branch, relative to the block's input, unless the
-    scheme starts it at zero. Where activations and gates amplify what single draws of
-    these kernels deviate by, one pass on standard normal inputs makes up for that.
+    what the activation asks for, where that is no ReLU. Outside of branches, and in
+    front of blocks inside of branches, whose stream they make, variances are chosen so
+    that signals keep the size of the input by `fixinit.theory`; so are those of the
+    last layer of each branch, relative to the block's input, unless the scheme starts
+    it at zero. Where activations and gates amplify what single draws of these kernels
+    deviate by, one pass on standard normal inputs makes up for that.
 
     Example:
 

@@ -190,4 +190,6 @@ class Plan:
         has_own_start = branch.holds_branches or branch.is_shut
         if not (drawn and has_own_start and self.zeroes(branch)):
             return False
+        if branch.last & branch.feeds:
+            return False  # a small start of theirs would make the inner stream small
         return not any(kinds.constraints(call.operation) for call in branch.last)

@@ -118,7 +118,10 @@ def record(plan: Any, model: keras.Model, weights: str, inside: Opened) -> Recor
         others=[
             _other(plan, weight, folds)
             for weight in plan.survey.weights
-            if weight.role != "branch" and weight.call.body is None
+            if weight.role != "branch"
+            and weight.call.body is None
+            # Those in branches that hold others are among the layers of these.
+            and not (weight.role == "trunk" and weight.branch is not None)
         ],
         assumptions=[
             *_own_class(model),

@@ -22,7 +22,8 @@ class Weight:
     Attributes:
         call: `fixinit.graph.Call`.
         role: A role of `fixinit.schemes.Site`, or `"gate"`: it makes the factors that
-            something else is multiplied by, as in squeeze-and-excitation.
+            something else is multiplied by, as in squeeze-and-excitation. What makes
+            the stream of a block inside of a branch is `"trunk"`.
         branch: The `Branch` that it is in or, for a projection, beside; or `None`.
         activation: The call of the activation that alone reads its output, its own
             call where it holds one, or `None`.
@@ -78,6 +79,7 @@ class Survey:
         self.num_branches = num_branches
         self.inside = inside
         self.consumers, self.producers = graph.consumers(), graph.producers()
+        self._ancestors = graph.ancestors()
         blocks = find_blocks(graph)
         self.gates = find_gates(graph, blocks)
         self.blocks = [block for block in blocks if block.merge not in self.gates]
@@ -85,6 +87,7 @@ class Survey:
         self.places = self._find_places()
         for branch in self.branches:
             branch.own({c for c in branch.path if self._is_own(branch, c)})
+            branch.feeds = self._feeds(branch)
         self._find_orders()
         self._value_origins, self._origins = find_origins(graph, removed)
         self._outputs, self._behind_outputs = find_outputs(self)
@@ -161,6 +164,17 @@ class Survey:
         inside = self.places[call][0] is branch
         return is_weight and inside and call not in self.gates
 
+    def _feeds(self, branch: Branch) -> set[Call]:
+        """The weight layers of a branch that make the stream of a block inside."""
+        if not branch.holds_branches:
+            return set()
+        path, made = set(branch.path), 0
+        starts = [block.input for block in self.blocks if block.merge in path]
+        starts += [call.inputs[0] for call in path if _has_blocks(call)]
+        for value in starts:
+            made |= self._ancestors[value]
+        return {call for call in branch.weights if made >> call.outputs[0] & 1}
+
     def _find_orders(self) -> None:
         """Finds which branches are in pre-activation order."""
         for branch in self.branches:
@@ -194,7 +208,8 @@ class Survey:
         if call in self.gates:
             role = "gate"
         elif branch is not None:
-            role = "branch"
+            # The stream of a block inside of a branch is a stream like any other.
+            role = "trunk" if call in branch.feeds else "branch"
         elif block is not None:
             role = "projection"
             branch = self.branch_of(block, block.branches[0])

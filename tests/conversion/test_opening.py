@@ -58,6 +58,38 @@ def test_small_starts_keep_the_variance(scheme, own_weights):
     assert 0.8 * expected < ratio < 1.25 * expected
 
 
+def decoder(levels, back=weight):
+    """Nested sums, as in LinkNet: level after level down, and back up."""
+
+    def inside(x, level):
+        x = layers.Add(name=f"block_{level}")([x, weight(weight(x))])
+        if level == levels:
+            return x
+        y = back(inside(weight(x), level + 1))
+        return layers.Add(name=f"sum_{level}")([x, y])
+
+    inputs = keras.Input((WIDTH,))
+    return keras.Model(inputs, layers.Dense(3)(inside(weight(inputs), 0)))
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("scheme", AT_IDENTITY)
+@pytest.mark.parametrize("back", [weight, lambda x: x], ids=["weights", "none"])
+def test_streams_inside_of_branches_are_as_large_as_others(scheme, back):
+    levels = 4
+    free = convert(decoder(levels, back), scheme)
+    names = [f"block_{level}" for level in range(levels + 1)]
+    streams = keras.Model(free.input, [free.get_layer(name).output for name in names])
+    squares = [np.mean(np.square(x)) for x in streams.predict(normal(64, WIDTH))]
+    # Each is drawn anew: a mean over 64 units, of variance 5 / 64 at most.
+    assert np.all(np.abs(np.log(squares)) < 1.2), squares
+    # The layers on the way down are in the branches, and are no others.
+    assert [other["role"] for other in free.conversion["others"]] == ["stem", "head"]
+    sums = [b for b in free.conversion["blocks"] if b["name"].startswith("sum")]
+    depth = 2 if back is weight else 1
+    assert [len(b["branches"][0]["weights"]) for b in sums] == [depth] * levels
+
+
 def test_outer_branches_are_named():
     inputs = keras.Input((WIDTH,))
     model = keras.Model(
