@@ -149,9 +149,11 @@ def test_activations_with_kinks_are_refused_under_tat():
     ("method", "most"), [("tat", 0.93), ("dks", 0.2)], ids=["tat", "dks"]
 )
 def test_forty_plain_layers_keep_inputs_apart(method, most):
+    keras.utils.set_random_seed(0)
     model = plain(40)
     x = np.random.default_rng(0).standard_normal((16, 48)).astype("float32")
-    assert cosines(before_head(model)(x)).mean() > 0.98
+    # In the limit of wide layers 0.98; draws of 96 units differ.
+    assert cosines(before_head(model)(x)).mean() > 0.95
     free = convert(model, Tailored(method))
     found = cosines(before_head(free)(x)).mean()
     # The promise is 0.9 for cosines of 0; the width of 96 adds the rest.
