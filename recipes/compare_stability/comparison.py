@@ -11,12 +11,27 @@ from recipes.compare_stability.trainer import Trainer
 SETUP_STEPS = 1000
 
 
+def map_arm(settings, scheme, depth, rate):
+    """An arm that compares learning rates: one of them, at the first seed."""
+    return _arm("map", scheme, depth, rate, settings.seeds[0], settings.map_epochs)
+
+
 def map_arms(settings, scheme, depth):
-    """The arms that compare learning rates: every rate, at the first seed."""
-    return [
-        _arm("map", scheme, depth, rate, settings.seeds[0], settings.map_epochs)
-        for rate in settings.learning_rates
-    ]
+    """The arms of all learning rates that are asked for."""
+    return [map_arm(settings, scheme, depth, x) for x in settings.learning_rates]
+
+
+def next_rate(rates, best):
+    """The rate to try beyond the end that is the best, `None` where neither is.
+
+    Steps repeat: 0.01, 0.03, 0.1 goes on with 0.3, to 0.1 what 0.03 is to 0.01.
+    """
+    towards = sorted(rates, reverse=best == min(rates))
+    if len(rates) < 2 or best != towards[-1]:
+        return None
+    *before, last = towards
+    earlier = before[-2:] if len(before) > 1 else [before[-1], last]
+    return float(f"{last * earlier[1] / earlier[0]:.2g}")
 
 
 def train_arms(settings, scheme, depth, learning_rate):
@@ -66,7 +81,8 @@ class Comparison:
         self.results = results
         self.steps = math.ceil(len(data.x_train) / settings.batch_size)
         self._trainer = None
-        epochs = len(settings.learning_rates) * settings.map_epochs
+        rates = len(settings.learning_rates) + settings.more_rates
+        epochs = rates * settings.map_epochs
         epochs += len(settings.seeds) * settings.epochs
         work = sum(
             self._setup_work(depth) + epochs * self._epoch_work(depth)
@@ -90,7 +106,7 @@ class Comparison:
             self._record(scheme, depth, arm)
             for arm in map_arms(self.settings, scheme, depth)
         ]
-        rate = best_learning_rate(records)
+        rate = self._bracketed(scheme, depth, records)
         records += [
             self._record(scheme, depth, arm)
             for arm in train_arms(self.settings, scheme, depth, rate)
@@ -101,6 +117,26 @@ class Comparison:
             self._trainer = None
             keras.utils.clear_session()
         return records
+
+    def _bracketed(self, scheme, depth, records):
+        """The best rate, between others where `more_rates` are enough for that.
+
+        Adds the records of the rates that it tries to the given ones.
+        """
+        best = best_learning_rate(records)
+        left = self.settings.more_rates
+        while left:
+            alive = any(not record["diverged"] for record in records)
+            rate = next_rate([r["learning_rate"] for r in records], best)
+            if rate is None:
+                break
+            arm = map_arm(self.settings, scheme, depth, rate)
+            records.append(self._record(scheme, depth, arm))
+            best, left = best_learning_rate(records), left - 1
+            if not alive and records[-1]["diverged"]:
+                break  # no rate will do
+        self.progress.skip(left * self.settings.map_epochs * self._epoch_work(depth))
+        return best
 
     def _record(self, scheme, depth, arm):
         """The record of an arm, from the disk or from training it now."""

@@ -1,7 +1,7 @@
 """Results, figures and report of networks that were compared."""
 
 from recipes.common.plotting import figure as plots
-from recipes.compare_stability import figures, report, summary
+from recipes.compare_stability import figures, ranking, report, summary
 
 
 def publish(results, title, arm_ids):
@@ -17,7 +17,9 @@ def publish(results, title, arm_ids):
     """
     content = results.content(title, arm_ids)
     results.finish(content, [row(arm) for arm in content["arms"]])
-    print(f"\n{summary.format_table(summary.summarize(content))}\n", flush=True)
+    rows = summary.summarize(content)
+    print(f"\n{summary.format_table(rows)}\n", flush=True)
+    print(f"{ranking.format_table(ranking.ranking(content, rows))}\n", flush=True)
     drawn = plots.draw_all(figures.ALL, content, results.path)
     path = report.write_report(content, drawn, results.path)
     print(f"Report: {path}")

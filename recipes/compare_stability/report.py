@@ -3,7 +3,7 @@
 from recipes.common.experiment import reading as read
 from recipes.common.experiment import report
 from recipes.common.plotting.style import scheme_style
-from recipes.compare_stability import findings
+from recipes.compare_stability import findings, ranking
 from recipes.compare_stability.reading import chance_loss
 from recipes.compare_stability.summary import COLUMNS, format_cell, summarize
 
@@ -28,6 +28,8 @@ def write_report(results, figures, output_dir):
             {"title": title, "is_text": key == "label"} for title, key, _ in COLUMNS
         ],
         table=_table(rows),
+        ranking_columns=[title for title, _ in ranking.COLUMNS],
+        ranking=_ranking(results, rows),
         bound=_bound(results),
         reasons=_reasons(results),
         has_map=bool(read.select(results, "map")),
@@ -58,6 +60,21 @@ def _table(rows):
         )
         previous = row["depth"]
     return table
+
+
+def _ranking(results, rows):
+    """The cells of the ranking, row by row."""
+    found, previous = [], None
+    for row in ranking.ranking(results, rows):
+        found.append(
+            {
+                "cells": [row[key] for _, key in ranking.COLUMNS],
+                "color": scheme_style(row["scheme"])["color"],
+                "starts_group": previous not in (None, row["depth"]),
+            }
+        )
+        previous = row["depth"]
+    return found
 
 
 def _bound(results):

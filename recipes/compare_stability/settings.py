@@ -30,6 +30,8 @@ SCHEMES = (
     "skip_init",
     "rezero",
 )
+# Stands for every scheme that is registered.
+ALL = "all"
 DTYPE_POLICIES = {
     "none": "float32",
     "mixed_float16": "mixed_float16",
@@ -51,8 +53,8 @@ class Settings(settings_lib.Settings):
     schemes: tuple[str, ...] = setting(
         SCHEMES,
         "What keeps the networks trainable, compared side by side. Any of "
-        f"{', '.join(schemes.names())}.",
-        check=schemes.get,
+        f"{', '.join(schemes.names())}; all stands for every one of them.",
+        check=lambda name: name == ALL or schemes.get(name),
     )
     depths: tuple[int, ...] | None = setting(
         None,
@@ -64,6 +66,12 @@ class Settings(settings_lib.Settings):
         None,
         "Learning rates to try for every scheme and depth. Default: "
         f"{_rates('sgd')} with sgd, {_rates('adam')} with adam and adamw.",
+    )
+    more_rates: int = setting(
+        4,
+        "Rates to try at most beyond the highest and the lowest, where one of these is "
+        "the best so far. Each is as far from its neighbour as the two before it.",
+        at_least=0,
     )
     seeds: tuple[int, ...] = setting(
         (0, 1, 2),
@@ -115,6 +123,8 @@ class Settings(settings_lib.Settings):
     def __post_init__(self):
         super().__post_init__()
         family = families.get(self.model)
+        if ALL in self.schemes:
+            object.__setattr__(self, "schemes", tuple(schemes.names()))
         self._default("units", family.units)
         self._default("depths", family.depths)
         self._default("learning_rates", LEARNING_RATES[self.optimizer])
@@ -131,6 +141,7 @@ class Settings(settings_lib.Settings):
             "depths": families.get(values["model"]).quick_depths,
             "learning_rates": LEARNING_RATES[values["optimizer"]][1::2],
             "seeds": (0, 1),
+            "more_rates": 0,
             "map_epochs": 1,
             "epochs": 3,
         }

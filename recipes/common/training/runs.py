@@ -34,6 +34,7 @@ class Runs:
         optimizer: Keras optimizer of learning rate 1, or with a schedule. It is not
             compiled again when the rate changes.
         divergence_loss: float. A larger loss on a batch ends a run.
+        clipping: float, the factor of adaptive gradient clipping; `None` for none.
         jit_compile: bool. Whether to use XLA, which the JAX backend always does:
             slower to compile, and faster for stacks of many blocks. PyTorch runs
             without.
@@ -48,6 +49,7 @@ class Runs:
         optimizer=None,
         divergence_loss=math.inf,
         jit_compile=False,
+        clipping=None,
     ):
         self.build = build
         self.data = data
@@ -57,7 +59,10 @@ class Runs:
         self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         self.model = build(seed)
         self._weights = {seed: self.model.get_weights()}
-        self._compile(optimizer or sgd(), jit_compile)
+        optimizer = optimizers.with_scalar_learning_rate(optimizer or sgd())
+        if clipping is not None:
+            optimizer = optimizers.adaptive_clipping(optimizer, self.model, clipping)
+        self._compile(optimizer, jit_compile)
 
     def _compile(self, optimizer, jit_compile):
         model, backend = self.model, keras.backend.backend()
@@ -65,7 +70,7 @@ class Runs:
         # Measured on two CPU cores, 12 blocks of width 64: 32 steps in one execution
         # run twice as fast as single ones, and XLA does not make TensorFlow faster.
         model.compile(
-            optimizers.with_scalar_learning_rate(optimizer),
+            optimizer,
             self.loss,
             metrics=["accuracy", Divergence(self.divergence_loss)],
             # PyTorch, which compiles nothing here, takes single steps only.
