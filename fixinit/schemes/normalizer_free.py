@@ -128,8 +128,9 @@ class NormalizerFree(Scheme):
         return layers.standardized(layer)
 
     def before_weight(self, site: Site) -> list[keras.layers.Layer]:
-        if not site.is_in_branch or site.layer or not site.stream_sums:
+        if not site.is_in_branch or site.layer:
             return []
+        # A factor of 1 too: blocks of one kind become a stack.
         return [layers.BranchInputScale(self.input_variance(site) ** -0.5)]
 
     def activation(self, site: Site, layer: keras.layers.Layer) -> keras.layers.Layer:

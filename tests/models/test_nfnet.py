@@ -116,9 +116,15 @@ def test_blocks_are_dropped_more_and_more():
     assert rates == pytest.approx([0.3 * i / 6 for i in range(1, 6)])
 
 
-def test_variance_of_the_stream_as_predicted():
+@pytest.mark.parametrize("stacked", [False, True])
+def test_variance_of_the_stream_as_predicted(stacked):
     scheme = schemes.NormalizerFree(initial_gain=1.0)
-    model = models.ResidualMLP(12, 256, preactivation=True, scheme=scheme, seed=0)
+    model = models.ResidualMLP(
+        12, 256, preactivation=True, scheme=scheme, seed=0, stacked=stacked
+    )
+    if stacked:
+        assert theory.predict(model)["blocks"].variance == pytest.approx(1.48, rel=0.01)
+        return
     predicted = theory.predict(model)
     found = [predicted[f"block{i + 1}/merge"].variance for i in range(12)]
     np.testing.assert_allclose(found, scheme.predicted_variance(12)[1:], rtol=0.01)

@@ -19,7 +19,7 @@ def test_answers():
     (scale,) = SCHEME.before_weight(INNER)
     assert scale.scale == pytest.approx(1 / np.sqrt(1 + 3 * 0.04))
     assert SCHEME.before_weight(Site(1, 4, layer=1, stream_sums=3)) == []
-    assert SCHEME.before_weight(Site(0, 4)) == []
+    assert SCHEME.before_weight(Site(0, 4))[0].scale == 1
     (gain,) = SCHEME.branch_end(INNER)
     assert isinstance(gain, layers.ScalarMultiplier)
     weight = SCHEME.weight_layer(INNER, keras.layers.Conv2D(4, 3))
