@@ -11,6 +11,7 @@ from fixinit.schemes._registry import (
 )
 from fixinit.schemes.batch_norm import BatchNorm
 from fixinit.schemes.fixup import Fixup
+from fixinit.schemes.idinit import IDInit
 from fixinit.schemes.layer_scale import LayerScale
 from fixinit.schemes.normalized_sum import NormalizedSum
 from fixinit.schemes.normalizer_free import NormalizerFree
@@ -22,10 +23,12 @@ from fixinit.schemes.skip_init import SkipInit
 from fixinit.schemes.start import Start
 from fixinit.schemes.tailored import Tailored
 from fixinit.schemes.unnormalized import Unnormalized
+from fixinit.schemes.zero import ZerO
 
 __all__ = [
     "BatchNorm",
     "Fixup",
+    "IDInit",
     "LayerScale",
     "NormalizedSum",
     "NormalizerFree",
@@ -37,6 +40,7 @@ __all__ = [
     "Start",
     "Tailored",
     "Unnormalized",
+    "ZerO",
     "get",
     "names",
     "register",
@@ -56,5 +60,7 @@ for _scheme in (
     NormalizerFree,
     LayerScale,
     Tailored,
+    ZerO,
+    IDInit,
 ):
     register_own(_scheme)

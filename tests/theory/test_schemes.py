@@ -12,6 +12,7 @@ from tests.marks import ON_TORCH, mostly_slow
 SCHEMES = {
     **{name: name for name in schemes.names()},
     "skip_init at 0.3": schemes.SkipInit(0.3),
+    "idinit at 0.5": schemes.IDInit(0.5),
     "layer_scale at 0.5": schemes.LayerScale(0.5),
     "decreasing": schemes.ScaledResidual("decreasing"),
     "folded": schemes.ScaledResidual("inverse", mode="folded"),
@@ -27,7 +28,7 @@ def mlp(scheme, blocks, width, seed=0, **options):
         input_shape=(width,),
         seed=seed,
         stacked=False,
-        **options,
+        **{"classes": width, **options},
     )
 
 
@@ -56,7 +57,7 @@ def convolutional(scheme, width, seed=0, blocks=4, shape=(8, 8, 16), **options):
         scheme=scheme,
         input_shape=shape,
         seed=seed,
-        **{"stacked": False, "preactivation": True, **options},
+        **{"stacked": False, "preactivation": True, "classes": width, **options},
     )
 
 

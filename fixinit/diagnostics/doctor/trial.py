@@ -21,6 +21,10 @@ _STEPS, _FEW, _SMALL = 10, 3, 300_000
 # Batches whose losses are compared before and after all steps.
 _COMPARED = 3
 
+# Root mean square of a weight that stands for zero, as in the last layers of branches:
+# what is drawn in order to pass signals on is larger.
+_NEGLIGIBLE = 1e-5
+
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
@@ -31,7 +35,8 @@ class Trial:
         again: float. Loss of the first batch after its step, with the same noise.
         before: float. Mean loss of the first batches before the first step.
         after: float. That after the last step.
-        update: Dict from the path of a variable to norm(first step) / norm(variable).
+        update: Dict from the path of a variable to norm(first step) / norm(variable),
+            infinite for one that stands for zero.
         moved: Dict from the path of a variable to whether any step moved it.
         reached: Set of the paths of variables that got a gradient in any step, or get
             one after the last.
@@ -148,6 +153,6 @@ def _arrays(tensors: Sequence[Tensor]) -> list[np.ndarray]:
 def _ratio(new: np.ndarray, old: np.ndarray) -> float:
     norm = float(np.linalg.norm(old.astype("float64")))
     step = float(np.linalg.norm(new.astype("float64") - old.astype("float64")))
-    if not norm:
+    if norm <= _NEGLIGIBLE * math.sqrt(old.size):
         return math.inf if step else 0.0
     return step / norm

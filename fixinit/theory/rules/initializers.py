@@ -11,6 +11,7 @@ from fixinit import initializers
 from fixinit._checked import checked
 from fixinit._typing import Identifier
 from fixinit._validation import check_initializer, check_known_shape
+from fixinit.initializers.constant_kernel import ConstantKernel
 from fixinit.theory.errors import NoRuleError
 from fixinit.theory.registry import find, register
 
@@ -107,6 +108,16 @@ def orthogonal(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
 def scaled_orthogonal(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     """Averaged over the kernel, of which only the centre is not zero."""
     return 0.0, initializer.gain**2 / math.prod(shape[:-1])
+
+
+@register(ConstantKernel)
+def constant_kernel(initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
+    """Over the kernel, in which nothing is drawn.
+
+    Its weights are not independent: those of layers have rules of their own.
+    """
+    kernel = np.asarray(keras.ops.convert_to_numpy(initializer(shape)), "float64")
+    return kernel.mean(), kernel.var()
 
 
 @register(initializers.Rescaled)

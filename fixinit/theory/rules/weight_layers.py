@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras.layers import Layer
 
 from fixinit import initializers
+from fixinit.initializers.constant_kernel import ConstantKernel
 from fixinit.layers import StandardizedKernel
 from fixinit.theory import calculus
 from fixinit.theory.calculus.known import Known, same_tokens
@@ -17,18 +19,17 @@ from fixinit.theory.errors import NoRuleError
 from fixinit.theory.gaussian import activations
 from fixinit.theory.registry import Setting, register
 from fixinit.theory.rules.activation_layers import activate
+from fixinit.theory.rules.identity_kernels import check_independent, identity_kernel
 from fixinit.theory.rules.initializers import weight_moments
+from fixinit.theory.rules.slicing import take
 
 
 @register(keras.layers.Dense)
 def dense(layer: Layer, setting: Setting, x: Moments) -> Moments:
     units = layer.units
-    if isinstance(layer.kernel_initializer, keras.initializers.Identity):
-        if x.total_channels == units:
-            bias = _bias(layer, (units,))
-            gain = layer.kernel_initializer.gain * math.sqrt(setting.kernel_factor)
-            y = calculus.randomly_scale(x, (gain, 0.0), bias)
-            return activate(y, layer.activation, setting)
+    chosen = identity_kernel(layer.kernel_initializer, x.total_channels, units)
+    if chosen is not None:
+        return _selected(layer, setting, x, chosen, units)
     shape: tuple[int, ...] = (x.total_channels, units)
     x, initializer, shape = _mirrored(layer.kernel_initializer, setting, x, shape)
     weight, product = _kernel(layer, initializer, shape, setting, shape[0])
@@ -122,6 +123,11 @@ def convolution(layer: Layer, setting: Setting, x: Moments) -> Moments:
         centres = [(size - 1) // 2 for size in layer.kernel_size]
         reads = [w.tap(centre) for w, centre in zip(reads, centres, strict=True)]
         initializer, shape = matrix, shape[-2:]
+        chosen = identity_kernel(matrix, *shape) if layer.groups == 1 else None
+        if chosen is not None:
+            if not all(map(_passes, reads)):
+                x = calculus.spatial(x, reads)
+            return _selected(layer, setting, x, chosen, layer.filters)
     weight, product = _kernel(layer, initializer, shape, setting, fan_in)
     bias = _bias(layer, (layer.filters,))
     y = calculus.mix(x, reads, layer.filters, weight, layer.groups, bias, product)
@@ -266,14 +272,37 @@ def _at_centre(initializer: Any) -> Any:
         return _at_centre(initializer.initializer)
     if isinstance(initializer, initializers.DeltaOrthogonal):
         return keras.initializers.Orthogonal(initializer.gain)
-    is_scaled = isinstance(initializer, initializers.ScaledUniformOrthogonal)
-    return initializer if is_scaled else None
+    matrices = (ConstantKernel, initializers.ScaledUniformOrthogonal)
+    return initializer if isinstance(initializer, matrices) else None
+
+
+def _passes(window: Window) -> bool:
+    """Whether every output of a window is the input of its position."""
+    return window.inputs == window.outputs and np.array_equal(
+        window.mean, np.eye(len(window.mean))
+    )
+
+
+def _selected(
+    layer: Any,
+    setting: Setting,
+    x: Moments,
+    chosen: tuple[float, Sequence[int]],
+    filters: int,
+) -> Moments:
+    """A layer that takes channels as they are, times a gain: see `identity_kernel`."""
+    gain, channels = chosen
+    gain *= math.sqrt(setting.kernel_factor)
+    y = take(x, len(x.shape), channels)
+    y = calculus.randomly_scale(y, (gain, 0.0), _bias(layer, (filters,)))
+    return activate(y, layer.activation, setting)
 
 
 def kernel_moments(
     initializer: Any, shape: Sequence[int], setting: Setting
 ) -> tuple[float, float]:
     """`(mean, variance)` of one weight of a kernel."""
+    check_independent(initializer)
     mean, variance = weight_moments(initializer, shape)
     return math.sqrt(setting.kernel_factor) * mean, setting.kernel_factor * variance
 

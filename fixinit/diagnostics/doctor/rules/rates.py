@@ -48,7 +48,7 @@ def learning_rate(evidence: Evidence) -> Iterator[Finding]:
         return
     elif _stand_still(evidence, trial):
         yield _still(evidence)
-    elif _is_low(largest, fall) and not _has_learned(evidence):
+    elif _is_low(largest, fall) and not (_has_learned(evidence) or _opens(evidence)):
         yield Finding(
             "learning_rate_low",
             "warning",
@@ -123,7 +123,7 @@ def _stand_still(evidence: Evidence, trial: Trial) -> bool:
 
 
 def kernel_steps(evidence: Evidence) -> dict[str, float]:
-    """Relative first step of every matrix that does not start at zero."""
+    """Relative first step of every matrix that does not start at zero, or close."""
     trial = evidence.trial
     assert trial is not None
     shapes = {v.path: v.shape for v in evidence.model.trainable_variables}
@@ -132,6 +132,13 @@ def kernel_steps(evidence: Evidence) -> dict[str, float]:
         for path, step in trial.update.items()
         if len(shapes[path]) > 1 and math.isfinite(step)
     }
+
+
+def _opens(evidence: Evidence) -> bool:
+    """Whether kernels that stand for zeros move first, which hold the others back."""
+    assert evidence.trial is not None
+    kernels = (v for v in evidence.model.trainable_variables if len(v.shape) > 1)
+    return any(evidence.trial.update.get(v.path) == math.inf for v in kernels)
 
 
 def _lower(evidence: Evidence, largest: float) -> str:
