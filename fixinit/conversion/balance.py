@@ -124,7 +124,7 @@ class _Sizes(Hook):
         self.settling, self.is_first = settling, is_first
         self.factors: dict[int, float] = {}
         self._inexact = False  # whether something was put right from behind
-        self._read: dict[Any, float] = {}  # mean squares of what calls read
+        self._read: dict[Any, list[float]] = {}  # mean squares of what calls read
         self._gains: dict[Any, float] = {}  # what was multiplied behind calls
         # By places of the new model. Of several calls of a layer the first one counts.
         self._kernels = {
@@ -212,7 +212,7 @@ class _Sizes(Hook):
             inputs = [
                 Moments.inputs(inputs[0].shape + (inputs[0].total_channels,), 0, 1)
             ]
-        self._read[place_of(call)] = inputs[0].mean_square
+        self._read[place_of(call)] = [x.mean_square for x in inputs]
         return inputs
 
     def leave(self, call: Any, outputs: Any, control: Any) -> Any:
@@ -301,9 +301,14 @@ class _Sizes(Hook):
         """The mean square that a branch is to give: that of what the block adds to."""
         if self._projected(branch.block):
             return 1.0
-        first = self.plan.root.blocks.first_calls(branch.starts, branch.path)
-        read = [self._read.get(self.rewriter.own_place(call), 0.0) for call in first]
+        first = self.plan.root.blocks.first_reads(branch.starts, branch.path)
+        read = [self._square(call, index) for call, index in first]
         return self._before_activation(branch, max(read, default=0.0) or 1.0)
+
+    def _square(self, call: Any, index: int = 0, default: float = 0.0) -> float:
+        """The mean square that a call reads as one of its inputs."""
+        squares = self._read.get(self.rewriter.own_place(call), [])
+        return squares[index] if index < len(squares) else default
 
     def _projected(self, block: Any) -> bool:
         path = set(block.paths[block.shortcut])
@@ -316,5 +321,5 @@ class _Sizes(Hook):
         """What stood in front of the activation that branch and shortcut share."""
         start = self.plan.survey.producers[branch.block.input]
         if branch.preactivation and is_activation(start):
-            return self._read.get(self.rewriter.own_place(start), mean_square)
+            return self._square(start, default=mean_square)
         return mean_square

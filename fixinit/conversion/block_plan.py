@@ -165,13 +165,18 @@ class BlockPlan:
 
     def first_calls(self, starts: Any, way: Any) -> list[Any]:
         """The calls of a way that read one of the values where it starts, and stay."""
+        return [call for call, _ in self.first_reads(starts, way)]
+
+    def first_reads(self, starts: Any, way: Any) -> list[tuple[Any, int]]:
+        """`(call, index)` of those calls, and as which input they read the value."""
         values, found = set(starts), []
         for call in way:
-            if values & set(call.inputs):
+            index = next((i for i, v in enumerate(call.inputs) if v in values), None)
+            if index is not None:
                 if self.plan.removed(call.operation):
                     values.update(call.outputs)
                 else:
-                    found.append(call)
+                    found.append((call, index))
         return found
 
 

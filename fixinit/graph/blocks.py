@@ -109,17 +109,22 @@ def _parts(paths: Paths, block: Block, streams: Streams) -> list[Block]:
     """The blocks inside of a block that are the sums of what its branch consists of.
 
     In `x + (A(h) + F(h))`, where h is x or what normalization makes of it, the sum of
-    attention and MLP has a path with fewer weight layers, which is no shortcut.
+    attention and MLP has a path with fewer weight layers, which is no shortcut. Nor is
+    what is taken away inside, as in `x + (F(h) - h)`: the sum carries it on.
     """
     found = []
     for position in block.branches:
         before = paths.producers[block.merge.inputs[position]]
-        while len(before.inputs) == 1 and not before.has_weights:
+        is_scaled = False
+        while len(before.inputs) == 1:
+            is_scaled = is_scaled or before.has_weights
             before = paths.producers[before.inputs[0]]
         inner = streams.blocks.get(before)
         if inner is None or not paths.depends(inner.input, block.input):
             continue
-        if not any(call.has_weights for call in inner.paths[inner.shortcut]):
+        has_weights = any(call.has_weights for call in inner.paths[inner.shortcut])
+        is_taken_away = inner.shortcut in _taken_away(inner.merge)
+        if not (is_taken_away or (has_weights and not is_scaled)):
             continue
         between = paths.between(block.input, inner.input)
         if all(len(c.inputs) == 1 and not c.has_weights for c in between):
@@ -132,8 +137,14 @@ def _is_residual(paths: Paths, block: Block, streams: Streams) -> bool:
     if not _is_whole(paths, block, streams) or is_weighted_sum(paths, block):
         return False
     merge = block.merge
-    takes_away = any(factor < 0 for factor in facts_of(merge.operation).factors or ())
+    takes_away = _taken_away(merge)
     return block.branch_depth > 0 or (not takes_away and mix(paths, block.input, merge))
+
+
+def _taken_away(merge: Call) -> list[int]:
+    """The indices of the inputs that a sum takes away."""
+    factors = facts_of(merge.operation).factors or ()
+    return [index for index, factor in enumerate(factors) if factor < 0]
 
 
 def _parted(

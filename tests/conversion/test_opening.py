@@ -90,6 +90,44 @@ def test_streams_inside_of_branches_are_as_large_as_others(scheme, back):
     assert [len(b["branches"][0]["weights"]) for b in sums] == [depth] * levels
 
 
+def repmixer(x, name):
+    """`x + s (mix(x) - norm(x))`, where mix(x) adds up x and two convolutions of it."""
+
+    def norm(x):
+        return layers.BatchNormalization()(x)
+
+    pointwise = norm(layers.DepthwiseConv1D(1)(x))
+    mixed = layers.Add()([norm(x), pointwise])
+    mixed = layers.Add()(
+        [mixed, norm(layers.DepthwiseConv1D(3, padding="same", name=f"{name}_last")(x))]
+    )
+    change = layers.Subtract(name=f"{name}_change")([mixed, norm(x)])
+    scale = fixinit.layers.ChannelMultiplier(initializers.Constant(1e-5))
+    return layers.Add(name=name)([x, scale(change)])
+
+
+@pytest.mark.parametrize("scheme", ["fixup", "skip_init", "scaled_residual"])
+def test_what_a_branch_takes_away_of_its_input(scheme):
+    x = inputs = keras.Input((6, WIDTH))
+    x = layers.Conv1D(WIDTH, 1)(x)
+    for index in range(2):
+        x = repmixer(x, f"mix{index}")
+    model = keras.Model(inputs, layers.Dense(3)(x))
+    text = said(model, scheme)
+    assert "differ from the prediction" not in text and "not settle" not in text
+    free = convert(model, scheme)
+    assert free.conversion["num_branches"] == 4
+    names = [f"mix{i}{end}" for i in range(2) for end in ("", "_change")]
+    outputs = [free.get_layer(name).output for name in names]
+    x = keras.Model(free.input, outputs).predict(normal(64, 6, WIDTH), verbose=0)
+    first, change, second, _ = (np.mean(np.square(y)) for y in x)
+    # Two of four branches are small, and hold the other two.
+    assert 0.6 < first < second < 1.5**2
+    # The scheme starts it by these kernels, and not at the rounding of x - x.
+    assert change > (0.1 if scheme == "fixup" else 0.5)
+    assert not still(free, normal(16, 6, WIDTH), normal(16, 6, 3, seed=1))
+
+
 def test_outer_branches_are_named():
     inputs = keras.Input((WIDTH,))
     model = keras.Model(

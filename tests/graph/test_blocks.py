@@ -191,6 +191,23 @@ def test_differences_are_residual_blocks(takes_away, shortcut, addends):
     assert block.addends([2.0, 3.0]) == addends
 
 
+def mixer(x):
+    """What RepMixer adds, `F(x) + x - x`, where normalization told the two x apart."""
+    norm = keras.layers.BatchNormalization
+    scaled = fixinit.layers.ChannelMultiplier(keras.initializers.Constant(1e-5))
+    mixed = keras.layers.Add(name="mixed")([norm()(x), dense(x)])
+    return scaled(keras.layers.Subtract(name="change")([mixed, norm()(x)]))
+
+
+def test_what_the_sum_carries_on_may_be_taken_away_inside():
+    x = inputs = keras.Input((8,))
+    found = blocks(inputs, keras.layers.Add(name="sum")([x, mixer(x)]))
+    assert [block.name for block in found] == ["mixed", "sum"]
+    # By itself, a difference is a block, whatever its sign.
+    found = blocks(inputs, keras.layers.Dense(8)(mixer(x)))
+    assert [block.name for block in found] == ["mixed", "change"]
+
+
 def test_differences_to_a_mean_or_a_number_are_none():
     inputs = keras.Input((8,))
     x = dense(inputs)

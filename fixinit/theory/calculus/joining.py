@@ -5,13 +5,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fixinit._checked import checked
-from fixinit.theory.calculus.alignment import aligned, check_any, check_independent
+from fixinit.theory.calculus.alignment import (
+    Dependent,
+    aligned,
+    check_any,
+    check_independent,
+)
 from fixinit.theory.calculus.chains import Step
 from fixinit.theory.calculus.concatenation import by_parts
 from fixinit.theory.calculus.elementwise import function_of, of_gaussian, scale
 from fixinit.theory.calculus.latents import same_latent
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import first, outer, second
+from fixinit.theory.calculus.sums import Terms, is_alike, remember, taken_apart
 from fixinit.theory.calculus.two_bases import two_latents
 from fixinit.theory.gaussian.functions import Function, compose, product, total
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
@@ -22,7 +28,8 @@ def add(xs: Sequence[Moments], factors: Sequence[float] | None = None) -> Moment
     """Adds values that were drawn from different weights: `sum_i c_i x_i`.
 
     The covariances of pairs add up, `sum_i c_i^2 cov(x_i)`; gradients are multiplied by
-    `c_i^2`. Functions of one Gaussian are added as functions, exactly.
+    `c_i^2`. Functions of one Gaussian are added as functions, exactly. Sums that have
+    terms in common are taken apart: `(x + F) - x` is F.
 
     Example:
 
@@ -60,8 +67,40 @@ def add(xs: Sequence[Moments], factors: Sequence[float] | None = None) -> Moment
     zero = [c == 0 or not np.any(x.same) for x, c in zip(xs, factors, strict=True)]
     if sum(not z for z in zero) <= 1 and len({x.shape for x in xs}) == 1:
         return _only(xs, factors, zero)
-    check_independent(xs)
-    return _sum(aligned(xs), factors)
+    try:
+        check_independent(xs)
+    except Dependent:
+        apart = taken_apart(xs, factors)
+        if apart is None:
+            raise
+        return _sum_of_terms(xs, *apart)
+    y = _sum(aligned(xs), factors)
+    remember(y, xs, factors)
+    return y
+
+
+def _sum_of_terms(xs: Sequence[Moments], terms: Terms, passed: Terms) -> Moments:
+    """The sum of what sums are made of, which are passed over by gradients.
+
+    Terms that are functions of one Gaussian are added as functions.
+    """
+    groups: dict[int, Terms] = {}
+    for c, x in terms:
+        groups.setdefault(id(x.latent[0] if x.latent else x), []).append((c, x))
+    parts = [_added(group) for group in groups.values()]
+    check_independent(parts)
+    if len(parts) > 1:
+        y = _sum(aligned(parts), [1.0] * len(parts))
+    else:
+        y = _copied(parts[0]) if parts else scale(aligned(xs)[0], 0.0)
+    remember(y, [x for _, x in terms], [c for c, _ in terms])
+    over = [(x.node, c**2) for c, x in passed if is_alike(x, y)]
+    y.node.report = lambda g: [(node, square * g, False) for node, square in over]
+    return y
+
+
+def _added(terms: Terms) -> Moments:
+    return add([x for _, x in terms], [c for c, _ in terms])
 
 
 def _sum(xs: Sequence[Moments], factors: Sequence[float]) -> Moments:
@@ -103,6 +142,8 @@ def _copied(x: Moments) -> Moments:
     y.latent = x.latent
     if x.latent:
         y.step = Step(y, [x], lambda u: [1.0])
+    else:
+        remember(y, [x], [1.0])
     y.node.link((x,), lambda g: [g])
     return y
 

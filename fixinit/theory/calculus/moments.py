@@ -59,6 +59,7 @@ class Moments:
             element-wise function of, and that function; `None` where there is none.
         linear: `Linear` of the module `chains`, for a Gaussian tensor that is a linear
             function of another one; `None` where there is none.
+        terms: List of `(factor, Moments)`, what it was added up of; empty elsewhere.
         step: How it was made from that, a `Step` of the module `chains`.
         parts: List of `Moments` that it was concatenated of, where those are such
             functions, or `None`.
@@ -95,6 +96,7 @@ class Moments:
         self.sources = sources
         self.latent: tuple[Moments, Function] | None = None
         self.linear: Linear | None = None
+        self.terms: list[tuple[float, Moments]] = []
         self.step: Step | None = None
         self.parts: list[Moments] | None = None
         self.levels: tuple[tuple[Node, list[Node]], ...] = ()

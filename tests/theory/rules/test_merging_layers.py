@@ -50,6 +50,45 @@ def test_what_joins(join):
     check(functional(join), (SIZE, SIZE, 16), 0.05)
 
 
+def residual(x, name):
+    return layers.Add(name=name)([x, layers.Dense(WIDTH, use_bias=False)(x)])
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_sums_with_terms_in_common_are_taken_apart(activation):
+    def make():
+        inputs = keras.Input((WIDTH,))
+        x = layers.Dense(WIDTH, activation, name="x")(inputs)
+        y = residual(residual(x, "one"), "two")
+        rest = layers.Subtract(name="rest")([y, x])
+        back = layers.Add(name="back")([layers.Rescaling(0.5)(rest), y, x])
+        return keras.Model(inputs, layers.Concatenate()([rest, back]))
+
+    check(make, (WIDTH,), 0.05)
+    found = theory.predict(make())
+    x, y, rest, back = (found[n].mean_square for n in ("x", "two", "rest", "back"))
+    assert rest == pytest.approx(y - x)
+    # 1.5 of what was added, and 2 of what it was added to.
+    assert back == pytest.approx(1.5**2 * (y - x) + 2**2 * x)
+
+
+def test_gradients_reach_what_cancels_by_what_is_left_of_it():
+    inputs = keras.Input((WIDTH,))
+    x = layers.Dense(WIDTH, name="x")(inputs)
+    y = layers.Subtract()([residual(x, "sum"), x])
+    found = theory.predict(keras.Model(inputs, y))
+    # x + W x - x = W x, whose kernel is Glorot's: 2 / (2 n) a term, n terms.
+    assert found["sum"].gradient == pytest.approx(1.0)
+    assert found["x"].gradient == pytest.approx(1.0)
+
+
+def test_what_cancels_is_zero():
+    inputs = keras.Input((WIDTH,))
+    x = residual(inputs, "sum")
+    y = layers.Subtract(name="nothing")([layers.Identity()(x), x])
+    assert theory.predict(keras.Model(inputs, y))["nothing"].mean_square == 0
+
+
 def test_dependent_values_are_refused():
     x = keras.Input((6, 6, 8))
     y = layers.Conv2D(8, 3, padding="same")(x)
