@@ -56,7 +56,9 @@ def balance(model: keras.Model, plan: Any, rewriter: Any) -> list[str]:
         settling: dict[Any, Settling] = {}
         for index in range(_PASSES):
             sizes = _Sizes(plan, rewriter, settling, is_first=index == 0)
-            assumed = propagate(model, sizes, assume=assume, training=True)
+            assumed = propagate(
+                model, sizes, assume=assume, training=True, input_shape=plan.input_shape
+            )
             if not sizes.apply():
                 break
         else:
@@ -70,7 +72,7 @@ def balance(model: keras.Model, plan: Any, rewriter: Any) -> list[str]:
     said += stream_noise(model, plan, assume)
     said += stream_sizes(model, plan, rewriter, assume)
     stems = [k.layer for k in plan.kernels if k.weight.role == "stem"]
-    response = sensitivity(model, stems, assume)
+    response = sensitivity(model, stems, assume, plan.input_shape)
     said += response.said()
     said += make_up(model, plan, rewriter, response)
     return said
@@ -84,15 +86,19 @@ def assumption(plan: Any, rewriter: Any) -> Assumption:
     )
 
 
-def foreseen(model: keras.Model) -> list[str]:
+def foreseen(model: keras.Model, input_shape: Any = None) -> list[str]:
     """What `balance` will say of calls whose variances are not known.
 
     Args:
         model: The model before it is converted. The calls that have no rule in it stay
             in the converted model.
+        input_shape: As in `fixinit.theory.propagate`.
     """
+    assume = kernels.assumed_square
     try:
-        return _assumed(propagate(model, Hook(), assume=kernels.assumed_square))
+        return _assumed(
+            propagate(model, Hook(), assume=assume, input_shape=input_shape)
+        )
     except NoRuleError as error:
         return [_unpredictable(error)]
 

@@ -82,6 +82,23 @@ def inputs(
     ]
 
 
+def open_shape(model: keras.Model, data: Any) -> list[tuple[int, ...]] | None:
+    """The shapes of a batch without its first axis, for a model that leaves sizes open.
+
+    `None` without data, and where the model has sizes of its own, or others.
+    """
+    own = [tuple(x.shape[1:]) for x in functional_of(model).inputs]
+    if data is None or all(None not in shape for shape in own):
+        return None
+    given = [x.shape[1:] for x in _arrays(model, data)]
+    fits = [
+        len(shape) == len(sizes)
+        and all(n in (None, m) for n, m in zip(shape, sizes, strict=True))
+        for shape, sizes in zip(own, given, strict=False)
+    ]
+    return given if len(given) == len(own) and all(fits) else None
+
+
 def _arrays(model: keras.Model, data: Any) -> list[np.ndarray]:
     """The arrays of a batch, in the order of the model's inputs."""
     functional = functional_of(model)

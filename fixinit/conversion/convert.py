@@ -10,7 +10,7 @@ import keras
 from fixinit import _keras, schemes
 from fixinit._checked import checked_but
 from fixinit._validation import check_choice
-from fixinit.conversion import checks, given
+from fixinit.conversion import batches, checks, given
 from fixinit.conversion.balance import assumption, balance, foreseen
 from fixinit.conversion.deviations import deviations
 from fixinit.conversion.fold import check_foldable, fold
@@ -100,9 +100,10 @@ def convert(
         data: Inputs of the model, in its structure: a batch of the sizes that it is
             for. Only needed for models with layers of one's own that ask for sizes
             which the model leaves open, such as the length of sequences, and for
-            models with a `call` of their own that are not built, which it builds. The
-            predicted sizes of signals are compared with one pass on it, otherwise on
-            standard normal inputs.
+            models with a `call` of their own that are not built, which it builds. Sizes
+            of signals are predicted for inputs of its shape, where the model leaves
+            that open, and compared with one pass on it, otherwise on standard normal
+            inputs.
 
     Returns:
         A functional `keras.Model`, not compiled. Its `conversion` is the record of what
@@ -121,7 +122,7 @@ def convert(
             gradients that one pass shows to differ from the prediction.
     """
     with opened(model, checks.named(keep), data) as inside:
-        plan = _plan(model, inside, scheme, weights, keep, seed)
+        plan = _plan(model, inside, scheme, weights, keep, seed, data)
         new, found = _carried_out(plan, model, inside, weights, data)
     for text in found.assumptions:
         warnings.warn(text, stacklevel=3)
@@ -172,10 +173,10 @@ def explain(
     # Answers of a scheme are layers, whose seeds and names Keras counts.
     try:
         with _keras.kept_names(), opened(model, checks.named(keep), data) as inside:
-            plan = _plan(model, inside, scheme, weights, keep, seed=0)
+            plan = _plan(model, inside, scheme, weights, keep, 0, data)
             found = record(plan, model, weights, inside)
             if weights != "fold":
-                found.assumptions.extend(foreseen(inside.model))
+                found.assumptions.extend(foreseen(inside.model, plan.input_shape))
     finally:
         random.setstate(state)
     print(found)
@@ -212,6 +213,7 @@ def _plan(
     weights: str,
     keep: Keep,
     seed: int | None,
+    data: Any,
 ) -> Plan:
     check_choice("weights", weights, WEIGHTS)
     graph = trace(inside.model)
@@ -223,7 +225,8 @@ def _plan(
         # Lambda layers have no statistics, and compute what they did.
         keeps = _or_lambda(keeps)
         check_foldable(inside.model, graph, keeps)
-    return Plan(graph, schemes.get(scheme), keeps, seed)
+    shape = batches.open_shape(inside.model, data)
+    return Plan(graph, schemes.get(scheme), keeps, seed, shape)
 
 
 def _or_lambda(keeps: Callable[[Any], bool]) -> Callable[[Any], bool]:

@@ -39,7 +39,8 @@ def stream_noise(model: keras.Model, plan: Any, assume: Assumption) -> list[str]
         return []
     training, test = _Factors(), _Factors()
     for hook, mode in ((training, True), (test, False)):
-        propagate(model, hook, assume=assume, training=mode)
+        shape = plan.input_shape
+        propagate(model, hook, assume=assume, training=mode, input_shape=shape)
     said = []
     for names, where, remedy in (
         (between, "between residual blocks", _BETWEEN),

@@ -28,6 +28,8 @@ class Plan:
         scheme: `fixinit.schemes.Scheme`, which is prepared for the network.
         keep: Function from a layer to whether it stays though it normalizes.
         seed: int or `None`.
+        input_shape: That of data for a model which leaves sizes open: a list of
+            shapes without the batch; or `None`.
 
     Attributes:
         applicator: `fixinit.schemes.apply.Applicator` of the scheme.
@@ -61,11 +63,13 @@ class Plan:
         scheme: Scheme,
         keep: Callable[[Any], bool],
         seed: int | None = None,
+        input_shape: Any = None,
     ) -> None:
         self.num_branches = count(graph, "branches")
         self.num_blocks = count(graph, "blocks")
         scheme = scheme.prepared(subnetworks(graph, scheme, self.num_branches))
         self.graph, self.scheme, self.keep = graph, scheme, keep
+        self.input_shape = input_shape
         self.applicator = Applicator(scheme, seed)
         self._own_scales = own_scales(graph)
         self.times_called = collections.Counter(

@@ -54,7 +54,10 @@ class Response:
 
 
 def sensitivity(
-    model: Any, stems: Iterable[Any] = (), assume: Assumption = assumed_square
+    model: Any,
+    stems: Iterable[Any] = (),
+    assume: Assumption = assumed_square,
+    input_shape: Any = None,
 ) -> Response:
     """The growth of mean squares where the input's variance is doubled.
 
@@ -65,12 +68,13 @@ def sensitivity(
     Args:
         model: The converted model, whose signals have the size that they are to have.
         stems: Layers that read data of variance 1, whatever is in front of them.
-        assume: As in `fixinit.theory.propagate`.
+        assume, input_shape: As in `fixinit.theory.propagate`.
     """
     ids = {id(layer) for layer in stems}
     few, more = _Squares(ids, 1.0), _Squares(ids, _MORE)
     for squares in (few, more):
-        propagate(model, squares, 0.0, squares.variance, assume=assume)
+        statistics = 0.0, squares.variance
+        propagate(model, squares, *statistics, assume, input_shape=input_shape)
     growths = {
         name: _finite(more.found[name]) / square
         for name, square in few.found.items()

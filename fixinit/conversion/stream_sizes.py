@@ -65,7 +65,8 @@ def stream_sizes(
         if kernel.weight.role == "stem"
     }
     starts = _Starts(roots, stems)
-    propagate(model, starts, assume=assume, training=True)
+    shape = plan.input_shape
+    propagate(model, starts, assume=assume, training=True, input_shape=shape)
     far = {
         name: square
         for name, square in starts.squares.items()

@@ -26,7 +26,7 @@ from fixinit.theory.evaluation.known_calls import known_outputs, readable, token
 from fixinit.theory.evaluation.measured import measure
 from fixinit.theory.evaluation.random_outputs import RandomCalls
 from fixinit.theory.evaluation.wrapped_models import step_of, wraps_model
-from fixinit.theory.input_sizes import known
+from fixinit.theory.input_sizes import known, sizes_of
 from fixinit.theory.registry import Setting, how_to_register
 
 # From an operation and the largest mean square that it reads to the one that it gives.
@@ -43,6 +43,7 @@ def propagate(
     input_variance: float = 1.0,
     assume: Assumption | None = None,
     training: bool = False,
+    input_shape: Any = None,
 ) -> list[str]:
     """Propagates moments through a model, and lets a hook read and change them.
 
@@ -73,23 +74,28 @@ def propagate(
             all of this.
         training: bool. Whether layers run in training mode, as dropout acts in it;
             `False` by default.
+        input_shape: As in `fixinit.theory.predict`. Axes of unknown size have those.
 
     Returns:
         List of the names of the calls that `assume` was asked for.
 
     Raises:
         NoRuleError: For calls without a rule, unless `assume` is given.
-        ValueError: For axes of unknown size, unless `assume` is given, and if the model
-            is not built.
+        ValueError: For axes of unknown size, unless `assume` or `input_shape` is given,
+            and if the model is not built.
         TypeError: If the model has no graph.
     """
     check_variance("input_variance", input_variance)
     traced = graph.trace(model)
     statistics = (input_mean, input_variance, 0.0, 0.0)
-    shapes = [traced.specs[v].shape for v in traced.inputs]
-    if assume is not None:
-        shapes = [graph.with_sizes(shape) for shape in shapes]
-    inputs = [Moments.inputs(known(s) or (1,), *statistics) for s in shapes]
+    if input_shape is not None:
+        sizes = sizes_of(model, input_shape)
+    else:
+        shapes = [traced.specs[v].shape for v in traced.inputs]
+        if assume is not None:
+            shapes = [graph.with_sizes(shape) for shape in shapes]
+        sizes = [known(shape) for shape in shapes]
+    inputs = [Moments.inputs(shape or (1,), *statistics) for shape in sizes]
     propagation = Propagation(training, hook=hook, assume=assume)
     propagation.run(traced, inputs)
     return propagation.assumed

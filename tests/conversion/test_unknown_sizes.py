@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from tests.conversion.helpers import convert, normal, said
+from fixinit.conversion import batches
+from tests.conversion.helpers import assert_close, convert, normal, said
 
 
 class Table(layers.Layer):
@@ -163,3 +164,34 @@ def test_gradients_of_layers_without_a_rule_are_named_by_these():
         if text.startswith("Gradients differ")
     ]
     assert "0 measured" in text and "no variance rule for class_token" in text
+
+
+def patches(size):
+    """A network for images of 8 x 8 pixels, whatever sizes its input leaves open."""
+    inputs = keras.Input((size, size, 3))
+    x = layers.Conv2D(16, 2, strides=2, activation="gelu")(inputs)
+    x = layers.Reshape((16, 16))(x)
+    pooled = layers.GlobalAveragePooling1D()(blocks(x))
+    return keras.Model(inputs, layers.Dense(2)(layers.Dense(16, "gelu")(pooled)))
+
+
+def test_sizes_are_predicted_for_those_of_data():
+    data = normal(4, 8, 8, 3)
+    assert "sizes of signals cannot be predicted" in said(patches(None))
+    text = said(patches(None), data=data)
+    assert "cannot be predicted" not in text and "data=" not in text
+    found = convert(patches(None), "scaled_residual", data=data)
+    expected = convert(patches(8), "scaled_residual", data=data)
+    for got, wanted in zip(found.weights, expected.weights, strict=True):
+        assert_close(got, wanted)
+
+
+def test_data_of_other_sizes_says_nothing_of_open_ones():
+    inputs = keras.Input((None, 4))
+    model = keras.Model(inputs, layers.Dense(2)(inputs))
+    assert batches.open_shape(model, normal(3, 7, 4)) == [(7, 4)]
+    assert batches.open_shape(model, normal(3, 7, 5)) is None
+    assert batches.open_shape(model, None) is None
+    fixed = keras.Input((7, 4))
+    model = keras.Model(fixed, layers.Dense(2)(fixed))
+    assert batches.open_shape(model, normal(3, 7, 4)) is None

@@ -59,8 +59,9 @@ def _multiple(x: Moments) -> Terms:
     if x.latent or x.linear is None:
         return []
     function, base = x.linear.function, x.linear.bases[0]
-    is_multiple = isinstance(function, PiecewiseLinear) and not function.kinks
-    if not is_multiple or function.intercepts[0] != 0 or base.shape != x.shape:
+    if not isinstance(function, PiecewiseLinear) or function.kinks:
+        return []
+    if function.intercepts[0] != 0 or base.shape != x.shape:
         return []
     return [(float(function.slopes[0]), base)]
 
