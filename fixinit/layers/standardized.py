@@ -172,7 +172,7 @@ def _standardized(
 ) -> Tensor:
     fan_in = math.prod(kernel.shape[axis] for axis in axes)
     mean, variance = ops.moments(kernel, axes, keepdims=True)
-    gain = ops.expand_dims(gain, axes)
+    gain = ops.cast(ops.expand_dims(gain, axes), kernel.dtype)
     scale = ops.rsqrt(ops.maximum(fan_in * variance, epsilon)) * gain
     return kernel * scale - mean * scale
 
