@@ -9,9 +9,11 @@ from fixinit import (
     models,
     optimizers,
     schemes,
+    starts,
     theory,
 )
 from fixinit.conversion import convert
+from fixinit.starts import initialize_from_data
 
 __version__ = "0.1.0"
 
@@ -20,10 +22,12 @@ __all__ = [
     "convert",
     "diagnostics",
     "graph",
+    "initialize_from_data",
     "initializers",
     "layers",
     "models",
     "optimizers",
     "schemes",
+    "starts",
     "theory",
 ]

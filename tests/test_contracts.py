@@ -72,6 +72,15 @@ ALLOWED = {
         "optimizers",
         "schemes",
     },
+    "starts": {
+        "_checked",
+        "_validation",
+        "backend",
+        "conversion",
+        "diagnostics",
+        "graph",
+        "layers",
+    },
     "theory": {"_checked", "_validation", "backend", "graph", "initializers", "layers"},
 }
 
@@ -291,6 +300,7 @@ def test_what_asks_schemes_names_none(package):
         fixinit.optimizers,
         fixinit.graph,
         fixinit.diagnostics,
+        fixinit.starts,
         fixinit.theory,
         fixinit.theory.calculus,
     ],

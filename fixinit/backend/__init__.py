@@ -4,6 +4,7 @@ from fixinit.backend.compilation import compiled, is_eager
 from fixinit.backend.curvature import hessian_products
 from fixinit.backend.custom_gradients import custom_gradient
 from fixinit.backend.gradients import value_and_gradients
+from fixinit.backend.nested_gradients import inner_gradients
 from fixinit.backend.noise import kept_random_state
 from fixinit.backend.norms import norm_function
 from fixinit.backend.products import vector_products
@@ -19,6 +20,7 @@ __all__ = [
     "custom_gradient",
     "dense",
     "hessian_products",
+    "inner_gradients",
     "is_eager",
     "kept_random_state",
     "multiply_by_scalar",

@@ -197,6 +197,13 @@ VALID = {
     "graph.run": {"inputs": [[np.ones((2, 5), "float32")]], "controls": [None]},
     "graph.find_gates": {"blocks": [None]},
     "graph.with_sizes": {"shape": [(None, None, 3)]},
+    "initialize_from_data": {"method": ["lsuv"], "y": [None], "optimizer": [None]},
+    "starts.initialize_from_data": {
+        "method": ["lsuv"],
+        "y": [None],
+        "optimizer": [None],
+    },
+    "starts.DataStart": {"method": ["lsuv"], "factors": [{}], "kept": [()]},
     "convert": {"data": [None], "model": [lambda rng: values.model("normalized")]},
     "conversion.convert": {"data": [None], "model": [lambda rng: values.model("own")]},
     "diagnostics.BlockStatistics": {"data": [None]},
