@@ -74,7 +74,6 @@ def measure(settings, scheme, batch_size):
         x_train=data.x_train[: settings.samples],
         y_train=data.y_train[: settings.samples],
     )
-    preactivation = scheme == "normalizer_free"
 
     def build(seed):
         return families.residual_mlp(
@@ -83,7 +82,7 @@ def measure(settings, scheme, batch_size):
             settings.units,
             scheme=scheme,
             seed=seed,
-            preactivation=preactivation,
+            preactivation=True,
         )
 
     clipping = schemes.get(scheme).clipping

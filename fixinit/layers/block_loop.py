@@ -1,5 +1,6 @@
 """The loop that a stack runs over its blocks."""
 
+import contextlib
 import warnings
 
 import keras
@@ -56,6 +57,12 @@ class BlockLoop:
         self.keep = keep
         self.adds_losses = False
         self.changed = set()
+        # Layers that compute from their weights alone do it once for all blocks.
+        self.preparing = [
+            layer
+            for layer in _keras.flatten_layers(block)
+            if hasattr(layer, "prepared")
+        ]
         self.drops_mask = False
         self._compiled = backend.compiled(self._loop)
 
@@ -113,6 +120,7 @@ class BlockLoop:
             ops.copy(ops.stop_gradient(value)) if is_state else value
             for value, is_state in zip(values, self.is_state, strict=True)
         ]
+        values = self._prepared(values)
         num_values = len(values)
         num_fixed = num_values + len(constants)
         xs = [*values, *constants.values(), *rows]
@@ -153,6 +161,27 @@ class BlockLoop:
         )
         return outputs, loss, ys[:num_states], ys[num_states:]
 
+    def _prepared(self, values):
+        """Stacked values, with what layers compute from them in their place."""
+        indices = {id(v): i for i, v in enumerate(self.block.variables)}
+        values = list(values)
+        for layer in self.preparing:
+            found = layer.prepared(lambda variable: values[indices[id(variable)]])
+            for variable, value in found.items():
+                values[indices[variable]] = value
+        return values
+
+    @contextlib.contextmanager
+    def _preparing(self):
+        """A context in which layers take their weights as they were prepared."""
+        for layer in self.preparing:
+            layer.is_prepared = True
+        try:
+            yield
+        finally:
+            for layer in self.preparing:
+                layer.is_prepared = False
+
     def _call(self, x, constants, rows):
         try:
             if self.body is not None:
@@ -176,6 +205,7 @@ class BlockLoop:
                 state_mapping=zip(variables, values, strict=True), collect_losses=True
             ) as scope,
             block_configs.with_constants(self.block, constants),
+            self._preparing(),
         ):
             state_slots = [
                 (index, variable)

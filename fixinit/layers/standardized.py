@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -67,6 +68,8 @@ class StandardizedKernel:
     # The class of Keras behind it.
     plain: type
     fan_axes: tuple[int, ...]
+    # Whether the weights are standardized already, as in the blocks of a `Stack`.
+    is_prepared = False
 
     def __init__(
         self,
@@ -99,11 +102,28 @@ class StandardizedKernel:
     def kernel(self: Any) -> Tensor:
         """The standardized kernel, of the dtype that the layer computes in."""
         kernel = ops.convert_to_tensor(self.raw_kernel)
+        if self.is_prepared:
+            return ops.cast(kernel, self.compute_dtype)
         dtype = keras.backend.standardize_dtype(kernel.dtype)
         if dtype in ("float16", "bfloat16"):
             kernel = ops.cast(kernel, "float32")
         kernel = _standardized(kernel, self.gain, self.fan_axes, self.epsilon)
         return ops.cast(kernel, self.compute_dtype)
+
+    def prepared(self: Any, stacked: Callable[[Any], Tensor]) -> dict[int, Tensor]:
+        """The kernels of all blocks of a `Stack`, standardized at once.
+
+        Args:
+            stacked: Function from a variable of this layer to that of all blocks, along
+                a first axis.
+
+        Returns:
+            Dict from the id of a variable to what the blocks have for it while
+            `is_prepared`.
+        """
+        axes = tuple(axis + 1 for axis in self.fan_axes)
+        values = stacked(self.raw_kernel), stacked(self.gain)
+        return {id(self.raw_kernel): _standardized(*values, axes, self.epsilon)}
 
     @property
     def fixinit_facts(self: Any) -> Facts:

@@ -4,6 +4,7 @@ import pytest
 from keras import ops
 
 from fixinit import layers, theory
+from fixinit.diagnostics.report import loss_and_gradients
 from fixinit.layers import standardized
 
 EQUATION = "abc,cde->abde"
@@ -185,3 +186,45 @@ def test_predicted_as_measured(name):
     error = np.std(squares) / np.sqrt(len(squares))
     # The batch has moments of its own.
     assert abs(np.mean(squares) - predicted) < 5 * error + 0.05 * predicted
+
+
+@pytest.mark.every_backend
+def test_gradients_of_stacked_kernels_are_those_of_blocks():
+    """They are standardized once for all blocks, outside of the loop."""
+    x = np.random.default_rng(0).standard_normal((8, 6)).astype("float32")
+    y = np.zeros(8, "int64")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    found = []
+    for remat in (None, "block"):
+        blocks = [
+            layers.ResidualBlock(
+                [
+                    keras.layers.ReLU(),
+                    standardized(
+                        keras.layers.Dense(
+                            6, kernel_initializer=keras.initializers.HeNormal(seed)
+                        )
+                    ),
+                ],
+                name=f"b{seed}",
+            )
+            for seed in range(3)
+        ]
+        inputs = keras.Input((6,))
+        h = inputs
+        for block in blocks:
+            h = block(h)
+        plain = keras.Model(inputs, h)
+        stack = layers.Stack.from_blocks(blocks, remat=remat)
+        assert not any(
+            getattr(part, "is_prepared", False) for part in stack._flatten_layers()
+        )
+        stacked = keras.Model(inputs, stack(inputs))
+        _, expected = loss_and_gradients(plain, loss)(x, y)
+        _, gradients = loss_and_gradients(stacked, loss)(x, y)
+        expected = [ops.convert_to_numpy(g) for g in expected]
+        for index, gradient in enumerate(map(ops.convert_to_numpy, gradients)):
+            rows = np.stack(expected[index :: len(gradients)])
+            np.testing.assert_allclose(gradient, rows, atol=1e-6)
+            found.append(np.max(np.abs(gradient)))
+    assert min(found) > 1e-4
