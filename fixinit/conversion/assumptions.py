@@ -130,6 +130,11 @@ def _starts(plan: Any) -> Iterator[str]:
             f"{some(shut)}. The scheme does not close them, for training may never "
             "leave zeros times zeros."
         )
+    if taking := [branch.block.name for branch in plan.taking_away]:
+        yield (
+            "Branches without weights that take away what the shortcut carries start "
+            f"small, and a factor makes up for it: {some(taking)}."
+        )
     outer = [branch.block.name for branch in plan.closed if branch.holds_branches]
     if outer and any(plan.start(branch).is_zero for branch in plan.closed):
         yield (

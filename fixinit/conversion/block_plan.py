@@ -30,6 +30,7 @@ class BlockPlan:
         self.placing, self.edits = graph_plan.placing, graph_plan.placing.edits
         self.sites = graph_plan.sites
         self.applicator, self.scheme = graph_plan.applicator, graph_plan.scheme
+        self._trials: dict[Any, tuple[float, float] | None] = {}
         for block in self.survey.blocks:
             self._block(block)
 
@@ -51,6 +52,11 @@ class BlockPlan:
             if behind:
                 self.edits.before[place, position] = behind
         branches = [survey.branch_of(block, i) for i in block.branches]
+        if taken := self._taken(branches[-1]):
+            factor = [keras.layers.Rescaling(taken[1])]
+            made = self.applicator.named(factor, f"{end}_size", around)
+            self.edits.after[place] = made
+            self.plan.taking_away.append(branches[-1])
         self._branch_starts(block, branches, prefix)
         site = self.sites.of_branch(branches[-1])
         answer = self.applicator.merge(site, end, around)
@@ -61,7 +67,7 @@ class BlockPlan:
         if not self.plan.replaces:
             after = self.applicator.at("after_merge", site, end, around)
             if after:
-                self.edits.after[place] = after
+                self.edits.after[place] = [*self.edits.after.get(place, []), *after]
         shifts = self.scheme.shifts_projection and block.changes_shape
         if shifts or self._activation_of_both(block):
             self._shift(block)
@@ -137,16 +143,31 @@ class BlockPlan:
         it makes the sum as large as the scheme has it for branches with weights. What
         these give is uncorrelated with the shortcut, and what pooling gives is not.
         """
-        if self.plan.replaces or any(call.has_weights for call in branch.path):
-            return []
-        start = branch.starts[0]
-        trial = Trial(branch.path, start, branch.value, self.survey.graph.specs[start])
-        moments = trial.moments(self.plan.removed)
+        moments = self._moments(branch)
         if moments is None:
             return []
-        factor = _factor(self.plan.start(branch), *moments)
+        taken = self._taken(branch)
+        factor = taken[0] if taken else _factor(self.plan.start(branch), *moments)
         made = [] if factor == 1 else [keras.layers.Rescaling(factor)]
         return self.applicator.named(made, f"{name}_size", around)
+
+    def _moments(self, branch: Any) -> tuple[float, float] | None:
+        """`(mean square, correlation)` of a branch without weights: see `Trial`."""
+        if self.plan.replaces or any(call.has_weights for call in branch.path):
+            return None
+        if branch not in self._trials:
+            start = branch.starts[0]
+            spec = self.survey.graph.specs[start]
+            trial = Trial(branch.path, start, branch.value, spec)
+            self._trials[branch] = trial.moments(self.plan.removed)
+        return self._trials[branch]
+
+    def _taken(self, branch: Any) -> tuple[float, float] | None:
+        """Factors where a branch takes away what its shortcut carries: see `_taken`."""
+        moments, block = self._moments(branch), branch.block
+        if moments is None or len(block.branches) > 1 or block.changes_shape:
+            return None
+        return _taken(self.plan.start(branch), *moments, self.plan.num_branches)
 
     def _shift(self, block: Any) -> None:
         """Lets the shortcut read what the scheme puts in front of the branch."""
@@ -198,6 +219,34 @@ def _factor(start: Start, square: float, correlation: float) -> float:
     root = math.hypot(across, scale)
     grown = root - math.copysign(1, scale) * across
     return min(1.0, grown / abs(scale) / size)
+
+
+def _taken(
+    start: Start, square: float, correlation: float, num_branches: int
+) -> tuple[float, float] | None:
+    """Factors of a branch that takes away what its shortcut carries, and of the sum.
+
+    As pooling minus identity (Yu et al., 2022): at its own size, the sum would be less
+    than the shortcut alone. So it starts at s = 1 / L, as signals of one direction add
+    up, and a factor k behind the sum makes up for the rest:
+
+        E[(k (c x + a s / k F))^2] = c^2 + a^2,
+
+    in the words of `_factor`. `None` for other branches, and those that start at zero.
+
+    Returns:
+        `(s / k, k)`.
+    """
+    if start.is_zero:
+        return None
+    across = start.total_scale * correlation * square**0.5
+    whole = start.shortcut_scale**2 + start.total_scale**2
+    if 2 * start.shortcut_scale * across + start.total_scale**2 * square >= 0:
+        return None
+    small = 1 / num_branches
+    rest = small**2 * (across**2 - start.total_scale**2 * square) + whole
+    behind = (math.sqrt(rest) - small * across) / start.shortcut_scale
+    return small / behind, behind
 
 
 def _has_factors(operation: Any, allowed: set[int]) -> bool:

@@ -50,6 +50,8 @@ class Plan:
             model starts them at zero, as they read zeros: see `heads`.
         sized: List of the calls of layers that the converter does not know, behind
             which it puts a factor.
+        taking_away: List of the branches without weights that take away what the
+            shortcut carries, which start small.
         measured: Dict from their ids to the mean squares that they give.
         closed: Dict from branches to whether their last kernels can make them zero.
         surveys: List of the `Survey`s of the model and of the first blocks of stacks.
@@ -85,6 +87,7 @@ class Plan:
         self.kept_zeros: list[Any] = []
         self.drawn_heads: list[Any] = []
         self.sized: list[Any] = []
+        self.taking_away: list[Any] = []
         self.measured: dict[int, float] = {}
         self.plain_activations: list[Any] = []
         self.left_out: list[Any] = []

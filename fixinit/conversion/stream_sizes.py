@@ -42,7 +42,8 @@ def stream_sizes(
     """What is said of streams that start far from a mean square of 1.
 
     Such a stream is made by no layer that the scheme draws: by learned queries, or by a
-    sum of many terms. Normalization made up for its size.
+    sum of many terms; or by one whose size is not the converter's, as inside of a
+    constraint. Normalization made up for its size.
 
     Args:
         model: The converted model.
@@ -67,16 +68,24 @@ def stream_sizes(
     starts = _Starts(roots, stems)
     shape = plan.input_shape
     propagate(model, starts, assume=assume, training=True, input_shape=shape)
-    far = {
-        name: square
-        for name, square in starts.squares.items()
-        if not 1 / _FAR <= square <= _FAR
-    }
-    if not far:
-        return []
-    sizes = some([f"{name} ({square:.2g})" for name, square in far.items()])
-    return [
-        "The streams of residual blocks start at mean squares far from 1, where the "
-        f"scheme draws nothing: {sizes}. Normalization made up for that. Scale what "
-        "makes them, or keep the normalization."
-    ]
+    drawn = {kernel.weight.call.name for kernel in plan.kernels}
+    far: dict[bool, list[str]] = {True: [], False: []}
+    for name, square in starts.squares.items():
+        if not 1 / _FAR <= square <= _FAR:
+            far[name in drawn].append(f"{name} ({square:.2g})")
+    said = []
+    if far[False]:
+        said.append(
+            "The streams of residual blocks start at mean squares far from 1, where "
+            f"the scheme draws nothing: {some(far[False])}. Normalization made up for "
+            "that. Scale what makes them, or keep the normalization."
+        )
+    if far[True]:
+        said.append(
+            "The streams of residual blocks start at mean squares far from 1 behind "
+            f"kernels that the scheme draws: {some(far[True])}. Constraints, large "
+            "bias vectors, and the sums and activations behind them have a say in "
+            "their size. Normalization made up for that. Scale what they give, or keep "
+            "the normalization."
+        )
+    return said

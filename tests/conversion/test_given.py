@@ -199,3 +199,13 @@ def test_branches_that_are_shut_by_zeros_of_their_own(scheme):
         if "scalar" not in path and "modulation" not in path and "bias" not in path
     ]
     assert "factor of the model's own" in said(model, scheme)
+
+
+@pytest.mark.parametrize("bound", [0.01, None])
+def test_streams_whose_size_a_constraint_has_are_said(bound):
+    constraint = keras.constraints.MaxNorm(bound) if bound else None
+    inputs = keras.Input((16,))
+    x = layers.Dense(16, kernel_constraint=constraint, name="stream")(inputs)
+    y = layers.Dense(16)(layers.ReLU()(layers.BatchNormalization()(x)))
+    text = said(keras.Model(inputs, layers.Dense(2)(layers.add([x, y]))), "skip_init")
+    assert ("kernels that the scheme draws: stream" in text) is bool(bound)

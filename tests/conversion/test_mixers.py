@@ -62,5 +62,20 @@ def test_branches_without_weights_train():
     assert not closed
 
 
+@pytest.mark.parametrize("scheme", ["normalized_sum", "scaled_residual"])
+def test_what_takes_away_the_stream_starts_small(scheme):
+    """PoolFormer's pooling minus identity: with x, it would be the pooling alone."""
+    model = network(lambda h: pool(h) - h)
+    free = convert(model, scheme)
+    # Of smooth signals, that of pooling is as large as they are.
+    smooth = np.broadcast_to(normal(2, 1, 16), (2, 8, 16))
+    for x in (normal(2, 8, 16), smooth):
+        assert 0.2 < float(ops.mean(ops.square(free(x)))) < 6
+    text = said(model, scheme)
+    assert "start small, and a factor" in text and "differ" not in text
+    # A second look finds what the first one found.
+    assert convert(free, scheme).conversion["num_branches"] == 8
+
+
 def test_multipliers_are_said():
     assert "by a multiplier" in said(network(fourier))
