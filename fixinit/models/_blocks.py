@@ -8,6 +8,7 @@ import keras
 from fixinit import layers
 from fixinit.layers.shortcuts import convolution_class
 from fixinit.models._gates import squeeze_excitation
+from fixinit.models._noise import NOISES
 from fixinit.models._plan import BlockPlan
 from fixinit.schemes import Site
 from fixinit.schemes.apply import Applicator, Layers
@@ -105,27 +106,23 @@ class Blocks:
             )
             if not self.preactivation and not site.is_last:
                 built += self.activated(site, f"activation{index}")
-        built += self._behind_weights(plan)
-        return built + self.applicator.at("branch_end", sites[-1], "branch")
+        built += self._gate(plan)
+        built += self.applicator.at("branch_end", sites[-1], "branch")
+        return built + self._noise(plan)
 
-    def _behind_weights(self, plan: BlockPlan) -> Layers:
-        """What the plan has behind the last weight layer of a branch."""
-        built: Layers = []
-        if plan.gate_units:
-            seeds = [self.applicator.take_seed() for _ in range(2)]
-            shape = (*self.rank * [None], plan.filters[-1])
-            built.append(squeeze_excitation(shape, plan.gate_units, seeds, plan.name))
-        if plan.drop_rate:
-            built.append(
-                layers.StochasticDepth(
-                    1 - plan.drop_rate,
-                    level="sample",
-                    scaling="none",
-                    seed=self.applicator.take_seed(),
-                    name="stochastic_depth",
-                )
-            )
-        return built
+    def _gate(self, plan: BlockPlan) -> Layers:
+        """Squeeze-and-excitation behind the last weight layer, if the plan has it."""
+        if not plan.gate_units:
+            return []
+        seeds = [self.applicator.take_seed() for _ in range(2)]
+        shape = (*self.rank * [None], plan.filters[-1])
+        return [squeeze_excitation(shape, plan.gate_units, seeds, plan.name)]
+
+    def _noise(self, plan: BlockPlan) -> Layers:
+        """What distorts the branch, behind all else: schemes may normalize there."""
+        if plan.noise is None or not plan.noise_rate:
+            return []
+        return [NOISES[plan.noise](plan.noise_rate, self.applicator.take_seed())]
 
     def _shortcut(
         self, site: Site, plan: BlockPlan, channels: int

@@ -7,9 +7,10 @@ import keras
 
 from fixinit import layers, schemes
 from fixinit._typing import Shape
-from fixinit._validation import check_activation, check_choice, check_number
+from fixinit._validation import check_activation, check_choice
 from fixinit.layers.stack_arguments import check_remat
 from fixinit.models._blocks import Blocks
+from fixinit.models._noise import check_rate
 from fixinit.models._plan import BlockPlan, equal_blocks, with_sums
 from fixinit.models._residual_network import ResidualNetwork
 from fixinit.schemes import Scheme, Site
@@ -62,9 +63,7 @@ class Network:
     ) -> None:
         check_choice("stacked", stacked, ("auto", True, False))
         check_choice("shortcut", shortcut, SHORTCUTS)
-        check_number(
-            "dropout_rate", dropout_rate, "a number in [0, 1)", lambda x: 0 <= x < 1
-        )
+        check_rate("dropout_rate", dropout_rate)
         asked = range(num_branches if scheme.depends_on_branch else 1)
         if plain and any(scheme.start(Site(i, num_branches)).is_zero for i in asked):
             raise ValueError(
@@ -161,7 +160,7 @@ class Network:
         name = re.sub(r"\d+$", "s", plans[0].name)
         options = {"remat": self.remat, "seed_step": seed_step, "name": name}
         scheme, is_shifted = applicator.scheme, applicator.knows_seeds(first, start)
-        differs = scheme.depends_on_branch or len({p.drop_rate for p in plans}) > 1
+        differs = scheme.depends_on_branch or len({p.noise_rate for p in plans}) > 1
         if differs or not is_shifted:
             rest = [
                 self.blocks.block(branch + index, plan, channels)
@@ -203,7 +202,7 @@ class Network:
         if blocks.rank:
             pooling = getattr(keras.layers, f"GlobalAveragePooling{blocks.rank}D")
             built.append(pooling(data_format="channels_last", name="pool"))
-        if drop_rate:
+        if check_rate("drop_rate", drop_rate):
             seed = applicator.take_seed()
             built.append(
                 keras.layers.Dropout(drop_rate, seed=seed, name="head_dropout")

@@ -27,7 +27,8 @@ class BlockPlan:
             skips them.
         gate_units: Hidden units of squeeze-and-excitation at the branch's end; 0 where
             there is none.
-        drop_rate: Rate of stochastic depth, by sample and without rescaling.
+        noise: What distorts the branch at random, one of `NOISES`; `None` for nothing.
+        noise_rate: The rate at which it does.
     """
 
     name: str
@@ -41,14 +42,15 @@ class BlockPlan:
     same_padding: bool = False
     pooled_shortcut: bool = False
     gate_units: int = 0
-    drop_rate: float = 0.0
+    noise: str | None = None
+    noise_rate: float = 0.0
 
     @property
     def shape(self) -> tuple[Any, ...]:
         """What equal blocks have in common."""
         sizes = self.filters, self.kernel_sizes, self.strides, self.groups
-        drops = self.drop_rate > 0
-        return *sizes, self.same_padding, self.pooled_shortcut, self.gate_units, drops
+        noise = self.noise if self.noise_rate else None
+        return *sizes, self.same_padding, self.pooled_shortcut, self.gate_units, noise
 
     @property
     def stride(self) -> int:

@@ -19,6 +19,7 @@ from fixinit._validation import (
 )
 from fixinit.layers import gelu_tanh
 from fixinit.models._network import Network
+from fixinit.models._noise import check_rate
 from fixinit.models._plan import BlockPlan
 from fixinit.models._subnetworks import Subnetworks
 from fixinit.schemes.scheme import SchemeLike
@@ -46,6 +47,7 @@ NFNET_VARIANTS = {
 NFNET_STAGES = (1, 2, 6, 3)
 TOTAL_STRIDE = 32
 _STEM_ACTIVATIONS = 3
+_NOISE = "unscaled_stochastic_depth"
 
 
 @checked_but("scheme", "stages", "filters", "input_shape")
@@ -123,7 +125,8 @@ def NFResNet(
                 stage,
                 stage_block,
                 same_padding=True,
-                drop_rate=_drop_rate(stochastic_depth_rate, index, stages),
+                noise=_NOISE,
+                noise_rate=_noise_rate(stochastic_depth_rate, index, stages),
             )
         )
     order = True, "B", False
@@ -152,7 +155,7 @@ def NFResNet(
         check_size("classes", classes),
         classifier_activation,
         name or f"nf_resnet{depth}_{scheme.name}",
-        drop_rate=_check_rate("drop_rate", drop_rate),
+        drop_rate=drop_rate,
     )
 
 
@@ -251,7 +254,8 @@ def NFNet(
                 same_padding=True,
                 pooled_shortcut=True,
                 gate_units=max(1, int(filters[stage] * gate_ratio)),
-                drop_rate=_drop_rate(stochastic_depth_rate, index, stages),
+                noise=_NOISE,
+                noise_rate=_noise_rate(stochastic_depth_rate, index, stages),
             )
         )
     order = True, "B", False
@@ -277,7 +281,7 @@ def NFNet(
         classifier_activation,
         name or f"nfnet_{variant.lower()}_{scheme.name}",
         final_filters=2 * filters[-1],
-        drop_rate=_check_rate("drop_rate", rate),
+        drop_rate=rate,
     )
 
 
@@ -304,12 +308,8 @@ def _stride(stage: int, stage_block: int) -> int:
     return 2 if stage and not stage_block else 1
 
 
-def _drop_rate(rate: float, index: int, stages: Sequence[int]) -> float:
-    return _check_rate("stochastic_depth_rate", rate) * index / sum(stages)
-
-
-def _check_rate(argument: str, rate: float) -> float:
-    return check_number(argument, rate, "a number in [0, 1)", lambda x: 0 <= x < 1)
+def _noise_rate(rate: float, index: int, stages: Sequence[int]) -> float:
+    return check_rate("stochastic_depth_rate", rate) * index / sum(stages)
 
 
 def _divided(argument: str, value: int, by: int, what: str = "each of them") -> int:

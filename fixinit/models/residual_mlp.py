@@ -10,6 +10,7 @@ from fixinit._validation import (
     check_size,
 )
 from fixinit.models._network import Network
+from fixinit.models._noise import with_noise
 from fixinit.models._plan import BlockPlan
 from fixinit.models._subnetworks import Subnetworks
 from fixinit.schemes.scheme import SchemeLike
@@ -24,6 +25,9 @@ def ResidualMLP(
     preactivation: bool = True,
     activation: Identifier = "relu",
     dropout_rate: float = 0.0,
+    drop_rate: float = 0.0,
+    stochastic_depth_rate: float = 0.0,
+    shake_drop_rate: float = 0.0,
     plain: bool = False,
     input_shape: Shape = (40,),
     classes: int = 10,
@@ -54,6 +58,12 @@ def ResidualMLP(
         activation: Keras activation. The schemes are derived for `"relu"`.
         dropout_rate: float in `[0, 1)`. Dropout in front of every weight layer
             of a branch but the first.
+        drop_rate: float in `[0, 1)`. Dropout in front of the classification layer.
+        stochastic_depth_rate: float in `[0, 1)`. In training, block l of L loses its
+            branch with this times l / L as probability, sample by sample; branches that
+            are kept are scaled so that the mean stays.
+        shake_drop_rate: float in `[0, 1)`. The same for `fixinit.layers.ShakeDrop` in
+            the place of stochastic depth.
         plain: bool. `True` leaves every shortcut out.
         input_shape: Tuple `(features,)`.
         classes: int. Number of classes.
@@ -96,6 +106,7 @@ def ResidualMLP(
         )
         for index in range(num_blocks)
     ]
+    plans = with_noise(plans, stochastic_depth_rate, shake_drop_rate, plain)
     order = preactivation, "B", plain
     scheme = scheme.prepared(Subnetworks(scheme, plans, units, *order))
     network = Network(
@@ -117,4 +128,5 @@ def ResidualMLP(
         classes,
         classifier_activation,
         name or f"residual_mlp_{scheme.name}",
+        drop_rate=drop_rate,
     )

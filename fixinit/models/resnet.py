@@ -16,6 +16,7 @@ from fixinit._validation import (
     check_size,
 )
 from fixinit.models._network import Network
+from fixinit.models._noise import with_noise
 from fixinit.models._plan import BlockPlan
 from fixinit.models._subnetworks import Subnetworks
 from fixinit.schemes.scheme import SchemeLike
@@ -38,6 +39,9 @@ def ResNet(
     kernel_size: int = 3,
     activation: Identifier = "relu",
     dropout_rate: float = 0.0,
+    drop_rate: float = 0.0,
+    stochastic_depth_rate: float = 0.0,
+    shake_drop_rate: float = 0.0,
     plain: bool = False,
     input_shape: Shape = (32, 32, 3),
     classes: int = 10,
@@ -77,6 +81,12 @@ def ResNet(
         activation: Keras activation. The schemes are derived for `"relu"`.
         dropout_rate: float in `[0, 1)`. Dropout in front of every weight layer
             of a branch but the first.
+        drop_rate: float in `[0, 1)`. Dropout in front of the classification layer.
+        stochastic_depth_rate: float in `[0, 1)`. In training, block l of L loses its
+            branch with this times l / L as probability, sample by sample; branches that
+            are kept are scaled so that the mean stays.
+        shake_drop_rate: float in `[0, 1)`. The same for `fixinit.layers.ShakeDrop` in
+            the place of stochastic depth.
         plain: bool. `True` leaves every shortcut out.
         input_shape: Tuple `(*space, channels)` with one to three spatial axes,
             each at least the network's total stride, or `None`. The model takes
@@ -122,6 +132,7 @@ def ResNet(
     if stem_filters is not None:
         channels = check_size("stem_filters", stem_filters)
     plans = _plans(stages, filters, block, kernel_size)
+    plans = with_noise(plans, stochastic_depth_rate, shake_drop_rate, plain)
     order = preactivation, shortcut, plain
     scheme = scheme.prepared(Subnetworks(scheme, plans, channels, *order))
     network = Network(
@@ -148,6 +159,7 @@ def ResNet(
         classes,
         classifier_activation,
         name or f"resnet_{scheme.name}",
+        drop_rate=drop_rate,
     )
 
 
