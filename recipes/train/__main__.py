@@ -10,6 +10,13 @@ weight decay 1e-4, random crops and flips, mixup with alpha 1.
 
 takes a few minutes on two CPU cores.
 
+    python -m recipes.train --model=nf_resnet --dataset=npz:PATH --label_smoothing=0.1
+
+trains a normalizer-free network with adaptive gradient clipping. What replaces the
+noise of BatchNorm are flags for every model: --stochastic_depth_rate, or
+--shake_drop_rate, --drop_rate, --mixup_alpha, --cutmix_alpha, --rand_augment_factor,
+--label_smoothing and, for averaged weights, --ema_momentum.
+
 The output directory receives config.json, history.csv (a row per epoch), logs for
 TensorBoard, the newest checkpoint and, at the end, model.keras and results.json. A run
 that was killed goes on from its last finished epoch when the same command is given
@@ -20,6 +27,9 @@ References:
 * [He et al., 2016](https://arxiv.org/abs/1512.03385), section 4.2.
 * [Zhang, Dauphin and Ma, 2019](https://arxiv.org/abs/1901.09321), section 4.
 * [Zhang et al., 2018](https://arxiv.org/abs/1710.09412) (mixup).
+* [Yun et al., 2019](https://arxiv.org/abs/1905.04899) (CutMix).
+* [Cubuk et al., 2020](https://arxiv.org/abs/1909.13719) (RandAugment).
+* [Brock et al., 2021](https://arxiv.org/abs/2102.06171) (NFNets, adaptive clipping).
 """
 
 import re

@@ -4,6 +4,9 @@ import math
 import time
 
 import keras
+import numpy as np
+
+from fixinit import _keras
 
 
 class TrainingDiverged(Exception):
@@ -32,6 +35,27 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):
                     f"Training diverged: the loss became {value} {place}. Try a "
                     "smaller --learning_rate, --warmup_epochs, or another --scheme."
                 )
+
+
+class NoiseOfEpochs(keras.callbacks.Callback):
+    """Makes what layers draw in an epoch a function of seed and epoch.
+
+    Keras saves no states of random layers with the weights. A run that was killed goes
+    on with the noise that it would have had, as it does with its batches.
+
+    Args:
+        seed: int.
+    """
+
+    def __init__(self, seed):
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # Batches are drawn from the first two numbers alone.
+        rng = np.random.default_rng([self.seed, epoch, 1])
+        for state in _keras.seed_states(self.model):
+            state.assign(rng.integers(2**31, size=tuple(state.shape)))
 
 
 class KeepEpochs(keras.callbacks.Callback):

@@ -24,6 +24,7 @@ def build_model(settings, input_shape, classes):
         "input_shape": input_shape,
         "classes": classes,
         "seed": settings.seed,
+        **_noise(settings),
     }
     models, depth = fixinit.models, settings.depth
     if settings.model == "cifar_resnet":
@@ -37,7 +38,20 @@ def build_model(settings, input_shape, classes):
         return models.ResNet1D(stages=(blocks,) * 3, **options)
     if settings.model == "residual_mlp":
         return models.ResidualMLP(_blocks(depth, per_block=2), **options)
+    if settings.model == "nf_resnet":
+        return models.NFResNet(depth, **options)
+    if settings.model == "nfnet":
+        return models.NFNet(settings.variant, **options)
     raise ValueError(f"Unknown model {settings.model!r}. Valid: {', '.join(MODELS)}.")
+
+
+def _noise(settings):
+    """The arguments of what distorts activations; the others are the model's own."""
+    rates = ("drop_rate", "stochastic_depth_rate", "shake_drop_rate")
+    asked = {name: getattr(settings, name) for name in rates}
+    if not settings.shake_drop_rate:
+        del asked["shake_drop_rate"]  # Not every family has it.
+    return {name: rate for name, rate in asked.items() if rate is not None}
 
 
 def _blocks(depth, per_block):
@@ -70,20 +84,27 @@ def add_weight_decay(model, settings):
 
 
 def compile_model(model, settings, schedule, jit_compile):
-    """Compiles the model, with weight decay and smaller rates for scalars."""
+    """Compiles the model, with weight decay, clipping and smaller rates for scalars."""
     add_weight_decay(model, settings)
     accumulate = settings.gradient_accumulation_steps
     optimizer = fixinit.optimizers.with_scalar_learning_rate(
         keras.optimizers.SGD(
             schedule,
             momentum=settings.momentum,
+            use_ema=settings.ema_momentum > 0,
+            ema_momentum=settings.ema_momentum,
             gradient_accumulation_steps=accumulate if accumulate > 1 else None,
         ),
         settings.scalar_learning_rate_multiplier,
     )
+    if settings.clipping:
+        clipping = settings.clipping
+        optimizer = fixinit.optimizers.adaptive_clipping(optimizer, model, clipping)
     model.compile(
         optimizer,
-        keras.losses.CategoricalCrossentropy(from_logits=True),
+        keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=settings.label_smoothing
+        ),
         # Weighted, so that samples that only fill up a batch can be left out. The
         # loss holds the L2 penalty, hence the cross-entropy beside it.
         weighted_metrics=[

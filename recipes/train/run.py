@@ -14,7 +14,7 @@ from recipes.common.experiment.environment import environment
 from recipes.common.training.schedule import warmup_and_cosine
 from recipes.train import devices
 from recipes.train import model as networks
-from recipes.train.callbacks import KeepEpochs, StopAtNonFiniteLoss
+from recipes.train.callbacks import KeepEpochs, NoiseOfEpochs, StopAtNonFiniteLoss
 from recipes.train.run_directory import TENSORBOARD, RunDirectory
 
 
@@ -70,6 +70,8 @@ def run(settings, output_dir=None, data_dir=None, restart=False):
             validation_data=test_samples(settings, dataset, num_devices),
             validation_batch_size=settings.batch_size,
             callbacks=[
+                NoiseOfEpochs(settings.seed),
+                *averaging(settings),
                 StopAtNonFiniteLoss(),
                 *tensorboard(directory.path / TENSORBOARD),
                 KeepEpochs(directory, schedule, batches.steps, rows),
@@ -77,6 +79,8 @@ def run(settings, output_dir=None, data_dir=None, restart=False):
             shuffle=False,  # The batches are.
             verbose="auto" if sys.stdout.isatty() else 2,
         )
+    # Of a run that was finished before, the checkpoint has the last weights.
+    model.optimizer.finalize_variable_values(model.trainable_variables)
     directory.save_model(model)
     results = {
         "settings": dataclasses.asdict(settings),
@@ -99,7 +103,9 @@ def training_batches(settings, dataset):
         settings.steps_per_epoch,
         crop="crop" in settings.augment,
         flip="flip" in settings.augment,
+        rand_augment_factor=settings.rand_augment_factor,
         mixup_alpha=settings.mixup_alpha,
+        cutmix_alpha=settings.cutmix_alpha,
         seed=settings.seed,
     )
 
@@ -115,6 +121,11 @@ def test_samples(settings, dataset, num_devices):
     weights = np.repeat(np.float32([1, 0]), [len(x), missing])
     rows = np.arange(len(x) + missing) % len(x)
     return x[rows], y[rows], weights
+
+
+def averaging(settings):
+    """The callback that puts averaged weights into the model while it is tested."""
+    return [keras.callbacks.SwapEMAWeights()] if settings.ema_momentum else []
 
 
 def tensorboard(log_dir):
@@ -134,5 +145,6 @@ def default_output_dir(settings):
     dataset = settings.dataset
     if dataset.startswith("npz:"):
         dataset = pathlib.Path(dataset.removeprefix("npz:")).stem
-    name = f"{dataset}_{settings.model}{settings.depth}_{settings.scheme}"
+    size = settings.variant or settings.depth
+    name = f"{dataset}_{settings.model}{size}_{settings.scheme}"
     return pathlib.Path("results/train", f"{name}_seed{settings.seed}")

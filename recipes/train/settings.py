@@ -13,7 +13,11 @@ MODELS = (
     "imagenet_resnet",
     "resnet1d",
     "residual_mlp",
+    "nf_resnet",
+    "nfnet",
 )
+# Those that only the schemes of their papers are meant for.
+NORMALIZER_FREE = ("nf_resnet", "nfnet")
 AUGMENTATIONS = ("auto", "none", "crop", "flip", "crop_flip")
 MIXED_PRECISION = ("none", "mixed_float16", "mixed_bfloat16")
 JIT_COMPILE = ("auto", "on", "off")
@@ -24,7 +28,9 @@ DEFAULT_DEPTHS = {
     "imagenet_resnet": 50,
     "resnet1d": 20,
     "residual_mlp": 42,
+    "nf_resnet": 50,
 }
+VARIANTS = tuple(f"F{index}" for index in range(8))
 CIFAR = ("cifar10", "cifar100")
 # Below this size, a crop that moves by four pixels loses what the image shows.
 SMALLEST_CROP = 32
@@ -52,14 +58,20 @@ class Settings(settings_lib.Settings):
     depth: int | None = setting(
         None,
         "Number of weight layers. cifar_resnet, resnet1d: 6n + 2; wide_resnet: "
-        "6n + 4; imagenet_resnet: 18, 34, 50, 101, 152; residual_mlp: 2n + 2. "
-        "Default: 110, 20, 28, 50 and 42, in this order.",
+        "6n + 4; imagenet_resnet: 18, 34, 50, 101, 152; residual_mlp: 2n + 2; "
+        "nf_resnet: 50, 101, 152, 200, 288. Default: 110, 20, 28, 50, 42 and 50, in "
+        "this order.",
+    )
+    variant: str | None = setting(
+        None,
+        f"Size of nfnet, one of {', '.join(VARIANTS)}. Default: F0.",
+        choices=VARIANTS,
     )
     widen_factor: int = setting(10, "Width of wide_resnet (k); others ignore it.")
-    scheme: str = setting(
-        "fixup",
-        "What keeps the network trainable: unnormalized, batch_norm, fixup, "
-        "scaled_residual, skip_init, rezero or normalized_sum.",
+    scheme: str | None = setting(
+        None,
+        f"What keeps the network trainable: {', '.join(schemes.names())}. Default: "
+        f"normalizer_free for {' and '.join(NORMALIZER_FREE)}, else fixup.",
         check=schemes.get,
     )
     epochs: int = setting(200, "Passes over the training set.")
@@ -92,15 +104,74 @@ class Settings(settings_lib.Settings):
         "added to the gradient, before the momentum.",
         at_least=0,
     )
+    clipping: float | None = setting(
+        None,
+        "Factor of adaptive gradient clipping: the longest gradient of a unit, "
+        "relative to its weights, the head aside; 0 is off. It clips the sum of the "
+        "gradient and the weight decay. Default: the scheme's, 0.16 for "
+        "normalizer_free and none for the others.",
+        at_least=0,
+    )
     decay_scalars: bool = setting(True, "Decay the schemes' scalars, too.")
     decay_biases: bool = setting(
         True, "Decay bias vectors, and normalization's scales and shifts, too."
+    )
+    drop_rate: float | None = setting(
+        None,
+        "Dropout in front of the classification layer. Default: that of the variant "
+        "for nfnet, else 0.",
+        at_least=0,
+        below=1,
+    )
+    stochastic_depth_rate: float | None = setting(
+        None,
+        "Probability with which a sample passes the last block without its branch, in "
+        "proportion less for earlier ones. Default: 0.1 for nf_resnet and nfnet, else "
+        "0.",
+        at_least=0,
+        below=1,
+    )
+    shake_drop_rate: float = setting(
+        0.0,
+        "Probability with which ShakeDrop distorts the last block's branch, in "
+        "proportion less for earlier ones; in the place of stochastic depth.",
+        at_least=0,
+        below=1,
+    )
+    label_smoothing: float = setting(
+        0.0,
+        "Share of the targets that is spread over all classes.",
+        at_least=0,
+        below=1,
+    )
+    ema_momentum: float = setting(
+        0.0,
+        "Test, and save in the end, the moving average of the weights instead of the "
+        "last ones: what it keeps of itself at every batch, such as 0.99; 0 is off. "
+        "Statistics of BatchNorm remain those of the last weights.",
+        at_least=0,
+        below=1,
     )
     mixup_alpha: float | None = setting(
         None,
         "Blend every training sample with another, with a weight from "
         "Beta(alpha, alpha); 0 is off. Default: 1 for cifar10 and cifar100, else 0.",
         at_least=0,
+    )
+    cutmix_alpha: float = setting(
+        0.0,
+        "Paste a box of another image into every training image, whose share of the "
+        "area is from Beta(alpha, alpha), at most 1; 0 is off. With mixup, one half of "
+        "every batch has it, the other mixup.",
+        at_least=0,
+        at_most=1,
+    )
+    rand_augment_factor: float = setting(
+        0.0,
+        "Strength, at most 1, of RandAugment, which changes shape or colors of every "
+        "training image twice; 0 is off.",
+        at_least=0,
+        at_most=1,
     )
     augment: str = setting(
         "auto",
@@ -136,6 +207,14 @@ class Settings(settings_lib.Settings):
     def __post_init__(self):
         super().__post_init__()
         settings_lib.check_warmup(self)
+        if self.model is not None:
+            _check_family(self)
+        if self.stochastic_depth_rate and self.shake_drop_rate:
+            raise ValueError(
+                "--stochastic_depth_rate and --shake_drop_rate distort the same "
+                f"branches. Received: {self.stochastic_depth_rate} and "
+                f"{self.shake_drop_rate}. Leave one of them out."
+            )
 
     def resolved(self, dataset: Dataset) -> "Settings":
         """A copy in which the defaults that depend on the data set are filled in."""
@@ -143,6 +222,12 @@ class Settings(settings_lib.Settings):
             not dataset.is_image or min(dataset.input_shape[:2]) < SMALLEST_CROP
         )
         model = self.model or ("cifar_resnet" if dataset.is_image else "resnet1d")
+        scheme = self.scheme
+        if scheme is None:
+            scheme = "normalizer_free" if model in NORMALIZER_FREE else "fixup"
+        clipping = self.clipping
+        if clipping is None:
+            clipping = schemes.get(scheme).clipping or 0.0
         augment = self.augment
         if augment == "auto":
             # A mirrored digit is another sign or none, unlike a mirrored cat.
@@ -161,7 +246,30 @@ class Settings(settings_lib.Settings):
             self,
             batch_size=batch_size,
             model=model,
-            depth=self.depth or DEFAULT_DEPTHS[model],
+            depth=self.depth or DEFAULT_DEPTHS.get(model),
+            variant=self.variant or (VARIANTS[0] if model == "nfnet" else None),
+            scheme=scheme,
+            clipping=clipping,
             augment=augment,
             mixup_alpha=mixup_alpha,
+        )
+
+
+def _check_family(settings):
+    """Refuses flags that mean nothing to the family of networks."""
+    model = settings.model
+    if model == "nfnet" and settings.depth is not None:
+        raise ValueError(
+            "--depth means nothing to nfnet, whose sizes are its variants. Received: "
+            f"--depth={settings.depth}. Pass --variant, one of {', '.join(VARIANTS)}."
+        )
+    if model != "nfnet" and settings.variant is not None:
+        raise ValueError(
+            f"--variant is for nfnet. Received: --variant={settings.variant}, "
+            f"--model={model}. Pass --model=nfnet, or --depth."
+        )
+    if model in NORMALIZER_FREE and settings.shake_drop_rate:
+        raise ValueError(
+            f"--shake_drop_rate is not for {model}, which has stochastic depth. "
+            f"Received: {settings.shake_drop_rate}. Pass --stochastic_depth_rate."
         )

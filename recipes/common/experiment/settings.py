@@ -18,6 +18,7 @@ def setting(
     at_least=None,
     above=None,
     below=math.inf,
+    at_most=None,
     choices=None,
     check=None,
 ):
@@ -33,6 +34,7 @@ def setting(
         at_least: Lowest value.
         above: Bound that values must exceed.
         below: Bound that values must stay below. `None`: not even infinity is.
+        at_most: Highest value.
         choices: The values that are allowed.
         check: Callable that raises `ValueError` for a value that is not.
     """
@@ -41,6 +43,7 @@ def setting(
         "at_least": at_least,
         "above": above,
         "below": below,
+        "at_most": at_most,
         "choices": choices,
         "check": check,
     }
@@ -130,13 +133,13 @@ def _check(field, value):
 
 
 def _bounds(kind, rules):
-    bounds = {name: rules[name] for name in ("at_least", "above", "below")}
+    bounds = {name: rules[name] for name in ("at_least", "above", "below", "at_most")}
     if bounds["at_least"] is None and bounds["above"] is None:
         bounds |= {"at_least": 1} if kind is int else {"above": 0}
     return bounds
 
 
-def _check_number(name, value, kind, at_least, above, below):
+def _check_number(name, value, kind, at_least, above, below, at_most):
     allowed = numbers.Integral if kind is int else numbers.Real
     is_allowed = isinstance(value, allowed) and not isinstance(value, bool)
     # Written so that NaN, for which every comparison is false, is refused.
@@ -145,15 +148,19 @@ def _check_number(name, value, kind, at_least, above, below):
         and (at_least is None or value >= at_least)
         and (above is None or value > above)
         and (below is None or value < below)
+        and (at_most is None or value <= at_most)
     ):
         return
     words = [
         kind is int and "an integer",
         above is not None and (f"above {above}" if above else "positive"),
         at_least is not None and f"at least {at_least}",
-        below is not None and (f"below {below}" if below < math.inf else "finite"),
     ]
-    if kind is int and below == math.inf:
-        words.pop()
+    if at_most is not None:
+        words.append(f"at most {at_most}")
+    elif below is not None and below < math.inf:
+        words.append(f"below {below}")
+    elif below is not None and kind is not int:
+        words.append("finite")
     text = " and ".join(filter(None, words)).replace("integer and", "integer,", 1)
     raise ValueError(f"--{name} must be {text}. Received: --{name}={value}")

@@ -116,12 +116,14 @@ def test_schedule_counts_batches_when_gradients_accumulate():
         ("imagenet_resnet", 51, "34 and 50"),
         ("resnet1d", 21, "20 and 26"),
         ("residual_mlp", 21, "20 and 22"),
+        ("nf_resnet", 51, "50, 101, 152"),
     ],
 )
 def test_depth_that_the_family_lacks_is_an_error(model, depth, nearest):
     shape = {"resnet1d": (40, 1), "residual_mlp": (40,)}.get(model, (32, 32, 3))
     with pytest.raises(ValueError, match=nearest):
-        training.build_model(Settings(model=model, depth=depth), shape, 10)
+        settings = Settings(model=model, depth=depth, scheme="fixup")
+        training.build_model(settings, shape, 10)
 
 
 @pytest.mark.parametrize(
@@ -138,5 +140,77 @@ def test_samples_are_brought_into_the_shape_that_the_family_reads(
 ):
     x = training.adapted(np.zeros((2, *shape), "float32"), model)
     assert x.shape == (2, *adapted)
-    built = training.build_model(Settings(model=model, depth=depth), x.shape[1:], 5)
+    settings = Settings(model=model, depth=depth, scheme="fixup")
+    built = training.build_model(settings, x.shape[1:], 5)
     assert built.output_shape == (None, 5)
+
+
+def test_smoothed_labels_change_the_loss_and_not_the_metric():
+    model = compiled(network(scheme="unnormalized"), label_smoothing=0.2)
+    x, y = np.ones((2, 3), "float32"), np.eye(2, dtype="float32")[[0, 0]]
+    logits = keras.ops.convert_to_numpy(model(x))
+    scores = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    smooth = -np.mean(np.sum((0.8 * y + 0.1) * scores, axis=-1))
+    logs = model.evaluate(x, y, verbose=0, return_dict=True)
+    decay = sum(float(keras.ops.sum(r)) for r in model.losses)
+    assert logs["loss"] - decay == pytest.approx(smooth, rel=1e-5)
+    plain = -np.mean(np.sum(y * scores, axis=-1))
+    assert logs["cross_entropy"] == pytest.approx(plain, rel=1e-5)
+    assert abs(smooth - plain) > 1e-3
+
+
+@pytest.mark.every_backend
+def test_clipping_holds_units_back_and_leaves_the_head():
+    x = 100 * np.random.default_rng(0).standard_normal((8, 3)).astype("float32")
+    y = np.eye(2, dtype="float32")[np.arange(8) % 2]
+    changes = {}
+    for clipping in (0.0, 0.01):
+        options = {"weight_decay": 0.0, "clipping": clipping}
+        model = compiled(network(scheme="unnormalized"), **options)
+        before = by_name(model)
+        model.train_on_batch(x, y)
+        changes[clipping] = {k: v - before[k] for k, v in by_name(model).items()}
+    for name, kernel in before.items():
+        if not name.endswith("kernel"):
+            continue
+        free, held = (changes[c][name] for c in (0.0, 0.01))
+        if name.startswith("head"):
+            np.testing.assert_allclose(held, free, rtol=1e-5)
+            continue
+        # At a rate of 0.1, no more than 0.1 * 0.01 of the weights of a unit.
+        bound = 1e-3 * np.linalg.norm(kernel, axis=0)
+        assert np.all(np.linalg.norm(held, axis=0) <= bound * (1 + 1e-4))
+        assert np.any(np.linalg.norm(free, axis=0) > bound)
+
+
+def test_rates_reach_the_model():
+    rates = {"stochastic_depth_rate": 0.4, "drop_rate": 0.25}
+    settings = Settings(model="residual_mlp", depth=6, scheme="fixup", **rates)
+    model = training.build_model(settings, (5,), 3)
+    kept = [
+        b.branch[-1].survival_probability for b in model.layers if "block" in b.name
+    ]
+    np.testing.assert_allclose(kept, [0.8, 0.6])
+    assert model.get_layer("head_dropout").rate == 0.25
+
+
+@pytest.mark.parametrize(
+    "model, function, size",
+    [("nf_resnet", "NFResNet", {"depth": 101}), ("nfnet", "NFNet", {"variant": "F2"})],
+)
+def test_normalizer_free_families(monkeypatch, model, function, size):
+    calls = []
+    monkeypatch.setattr(
+        fixinit.models, function, lambda *a, **kw: calls.append((a, kw))
+    )
+    settings = Settings(model=model, scheme="normalizer_free", drop_rate=0.1, **size)
+    training.build_model(settings, (64, 64, 3), 7)
+    ((arguments, options),) = calls
+    assert arguments == tuple(size.values())
+    assert options == {
+        "scheme": "normalizer_free",
+        "input_shape": (64, 64, 3),
+        "classes": 7,
+        "seed": 0,
+        "drop_rate": 0.1,
+    }

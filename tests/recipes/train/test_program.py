@@ -159,6 +159,18 @@ def test_same_seed_gives_the_same_run(data, tmp_path):
             {"scheme": "batch_norm", "gradient_accumulation_steps": 4},
             marks=pytest.mark.slow,
         ),
+        pytest.param(
+            "save_checkpoint",
+            {
+                "scheme": "normalizer_free",
+                "clipping": 0.1,
+                "drop_rate": 0.2,
+                "stochastic_depth_rate": 0.3,
+                "label_smoothing": 0.1,
+                "ema_momentum": 0.9,
+            },
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_interrupted_run_ends_as_an_undisturbed_one(
@@ -187,6 +199,37 @@ def test_interrupted_run_ends_as_an_undisturbed_one(
 def test_finished_run_is_not_trained_again(copied):
     settings, directory, first = copied
     assert train.run(settings, directory) == first
+
+
+@pytest.mark.every_backend
+def test_averaged_weights_are_tested_and_saved(data, tmp_path):
+    momentum = 0.8
+    settings = small(data, epochs=4, ema_momentum=momentum, steps_per_epoch=1)
+    kept = []
+
+    class KeepWeights(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            kept.append(self.model.get_weights())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "tensorboard", lambda path: [KeepWeights()])
+        results = train.run(settings, tmp_path)
+    average = kept[0]
+    for found in kept[1:]:
+        pairs = zip(average, found, strict=True)
+        average = [momentum * a + (1 - momentum) * w for a, w in pairs]
+    model = keras.models.load_model(tmp_path / "model.keras")
+    for actual, expected in zip(model.get_weights(), average, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
+    with np.load(data.removeprefix("npz:")) as file:
+        x, y = file["x_test"], file["y_test"]
+    scores = keras.ops.convert_to_numpy(model(x))
+    accuracy = np.mean(scores.argmax(-1) == y)
+    assert results["metrics"]["test_accuracy"] == pytest.approx(accuracy, abs=1e-6)
+    # Started again, a finished run writes the same model.
+    train.run(settings, tmp_path)
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_equal(again.get_weights(), model.get_weights())
 
 
 @pytest.mark.slow
@@ -342,6 +385,8 @@ def test_final_model_loads_in_a_fresh_process(finished, tmp_path):
         (["--dataset=digits", "--model=imagenet_resnet"], "total stride"),
         (["--dataset=DATA", "--model=cifar_resnet", "--batch_size=8"], "spatial axes"),
         (["--dataset=DATA", "--augment=flip", "--batch_size=8"], "--augment=none"),
+        (["--dataset=DATA", "--cutmix_alpha=1", "--batch_size=8"], "--cutmix_alpha=0"),
+        (["--dataset=digits", "--model=nfnet"], "total stride"),
         (["--dataset=digits", "--learning_rate=-1"], "--learning_rate"),
         (["--dataset=digits", "--learning_rate=nan"], "--learning_rate"),
         (["--dataset=digits", "--weight_decay=-1"], "--weight_decay"),
