@@ -3,6 +3,7 @@
 from fixinit.optimizers.adaptive_clipping import adaptive_clipping
 from fixinit.optimizers.clipping_optimizer import AdaptiveClipping
 from fixinit.optimizers.grouped import GroupedOptimizer, by_role
+from fixinit.optimizers.muon import muon_exclusions
 from fixinit.optimizers.rules import Rule
 from fixinit.optimizers.scalars import with_scalar_learning_rate
 from fixinit.optimizers.schedule import ScaledSchedule
@@ -14,5 +15,6 @@ __all__ = [
     "ScaledSchedule",
     "adaptive_clipping",
     "by_role",
+    "muon_exclusions",
     "with_scalar_learning_rate",
 ]
