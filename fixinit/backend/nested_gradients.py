@@ -46,11 +46,14 @@ def _tensorflow(function):
 
 def _torch(function):
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
 
     def gradients(variables, *args):
         # Those of which nobody takes gradients further out.
         variables = [v if v.requires_grad else v.requires_grad_() for v in variables]
-        value = function(variables, *args)
+        # Fused attention has no second derivative.
+        with sdpa_kernel(SDPBackend.MATH):
+            value = function(variables, *args)
         found: Any = [None] * len(variables)
         if value.requires_grad:
             found = torch.autograd.grad(

@@ -50,6 +50,8 @@ def initialize_from_data(
       above `gradient_norm`, the factors lessen that first. Adam finds them, at a rate
       of 0.01, none below 0.01.
 
+    LSUV leaves attention and recurrent layers as they were drawn, with a warning.
+
     Each block of a `fixinit.layers.Stack` has kernels and factors of its own. Weights
     that are zero stay zero: they start a branch at the identity. Layers run in test
     mode. The last two methods take the whole batch at every step, and the best of their

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -39,6 +40,12 @@ def lsuv(model: keras.Model, x: Any, seed: int | None) -> DataStart:
     # What is assigned inside of the scope leaves the model as it is.
     with backend.kept_random_state(), keras.StatelessScope() as scope:
         run.graph(subject.graph, [ops.convert_to_tensor(a) for a in arrays])
+    if run.untouched:
+        warnings.warn(
+            "Layers whose kernels lie between activations of their own, which LSUV "
+            f"leaves as they were drawn: {', '.join(run.untouched)}.",
+            stacklevel=4,
+        )
     for variable in model.trainable_variables:
         value = scope.get_current_value(variable)
         if value is not None and id(variable) in run.changed:
@@ -58,6 +65,7 @@ class _Run:
         self.known, self.rng = known, rng
         self.factors: dict[str, Any] = {}
         self.kept: list[str] = []
+        self.untouched: list[str] = []
         self.changed: set[int] = set()
         self.done: set[int] = set()
         self.before = self.after = 0.0
@@ -105,6 +113,7 @@ class _Run:
                 self.changed.add(id(all_rows))
         self.factors |= {names.get(p, p): f for p, f in inner.factors.items()}
         self.kept += [names.get(p, p) for p in dict.fromkeys(inner.kept)]
+        self.untouched += dict.fromkeys(inner.untouched)
         self.before = max(self.before, inner.before)
         self.after = max(self.after, inner.after)
         return x
@@ -114,6 +123,8 @@ class _Run:
         layer = kinds.unwrapped(call.operation)
         arguments = facts_of(layer).kernels
         if not arguments:
+            if call.has_weights:
+                self.untouched.append(call.name)
             return
         kernel = kinds.kernel_of(layer, arguments[-1])
         size = kinds.kernel_of(layer, kinds.size_argument(layer))

@@ -122,6 +122,31 @@ def test_layers_inside_of_others_are_reached():
     assert abs(numpy(model(9 * X)).std() - 1) < 0.1
 
 
+def transformer():
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((5, 8))
+    x = keras.layers.Add()([x, keras.layers.MultiHeadAttention(2, 4, name="mha")(x, x)])
+    x = keras.layers.GlobalAveragePooling1D()(keras.layers.Dense(8, "relu")(x))
+    return keras.Model(inputs, keras.layers.Dense(3)(x))
+
+
+def test_lsuv_says_which_layers_it_leaves():
+    with pytest.warns(UserWarning, match="as they were drawn: mha"):
+        start = initialize_from_data(transformer(), RNG.normal(size=(8, 5, 8)))
+    assert len(start.factors) == 2
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("method", ["metainit", "gradinit"])
+def test_attention_has_second_derivatives(method):
+    x, y = RNG.normal(size=(8, 5, 8)), np.arange(8) % 3
+    start = initialize_from_data(
+        transformer(), x, y, method, optimizer="adam", steps=3, gradient_norm=100.0
+    )
+    assert np.isfinite(start.before) and start.after < start.before
+    assert len(start.factors) == (6 if method == "metainit" else len(start.factors))
+
+
 def linear(seed=1):
     keras.utils.set_random_seed(seed)
     return plain(keras.layers.Dense(1, use_bias=False), shape=(3,))
