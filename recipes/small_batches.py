@@ -82,7 +82,6 @@ def measure(settings, scheme, batch_size):
             settings.units,
             scheme=scheme,
             seed=seed,
-            preactivation=True,
         )
 
     clipping = schemes.get(scheme).clipping
