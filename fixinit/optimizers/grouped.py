@@ -94,6 +94,15 @@ class GroupedOptimizer(keras.optimizers.MultiOptimizer):
         for (multiplier, _), optimizer in self._groups.copies.items():
             optimizer.learning_rate = _times(value, multiplier)
 
+    def build(self, var_list: list[keras.Variable]) -> None:
+        if self.built:
+            return
+        super().build(var_list)
+        # Callbacks ask every group for its state, also one that no variable is in.
+        for group in (self._groups.default_optimizer, *self._groups.values()):
+            if not group.built:
+                group.build([])
+
     def exclude_from_weight_decay(
         self,
         var_list: list[keras.Variable] | None = None,

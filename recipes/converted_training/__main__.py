@@ -1,6 +1,12 @@
 """Trains networks with BatchNorm as they are and converted, side by side.
 
-python -m recipes.converted_training
+    python -m recipes.converted_training
+
+What BatchNorm's noise is replaced by is tried for both, with the rates:
+
+    python -m recipes.converted_training --scheme=normalizer_free --size=16 \
+        --models=MobileNetV2,ResNet20,WideResNet16 --seeds=0,1,2,3,4 \
+        --regularizations=none,stochastic_depth,label_smoothing,all
 """
 
 import dataclasses
@@ -12,9 +18,10 @@ from recipes.common import experiment
 from recipes.common.experiment import Table, Verdict, setting
 from recipes.common.plotting import panels, style
 from recipes.common.plotting.variants import variant
-from recipes.common.training.differences import Difference
-from recipes.converted_training.networks import SERIES, check_model
-from recipes.converted_training.turns import best_rate, of, train_in_turn
+from recipes.common.training.differences import CONFIDENCE, Difference
+from recipes.converted_training.networks import IMAGES, SERIES, SIZE, check_model
+from recipes.converted_training.regularization import REGULARIZATIONS
+from recipes.converted_training.turns import best_trial, of, train_in_turn
 
 VERSIONS = {
     "normalized": variant("BatchNorm", "#3b2f9b", "", "s"),
@@ -28,7 +35,7 @@ MARGIN = 1.0
 class Settings(experiment.Settings):
     models: tuple[str, ...] = setting(
         ("MobileNetV2", *SERIES),
-        f"Functions of keras.applications, and {' and '.join(SERIES)}.",
+        f"Functions of keras.applications, {', '.join((*SERIES, *IMAGES))}.",
         quick=("TimeSeriesResNet",),
         check=check_model,
     )
@@ -40,6 +47,12 @@ class Settings(experiment.Settings):
         "Rates that both are trained at; the first seed decides.",
         quick=(0.05,),
     )
+    regularizations: tuple[str, ...] = setting(
+        ("none",),
+        f"What both are trained with at every rate, out of {', '.join(REGULARIZATIONS)}"
+        "; the first seed decides.",
+        choices=tuple(REGULARIZATIONS),
+    )
     seeds: tuple[int, ...] = setting(
         (0, 1, 2), "Seeds of the runs.", quick=(0,), at_least=0
     )
@@ -47,7 +60,24 @@ class Settings(experiment.Settings):
     image_epochs: int = setting(60, "Epochs of each run on digits.", quick=1)
     batch_size: int = setting(32, "Samples in a batch.")
     clip_norm: float = setting(1.0, "The most that the norm of a gradient may be.")
+    clipping: float | None = setting(
+        None,
+        "Factor of adaptive clipping for converted networks, in the place of "
+        "--clip_norm; 0 is off. Default: that of the scheme, if it has one.",
+        at_least=0,
+    )
+    size: int = setting(
+        SIZE, "Height and width of digits, a multiple of their 8.", at_least=8
+    )
     samples: int = setting(4000, "Training samples, at most.", quick=128)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.size % 8:
+            raise ValueError(
+                "--size must be a multiple of 8, as pixels are repeated. Received: "
+                f"--size={self.size}. Pass {self.size // 8 * 8}."
+            )
 
 
 def arms(settings):
@@ -65,11 +95,40 @@ def measure(settings, model):
     return {"runs": runs, "step_seconds": medians}
 
 
-def accuracies(arm, version):
-    """Test accuracies of all seeds in percent at the version's rate, and that rate."""
-    rate = best_rate(arm["runs"], version)
+def best_runs(arm, version):
+    """The runs of all seeds in the trial that is best for a version, and that trial."""
+    trial = best_trial(arm["runs"], version)
     runs = of(arm["runs"], version)
-    return [100 * run["accuracy"] for run in runs if run["rate"] == rate], rate
+    return [r for r in runs if (r["rate"], r["regularization"]) == trial], trial
+
+
+def accuracies(arm, version, key="accuracy"):
+    """Accuracies of all seeds in percent, at the version's best."""
+    return [100 * run[key] for run in best_runs(arm, version)[0]]
+
+
+def level(arm):
+    """Whether, and why not, the converted network is at least level.
+
+    Returns:
+        dict: the `Difference` that is `lost`; `level`, which it is if not more is lost
+        than chance has it, two standard errors, or with one seed nothing; and `why`, a
+        string, empty if it is.
+    """
+    before, after = (accuracies(arm, version) for version in VERSIONS)
+    lost = Difference.of(before, after)
+    lost_by_chance = 0.0 if np.isnan(lost.error) else CONFIDENCE * lost.error
+    held = bool(np.mean(before) > 50 and lost.mean <= lost_by_chance)
+    fitted = [np.mean(accuracies(arm, v, "train_accuracy")) for v in VERSIONS]
+    if held:
+        why = ""
+    elif np.mean(before) <= 50:
+        why = "BatchNorm's network has not learned"
+    elif fitted[0] - fitted[1] > lost.mean / 2:
+        why = f"it fits less, {fitted[1]:.1f} for {fitted[0]:.1f} % in training"
+    else:
+        why = f"it fits as well, {fitted[1]:.1f} for {fitted[0]:.1f} % in training"
+    return {"lost": lost, "level": held, "why": why}
 
 
 def ratio(arm):
@@ -81,12 +140,14 @@ def by_version(results):
     """A row for every network and version."""
     for arm in results["arms"]:
         for version in VERSIONS:
-            found, rate = accuracies(arm, version)
+            rate, regularization = best_runs(arm, version)[1]
             yield {
                 "model": arm["model"],
                 "version": version,
                 "rate": rate,
-                "accuracies": found,
+                "regularization": regularization,
+                "accuracies": accuracies(arm, version),
+                "fitted": np.mean(accuracies(arm, version, "train_accuracy")),
                 "milliseconds": 1000 * arm["step_seconds"][version],
             }
 
@@ -96,8 +157,10 @@ def tables(results):
         "network": "model",
         "version": lambda row: VERSIONS[row["version"]].label,
         "best rate": "rate",
+        "regularization": "regularization",
         "test accuracy (%)": lambda row: f"{np.mean(row['accuracies']):.1f}",
         "seeds": lambda row: ", ".join(f"{x:.1f}" for x in row["accuracies"]),
+        "in training (%)": lambda row: f"{row['fitted']:.1f}",
         "ms per step": "milliseconds",
     }
     return [Table.of("trained", by_version(results), columns, labels=2)]
@@ -105,14 +168,16 @@ def tables(results):
 
 def claims(results):
     lost, trained = {}, []
+    found = {arm["model"]: level(arm) for arm in results["arms"]}
     for arm in results["arms"]:
-        before, after = (accuracies(arm, version)[0] for version in VERSIONS)
+        before, after = (accuracies(arm, version) for version in VERSIONS)
         trained.append(np.mean(before))
         lost[arm["model"]] = Difference.of(before, after)
     ratios = {arm["model"]: ratio(arm) for arm in results["arms"]}
     same = min(trained) > 50 and all(x.mean <= MARGIN for x in lost.values())
     return [
         Verdict("accuracy", same, margin=MARGIN, lost=lost),
+        Verdict("level", all(x["level"] for x in found.values()), found=found),
         Verdict("time", all(x < 1 for x in ratios.values()), ratios=ratios),
     ]
 

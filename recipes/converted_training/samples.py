@@ -7,18 +7,18 @@ import numpy as np
 from recipes.common.data import datasets
 from recipes.common.data.augmentation import TrainingBatches
 from recipes.common.data.standard_inputs import as_read
-from recipes.converted_training.networks import SIZE
 
 
 def data(settings, network):
-    """Digits, 32 x 32 and in three channels, or MNIST-1D, as a network takes them."""
+    """Digits, blown up and in three channels, or MNIST-1D, as a network takes them."""
     is_series = len(network.input_shape) < 4
     found = datasets.load("mnist1d" if is_series else "digits", seed=settings.seed)
 
     def read(x):
         if is_series:
             return x.reshape(len(x), *network.input_shape[1:])
-        x = x.repeat(SIZE // x.shape[1], axis=1).repeat(SIZE // x.shape[2], axis=2)
+        times = settings.size // x.shape[1]
+        x = x.repeat(times, axis=1).repeat(times, axis=2)
         return as_read(network, np.repeat(x, 3, axis=3))
 
     return dataclasses.replace(

@@ -4,9 +4,8 @@ import math
 import time
 
 import keras
-import numpy as np
 
-from fixinit import _keras
+from recipes.common.training.noise import seed_noise
 
 
 class TrainingDiverged(Exception):
@@ -40,7 +39,7 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):
 class NoiseOfEpochs(keras.callbacks.Callback):
     """Makes what layers draw in an epoch a function of seed and epoch.
 
-    Keras saves no states of random layers with the weights. A run that was killed goes
+    A run that was killed goes
     on with the noise that it would have had, as it does with its batches.
 
     Args:
@@ -53,9 +52,7 @@ class NoiseOfEpochs(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         # Batches are drawn from the first two numbers alone.
-        rng = np.random.default_rng([self.seed, epoch, 1])
-        for state in _keras.seed_states(self.model):
-            state.assign(rng.integers(2**31, size=tuple(state.shape)))
+        seed_noise(self.model, self.seed, epoch, 1)
 
 
 class KeepEpochs(keras.callbacks.Callback):

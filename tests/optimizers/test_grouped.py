@@ -153,3 +153,20 @@ def test_refuses_a_function_as_learning_rate():
 
 def rate_by_function():
     return 0.1
+
+
+@pytest.mark.every_backend
+def test_averages_are_tested_where_a_group_has_no_variables():
+    sgd = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
+    optimizer = by_role(sgd, [Rule("scalar", learning_rate=0.1)])
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(optimizer, "mse")
+    x, y = np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
+    model.fit(x, y, batch_size=2, verbose=0)
+    weights = [w.copy() for w in model.get_weights()]
+    swap = keras.callbacks.SwapEMAWeights()
+    found = model.evaluate(x, y, callbacks=[swap], verbose=0)
+    # `fit` has left the average in the model: both are the same.
+    assert found == pytest.approx(model.evaluate(x, y, verbose=0), rel=1e-5)
+    for before, after in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_allclose(before, after, rtol=1e-6)

@@ -6,6 +6,8 @@ import keras
 
 from fixinit import optimizers
 from recipes.common.training.divergence import Divergence
+from recipes.common.training.fit import LOSS
+from recipes.common.training.noise import seed_noise
 from recipes.common.training.recorder import Recorder
 from recipes.common.training.shuffled import Shuffled
 
@@ -35,6 +37,7 @@ class Runs:
             compiled again when the rate changes.
         divergence_loss: float. A larger loss on a batch ends a run.
         clipping: float, the factor of adaptive gradient clipping; `None` for none.
+        loss: Keras loss of class indices and logits.
         jit_compile: bool. Whether to use XLA, which the JAX backend always does:
             slower to compile, and faster for stacks of many blocks. PyTorch runs
             without.
@@ -50,13 +53,14 @@ class Runs:
         divergence_loss=math.inf,
         jit_compile=False,
         clipping=None,
+        loss=LOSS,
     ):
         self.build = build
         self.data = data
         self.batch_size = batch_size
         self.divergence_loss = divergence_loss
         self.steps = math.ceil(len(data.x_train) / batch_size)
-        self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        self.loss = loss
         self.model = build(seed)
         self._weights = {seed: self.model.get_weights()}
         optimizer = optimizers.with_scalar_learning_rate(optimizer or sgd())
@@ -93,11 +97,12 @@ class Runs:
 
         Args:
             learning_rate: float, or `None` for the schedule of the optimizer.
-            seed: int. Draws the weights.
+            seed: int. Draws the weights, and what random layers put out.
         """
         if seed not in self._weights:
             self._weights[seed] = self.build(seed).get_weights()
         self.model.set_weights(self._weights[seed])
+        seed_noise(self.model, seed)
         variables = self.model.optimizer.variables
         for variable, value in zip(variables, self._optimizer_state, strict=True):
             variable.assign(value)
@@ -116,6 +121,7 @@ class Runs:
         on_epoch=lambda: None,
         tests=True,
         samples=None,
+        callbacks=(),
     ):
         """Trains from where the network is.
 
@@ -126,6 +132,7 @@ class Runs:
             on_epoch: Called after every epoch.
             tests: bool. Whether to look at the test samples after every epoch.
             samples: `(x, y)` in the place of the training set, as many or fewer.
+            callbacks: Other Keras callbacks.
 
         Returns:
             The `Recorder`, with what happened.
@@ -136,7 +143,7 @@ class Runs:
         batches.fit(
             self.model,
             epochs,
-            [recorder],
+            [recorder, *callbacks],
             validation_data=(self.data.x_test, self.data.y_test) if tests else None,
             validation_batch_size=TEST_BATCH_SIZE,
         )
