@@ -12,6 +12,8 @@ from recipes.converted_training.samples import data, moved
 
 # The accuracy of a network that has diverged.
 CHANCE = 0.1
+# As it is, and converted.
+VERSIONS = ("normalized", "converted")
 
 
 def optimizer_of(settings, regularization, clipping):
@@ -36,7 +38,7 @@ def versions_of(settings, model, loaded, name):
     """`Runs` of both versions, regularized alike."""
     regularization = REGULARIZATIONS[name]
     found = {}
-    for version, scheme in {"normalized": None, "converted": settings.scheme}.items():
+    for version, scheme in zip(VERSIONS, (None, settings.scheme), strict=True):
         clipping = clipping_of(settings, scheme)
         found[version] = Runs(
             builder(model, scheme, settings.size, regularization),

@@ -1,13 +1,7 @@
 import pytest
 
-from recipes.converted_training.__main__ import (
-    EXPERIMENT,
-    accuracies,
-    best_runs,
-    claims,
-    level,
-    ratio,
-)
+from recipes.converted_training.__main__ import EXPERIMENT, claims, ratio
+from recipes.converted_training.summary import accuracies, best_runs, level
 
 
 def run(version, seed, rate, accuracy, regularization="none", fitted=1.0):
