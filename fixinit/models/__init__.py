@@ -6,7 +6,8 @@ from fixinit.models.families import (
     ResNet1D,
     WideResNet,
 )
-from fixinit.models.nfnet import NFNet, NFResNet
+from fixinit.models.nf_resnet import NFResNet
+from fixinit.models.nfnet import NFNet
 from fixinit.models.residual_mlp import ResidualMLP
 from fixinit.models.resnet import ResNet
 
