@@ -27,12 +27,17 @@ ALT = (
 )
 
 
+# In inches, of an entry in the legend.
+LINE_HEIGHT = 0.19
+
+
 def draw(results):
     """The figure, or `None` where no network was trained in full."""
     depths = lines.pick_depths(read.depths(results, "train"))
     if not depths:
         return None
-    figure, axes = new_figure(len(depths), 2, width=8.6, row_height=2.5, sharex=True)
+    height = max(2.5, LINE_HEIGHT * (_legend_lines(results, depths) + 3))
+    figure, axes = new_figure(len(depths), 2, width=8.6, row_height=height, sharex=True)
     chance = chance_loss(results)
     for row, depth in zip(axes, depths, strict=True):
         arms = {
@@ -57,6 +62,18 @@ def draw(results):
     for axis in axes[-1]:
         axis.set_xlabel("epoch")
     return figure
+
+
+def _legend_lines(results, depths):
+    """The lines of the longest legend."""
+    return max(
+        sum(
+            _outcome(scheme, found).count("\n") + 1
+            for scheme in read.schemes(results, "train")
+            if (found := read.select(results, "train", scheme, depth))
+        )
+        for depth in depths
+    )
 
 
 def _draw_quantity(axis, arms, key):
