@@ -184,6 +184,11 @@ def _drawn(
     return y
 
 
+@register(layers.BranchInputScale)
+def branch_input_scale(layer: Layer, setting: Setting, x: Moments) -> Moments:
+    return calculus.scale(x, float(layer.scale))
+
+
 @register(layers.ScaledActivation)
 def scaled_activation(layer: Layer, setting: Setting, x: Moments) -> Moments:
     return calculus.scale(activate(x, layer.activation, setting), layer.gain)
