@@ -4,6 +4,7 @@ import pytest
 from keras import ops
 
 from fixinit import layers, models, schemes, theory
+from tests.marks import slow_on_tensorflow
 
 TINY = {
     "stages": (1, 2, 2, 1),
@@ -71,6 +72,7 @@ def test_deviations_are_reset_where_the_shape_changes(tiny):
     assert found == pytest.approx(expected)
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_stacked_equals_unstacked(tiny):
     stacked = models.NFNet(**{**TINY, "stages": (1, 3, 3, 1)}, seed=0, stacked=True)

@@ -6,6 +6,7 @@ import pytest
 
 import fixinit
 from fixinit import initialize_from_data
+from tests.marks import slow_on_tensorflow
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(32, 12)).astype("float32")
@@ -57,6 +58,7 @@ def test_lsuv_gives_unit_variance(dimension):
     np.testing.assert_allclose(gram, np.eye(len(gram)), atol=1e-5)
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 @pytest.mark.parametrize("method", ["lsuv", "metainit", "gradinit"])
 def test_stacks_start_as_separate_blocks(method):

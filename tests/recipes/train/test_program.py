@@ -24,6 +24,7 @@ from recipes.train import run as train
 from recipes.train import run_directory
 from recipes.train.callbacks import TrainingDiverged
 from recipes.train.settings import Settings
+from tests.marks import slow_on_tensorflow
 from tests.recipes.damage import mutations
 
 ROOT = pathlib.Path(train.__file__).parents[2]
@@ -201,6 +202,7 @@ def test_finished_run_is_not_trained_again(copied):
     assert train.run(settings, directory) == first
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_averaged_weights_are_tested_and_saved(data, tmp_path):
     momentum = 0.8
