@@ -163,8 +163,9 @@ class BlockLoop:
 
     def _prepared(self, values):
         """Stacked values, with what layers compute from them in their place."""
+        if not self.preparing:
+            return values
         indices = {id(v): i for i, v in enumerate(self.block.variables)}
-        values = list(values)
         for layer in self.preparing:
             found = layer.prepared(lambda variable: values[indices[id(variable)]])
             for variable, value in found.items():

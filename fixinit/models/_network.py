@@ -13,6 +13,7 @@ from fixinit.models._blocks import Blocks
 from fixinit.models._noise import check_rate
 from fixinit.models._plan import BlockPlan, equal_blocks, with_sums
 from fixinit.models._residual_network import ResidualNetwork
+from fixinit.models._subnetworks import Subnetworks
 from fixinit.schemes import Scheme, Site
 from fixinit.schemes.apply import Applicator, Layers
 from fixinit.schemes.independence import check_independent, compared
@@ -31,8 +32,9 @@ class Network:
     """A residual network of planned blocks, to which a scheme is applied.
 
     Args:
-        scheme: `fixinit.schemes.Scheme`.
-        num_branches: int. Number of residual branches.
+        scheme: `fixinit.schemes.Scheme`, which is prepared for the network.
+        plans: List of `BlockPlan`s.
+        channels: int, those that the stem puts out.
         input_shape: Shape of one sample, channels last. Without spatial axes the
             weight layers are `Dense`, with one to three of them convolutions.
         preactivation, shortcut, activation, dropout_rate, plain: See `Blocks`.
@@ -41,6 +43,7 @@ class Network:
             `fixinit.layers.Stack`: by default in networks of at least
             `STACKED_FROM` blocks, or `STACKED_FROM_ON_TORCH`.
         remat: What stacks keep for the gradient: see `fixinit.layers.Stack`.
+        stem_activations: int, see `Subnetworks`.
 
     Raises:
         ValueError: If an argument is outside its range, or if `plain` meets branches
@@ -50,7 +53,8 @@ class Network:
     def __init__(
         self,
         scheme: Scheme,
-        num_branches: int,
+        plans: list[BlockPlan],
+        channels: int,
         input_shape: Shape,
         preactivation: bool,
         shortcut: str = "B",
@@ -60,10 +64,16 @@ class Network:
         seed: int | None = None,
         stacked: bool | str = "auto",
         remat: str | int | None = None,
+        stem_activations: int | None = None,
     ) -> None:
         check_choice("stacked", stacked, ("auto", True, False))
         check_choice("shortcut", shortcut, SHORTCUTS)
         check_rate("dropout_rate", dropout_rate)
+        order = preactivation, shortcut, plain
+        scheme = scheme.prepared(
+            Subnetworks(scheme, plans, channels, *order, stem_activations)
+        )
+        num_branches = len(plans)
         asked = range(num_branches if scheme.depends_on_branch else 1)
         if plain and any(scheme.start(Site(i, num_branches)).is_zero for i in asked):
             raise ValueError(
@@ -74,6 +84,7 @@ class Network:
             )
         activation = check_activation("activation", activation)
         self.applicator = Applicator(scheme, seed)
+        self.plans, self.channels = with_sums(plans, channels), channels
         self.input_shape = tuple(input_shape)
         self.blocks = Blocks(
             self.applicator,
@@ -91,18 +102,16 @@ class Network:
     def model(
         self,
         stem: Layers,
-        channels: int,
-        plans: list[BlockPlan],
         classes: int,
         classifier_activation: Any,
         name: str,
         **head: Any,
     ) -> keras.Model:
-        """The Keras model: stem (layers that end in `channels`), blocks, head."""
+        """The Keras model: stem, blocks, head."""
         inputs = keras.Input(self.input_shape)
         outputs = inputs
         with self.applicator.building():
-            body = stem + self.body(plans, channels)
+            body = stem + self.body()
             for layer in body + self.head(classes, classifier_activation, **head):
                 outputs = layer(outputs)
         return ResidualNetwork(inputs, outputs, name=name)
@@ -129,10 +138,9 @@ class Network:
             pooling(3, strides=2, data_format="channels_last", name="stem_pool"),
         ]
 
-    def body(self, plans: list[BlockPlan], channels: int) -> Layers:
+    def body(self) -> Layers:
         """The residual blocks; where they are stacked, one layer for equal ones."""
-        built, index = [], 0
-        plans = with_sums(plans, channels)
+        built, index, plans, channels = [], 0, self.plans, self.channels
         while index < len(plans):
             run = equal_blocks(plans[index:], channels) if self.is_stacked() else 1
             if run > 1:

@@ -1,6 +1,6 @@
 """What the normalizer-free networks of Brock et al. have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fixinit._typing import Shape
@@ -11,61 +11,43 @@ from fixinit._validation import (
     check_shape,
     check_size,
 )
-from fixinit.models._network import Network
 from fixinit.models._noise import check_rate
 from fixinit.models._plan import BlockPlan
-from fixinit.models._subnetworks import Subnetworks
-from fixinit.schemes import Scheme
 
 TOTAL_STRIDE = 32
-NOISE = "unscaled_stochastic_depth"
 
 
-def network_of(
-    scheme: Scheme,
-    plans: list[BlockPlan],
-    channels: int,
-    input_shape: Shape,
-    stem_activations: int = 0,
-    **options: Any,
-) -> tuple[Scheme, Network]:
-    """The scheme, prepared for the blocks, and the network that it is applied to.
+def block_plans(
+    stages: Sequence[int],
+    stochastic_depth_rate: float,
+    shape: Callable[[int, int], dict[str, Any]],
+) -> list[BlockPlan]:
+    """The plans of all blocks, dropped the more often the deeper they are.
 
     Args:
-        scheme: `fixinit.schemes.Scheme`.
-        plans: List of `BlockPlan`s.
-        channels: int, of what the first block reads.
-        input_shape: Shape of one sample.
-        stem_activations: int. Number of activations in the stem.
-        **options: Further arguments of `Network`.
+        stages: Sequence of ints, the blocks of each stage. All but the first halve the
+            resolution in their first block.
+        stochastic_depth_rate: float in `[0, 1)`. Block l of L has this times l / L.
+        shape: Function from the index of a stage and the stride of a block to further
+            arguments of its `BlockPlan`.
     """
-    order = True, "B", False
-    subnetworks = Subnetworks(scheme, plans, channels, *order, stem_activations)
-    scheme = scheme.prepared(subnetworks)
-    network = Network(
-        scheme,
-        num_branches=len(plans),
-        input_shape=check_input_shape(input_shape),
-        preactivation=True,
-        **options,
-    )
-    return scheme, network
-
-
-def places(stages: Sequence[int]) -> list[tuple[int, int, int]]:
-    """`(index, stage, stage_block)` of every block."""
-    found = [(stage, block) for stage, n in enumerate(stages) for block in range(n)]
-    return [(index, *place) for index, place in enumerate(found)]
-
-
-def stride_of(stage: int, stage_block: int) -> int:
-    """The stride of a block: 2 where a stage begins, but for the first."""
-    return 2 if stage and not stage_block else 1
-
-
-def noise_rate(rate: float, index: int, stages: Sequence[int]) -> float:
-    """The rate of stochastic depth of block `index`: it grows linearly from 0."""
-    return check_rate("stochastic_depth_rate", rate) * index / sum(stages)
+    rate = check_rate("stochastic_depth_rate", stochastic_depth_rate)
+    plans: list[BlockPlan] = []
+    for stage, num_blocks in enumerate(stages):
+        for block in range(num_blocks):
+            plans.append(
+                BlockPlan(
+                    f"stage{stage + 1}_block{block + 1}",
+                    **shape(stage, 1 if block or not stage else 2),
+                    stage=stage,
+                    stage_block=block,
+                    same_padding=True,
+                    # As in the authors' code: branches that are kept are not scaled.
+                    noise="unscaled_stochastic_depth",
+                    noise_rate=rate * len(plans) / sum(stages),
+                )
+            )
+    return plans
 
 
 def divided(argument: str, value: int, by: int, what: str = "each of them") -> int:

@@ -1,6 +1,7 @@
 """The normalizer-free ResNets of Brock et al."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -8,16 +9,13 @@ from fixinit import schemes
 from fixinit._checked import checked_but
 from fixinit._typing import Identifier, Shape
 from fixinit._validation import check_choice, check_size
+from fixinit.models._network import Network
 from fixinit.models._normalizer_free import (
-    NOISE,
+    block_plans,
+    check_input_shape,
     check_stages,
     divided,
-    network_of,
-    noise_rate,
-    places,
-    stride_of,
 )
-from fixinit.models._plan import BlockPlan
 from fixinit.schemes.scheme import SchemeLike
 
 # Blocks of each stage, by depth.
@@ -93,31 +91,26 @@ def NFResNet(
         stages = NF_RESNET_STAGES[depth]
     stages, filters = check_stages(stages, filters)
     widths = [divided("filters", width, 4) for width in filters]
-    plans = []
-    for index, stage, stage_block in places(stages):
+
+    def shape(stage: int, stride: int) -> dict[str, Any]:
         width = widths[stage]
-        plans.append(
-            BlockPlan(
-                f"stage{stage + 1}_block{stage_block + 1}",
-                (width, width, filters[stage]),
-                (1, 3, 1),
-                (1, stride_of(stage, stage_block), 1),
-                stage,
-                stage_block,
-                same_padding=True,
-                noise=NOISE,
-                noise_rate=noise_rate(stochastic_depth_rate, index, stages),
-            )
-        )
-    scheme, network = network_of(
+        return {
+            "filters": (width, width, filters[stage]),
+            "kernel_sizes": (1, 3, 1),
+            "strides": (1, stride, 1),
+        }
+
+    network = Network(
         scheme,
-        plans,
+        block_plans(stages, stochastic_depth_rate, shape),
         widths[0],
-        input_shape,
+        check_input_shape(input_shape),
+        preactivation=True,
         activation=activation,
         seed=seed,
         stacked=stacked,
         remat=remat,
+        stem_activations=0,
     )
     site = network.blocks.site(role="stem")
     pooling = keras.layers.MaxPooling2D(
@@ -128,8 +121,6 @@ def NFResNet(
     )
     return network.model(
         [*stem, pooling],
-        widths[0],
-        plans,
         check_size("classes", classes),
         classifier_activation,
         name or f"nf_resnet{depth}_{scheme.name}",

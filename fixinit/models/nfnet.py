@@ -1,6 +1,7 @@
 """NFNets: the F series of Brock et al."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -11,15 +12,11 @@ from fixinit._validation import check_choice, check_number, check_size
 from fixinit.layers import gelu_tanh
 from fixinit.models._network import Network
 from fixinit.models._normalizer_free import (
-    NOISE,
+    block_plans,
+    check_input_shape,
     check_stages,
     divided,
-    network_of,
-    noise_rate,
-    places,
-    stride_of,
 )
-from fixinit.models._plan import BlockPlan
 from fixinit.schemes.scheme import SchemeLike
 
 # (resolution in training, resolution at test time, dropout rate), by variant. F0 has
@@ -118,41 +115,33 @@ def NFNet(
     widths = [divided("filters", width, 2) for width in filters]
     for width in widths:
         divided("filters", width, group_size, "each stage's bottleneck, half of it,")
-    plans = []
-    for index, stage, stage_block in places(stages):
+
+    def shape(stage: int, stride: int) -> dict[str, Any]:
         width, groups = widths[stage], widths[stage] // group_size
-        plans.append(
-            BlockPlan(
-                f"stage{stage + 1}_block{stage_block + 1}",
-                (width, width, width, filters[stage]),
-                (1, 3, 3, 1),
-                (1, stride_of(stage, stage_block), 1, 1),
-                stage,
-                stage_block,
-                groups=(1, groups, groups, 1),
-                same_padding=True,
-                pooled_shortcut=True,
-                gate_units=max(1, int(filters[stage] * gate_ratio)),
-                noise=NOISE,
-                noise_rate=noise_rate(stochastic_depth_rate, index, stages),
-            )
-        )
-    scheme, network = network_of(
+        return {
+            "filters": (width, width, width, filters[stage]),
+            "kernel_sizes": (1, 3, 3, 1),
+            "strides": (1, stride, 1, 1),
+            "groups": (1, groups, groups, 1),
+            "pooled_shortcut": True,
+            "gate_units": max(1, int(filters[stage] * gate_ratio)),
+        }
+
+    network = Network(
         scheme,
-        plans,
+        block_plans(stages, stochastic_depth_rate, shape),
         widths[0],
-        input_shape or (resolution, resolution, 3),
-        _STEM_ACTIVATIONS,
+        check_input_shape(input_shape or (resolution, resolution, 3)),
+        preactivation=True,
         activation=activation,
         seed=seed,
         stacked=stacked,
         remat=remat,
+        stem_activations=_STEM_ACTIVATIONS,
     )
     rate = variant_drop_rate if drop_rate is None else drop_rate
     return network.model(
         _nfnet_stem(network, widths[0]),
-        widths[0],
-        plans,
         check_size("classes", classes),
         classifier_activation,
         name or f"nfnet_{variant.lower()}_{scheme.name}",

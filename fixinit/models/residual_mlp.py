@@ -12,7 +12,6 @@ from fixinit._validation import (
 from fixinit.models._network import Network
 from fixinit.models._noise import with_noise
 from fixinit.models._plan import BlockPlan
-from fixinit.models._subnetworks import Subnetworks
 from fixinit.schemes.scheme import SchemeLike
 
 
@@ -107,11 +106,10 @@ def ResidualMLP(
         for index in range(num_blocks)
     ]
     plans = with_noise(plans, stochastic_depth_rate, shake_drop_rate, plain)
-    order = preactivation, "B", plain
-    scheme = scheme.prepared(Subnetworks(scheme, plans, units, *order))
     network = Network(
         scheme,
-        num_branches=num_blocks,
+        plans,
+        units,
         input_shape=input_shape,
         preactivation=preactivation,
         activation=activation,
@@ -123,8 +121,6 @@ def ResidualMLP(
     )
     return network.model(
         network.stem(units, kernel_size=1),
-        units,
-        plans,
         classes,
         classifier_activation,
         name or f"residual_mlp_{scheme.name}",

@@ -18,7 +18,6 @@ from fixinit._validation import (
 from fixinit.models._network import Network
 from fixinit.models._noise import with_noise
 from fixinit.models._plan import BlockPlan
-from fixinit.models._subnetworks import Subnetworks
 from fixinit.schemes.scheme import SchemeLike
 
 BLOCKS = ("basic", "bottleneck")
@@ -133,11 +132,10 @@ def ResNet(
         channels = check_size("stem_filters", stem_filters)
     plans = _plans(stages, filters, block, kernel_size)
     plans = with_noise(plans, stochastic_depth_rate, shake_drop_rate, plain)
-    order = preactivation, shortcut, plain
-    scheme = scheme.prepared(Subnetworks(scheme, plans, channels, *order))
     network = Network(
         scheme,
-        num_branches=sum(stages),
+        plans,
+        channels,
         input_shape=input_shape,
         preactivation=preactivation,
         shortcut=shortcut,
@@ -154,8 +152,6 @@ def ResNet(
         stem_layers = network.stem(channels, kernel_size)
     return network.model(
         stem_layers,
-        channels,
-        plans,
         classes,
         classifier_activation,
         name or f"resnet_{scheme.name}",

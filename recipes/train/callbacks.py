@@ -39,8 +39,8 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):
 class NoiseOfEpochs(keras.callbacks.Callback):
     """Makes what layers draw in an epoch a function of seed and epoch.
 
-    A run that was killed goes
-    on with the noise that it would have had, as it does with its batches.
+    A run that was killed goes on with the noise that it would have had, as it does with
+    its batches.
 
     Args:
         seed: int.
