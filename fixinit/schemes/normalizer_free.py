@@ -1,4 +1,7 @@
 import dataclasses
+import functools
+import types
+from typing import Any
 
 import keras
 
@@ -144,6 +147,15 @@ class NormalizerFree(Scheme):
 
     def _gain(self, layer: keras.layers.Layer, function: object) -> float:
         if self.activation_gains == "computed":
+            is_plain = type(layer) is keras.layers.Activation
+            if is_plain and isinstance(function, types.FunctionType):
+                return _gain_of(function)
             return theory.variance_gain(layer)
         name = getattr(function, "__name__", type(function).__name__)
         return PUBLISHED_GAINS[check_choice("activation", name, list(PUBLISHED_GAINS))]
+
+
+# Every block asks for that of the same function.
+@functools.lru_cache
+def _gain_of(function: Any) -> float:
+    return theory.variance_gain(keras.layers.Activation(function))

@@ -2,12 +2,11 @@
 
 import math
 
-import numpy as np
-
 from recipes.common.experiment import reading as read
 from recipes.common.experiment.tables import as_text, format_number, format_percent
 from recipes.common.plotting.style import scheme_style
 from recipes.compare_stability.reading import chance_loss, last_value
+from recipes.compare_stability.summary import ends_of_depths
 
 # Title and key of a place in the ranking.
 COLUMNS = (
@@ -102,6 +101,5 @@ def stable_rates(results, scheme, depth):
 def format_table(ranked):
     """The ranking as text for a terminal."""
     cells = [[str(row[key]) for _, key in COLUMNS] for row in ranked]
-    depths = np.array([row["depth"] for row in ranked])
-    ends = np.flatnonzero(depths[:-1] != depths[1:]).tolist()
-    return as_text([title for title, _ in COLUMNS], cells, labels=3, ends=ends)
+    titles = [title for title, _ in COLUMNS]
+    return as_text(titles, cells, labels=3, ends=ends_of_depths(ranked))

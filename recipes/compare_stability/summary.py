@@ -154,6 +154,11 @@ def format_table(rows):
     """The rows of `summarize` as text for a terminal, about 95 characters wide."""
     columns = [(key, name) for _, key, name in COLUMNS if name]
     cells = [[format_cell(row, key) for key, _ in columns] for row in rows]
+    names = [name for _, name in columns]
+    return as_text(names, cells, labels=2, ends=ends_of_depths(rows))
+
+
+def ends_of_depths(rows):
+    """The indices of rows behind which another depth begins."""
     depths = [row["depth"] for row in rows]
-    ends = [i for i in range(len(rows) - 1) if depths[i] != depths[i + 1]]
-    return as_text([name for _, name in columns], cells, labels=2, ends=ends)
+    return [i for i in range(len(rows) - 1) if depths[i] != depths[i + 1]]

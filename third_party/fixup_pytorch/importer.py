@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from fixinit import models
+from third_party.shapes import mismatches
 
 FILTERS = (16, 32, 64)
 # Their names within a block, and ours.
@@ -81,7 +82,7 @@ def import_state_dict(
         channels=_length(arrays, "conv1.weight", axis=1, rank=4),
         classes=_length(arrays, "fc.weight", axis=0, rank=2),
     )
-    problems += misnumbered + _mismatches(arrays, parameters)
+    problems += misnumbered + mismatches(arrays, _shapes(parameters))
     if problems:
         raise ValueError(
             "Argument `state_dict` is not one of the Fixup authors' CIFAR models "
@@ -141,7 +142,7 @@ def export_state_dict(model: keras.Model) -> dict[str, np.ndarray]:
         array = array.transpose(TO_PYTORCH.get(array.ndim))
         name = theirs.get(path, path)
         state_dict[name] = np.atleast_1d(array).copy()
-    if problems := _mismatches(state_dict, parameters):
+    if problems := mismatches(state_dict, _shapes(parameters)):
         raise ValueError(
             "Argument `model` must be a Fixup network as in the authors' CIFAR code: "
             f"three stages of {FILTERS} filters, basic blocks, shortcuts 'A'. "
@@ -205,6 +206,10 @@ def _parameters(
     ]
 
 
+def _shapes(parameters: Iterable[Parameter]) -> dict[str, tuple[int | None, ...]]:
+    return {parameter.name: parameter.shape for parameter in parameters}
+
+
 def _arrays(state_dict: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], list[str]]:
     """The values as NumPy arrays by name, and the errors in their types."""
     if not isinstance(state_dict, Mapping):
@@ -260,37 +265,3 @@ def _length(
     """One length of an array's shape, `None` for an array that is missing."""
     shape = arrays[name].shape if name in arrays else ()
     return (shape[axis] or None) if len(shape) == rank else None
-
-
-def _mismatches(
-    arrays: Mapping[str, np.ndarray], parameters: Iterable[Parameter]
-) -> list[str]:
-    """Missing and unexpected names and wrong shapes, one line each."""
-    expected = {parameter.name: parameter.shape for parameter in parameters}
-    problems = []
-    for name, shape in expected.items():
-        if name not in arrays:
-            problems.append(f"{name}: expected shape {_text(shape)}, received nothing")
-        elif not _fits(arrays[name].shape, shape):
-            received = _text(arrays[name].shape)
-            problems.append(
-                f"{name}: expected shape {_text(shape)}, received {received}"
-            )
-    problems += [
-        f"{name}: expected no such name, received shape {_text(array.shape)}"
-        for name, array in arrays.items()
-        if name not in expected
-    ]
-    return problems
-
-
-def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
-    return len(shape) == len(expected) and all(
-        length == wanted or (wanted is None and length > 0)
-        for length, wanted in zip(shape, expected, strict=True)
-    )
-
-
-def _text(shape: Iterable[int | None]) -> str:
-    """A shape in PyTorch's notation, with `any` for a length of `None`."""
-    return str(["any" if n is None else n for n in shape]).replace("'", "")

@@ -10,6 +10,7 @@ import numpy as np
 from fixinit import models, schemes
 from third_party.nfnets_haiku.files import read_file
 from third_party.nfnets_haiku.names import FAMILIES, Network, named, network_of
+from third_party.shapes import mismatches
 
 
 def import_parameters(
@@ -60,7 +61,9 @@ def import_parameters(
     else:
         problems += network.problems
     expected = named(network) if network is not None and not problems else {}
-    problems += _mismatches(arrays, expected)
+    if expected:
+        shapes = {theirs: shape for theirs, (_, shape) in expected.items()}
+        problems += mismatches(arrays, shapes)
     if problems or network is None:
         raise ValueError(
             "Argument `parameters` is not one of the authors' networks (NF_ResNet in "
@@ -114,26 +117,3 @@ def _arrays(parameters: Any) -> tuple[dict[str, np.ndarray], list[str]]:
                 wanted = "float16, float32 or float64"
                 problems.append(f"{flat}: expected {wanted}, received {array.dtype}")
     return arrays, problems
-
-
-def _mismatches(
-    arrays: Mapping[str, np.ndarray], expected: Mapping[str, tuple[str, Any]]
-) -> list[str]:
-    """Missing and unexpected names and wrong shapes, one line each."""
-    if not expected:
-        return []
-    problems = []
-    for name, (_, shape) in expected.items():
-        if name not in arrays:
-            problems.append(f"{name}: expected shape {list(shape)}, received nothing")
-        elif arrays[name].shape != tuple(shape):
-            received = list(arrays[name].shape)
-            problems.append(
-                f"{name}: expected shape {list(shape)}, received {received}"
-            )
-    problems += [
-        f"{name}: expected no such name, received shape {list(array.shape)}"
-        for name, array in arrays.items()
-        if name not in expected
-    ]
-    return problems
