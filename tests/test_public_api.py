@@ -28,6 +28,7 @@ def test_the_whole_public_api_is_called():
     assert {name for name, _ in targets.public_names()} <= called | exceptions
 
 
+@pytest.mark.slow
 def test_300_calls():
     counts = check(range(300))
     # Hostile arguments are refused, and what is valid is not.

@@ -7,7 +7,7 @@ import keras
 
 from fixinit import theory
 from fixinit.conversion import given, kernels, kinds
-from fixinit.layers import StandardizedKernel
+from fixinit.layers import plain_layer
 from fixinit.layers.configs import remade
 from fixinit.schemes import Site
 from fixinit.schemes.apply import Applicator
@@ -34,10 +34,9 @@ def drawn(
     changes: dict[str, Any] = {"name": weight.call.operation.name}
     if splits and not is_head:
         changes |= {"activation": "linear", "activity_regularizer": None}
-    standardizes = isinstance(old, StandardizedKernel)
     new = applicator.weight(
         site,
-        old.unstandardized() if standardizes else old,
+        plain_layer(old),
         arguments,
         fit=_fit(old, arguments[-1], None if is_head else _gain(weight, site)),
         has_bias=weight.is_output or given.keeps_bias(old),

@@ -258,8 +258,8 @@ class GraphPlan:
 
         def make() -> keras.layers.Layer | None:
             new = self.applicator.activation(site, plain, around)
-            made_plain = isinstance(call.operation, layers.ScaledActivation)
-            return new if made_plain or new is not plain else None
+            is_plain = layers.plain_layer(call.operation) is call.operation
+            return None if new is plain and is_plain else new
 
         if owner is None:
             self.placing.instead(self.survey, call, make)

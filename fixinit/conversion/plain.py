@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from fixinit.graph.recognition import centers
-from fixinit.layers import ScaledActivation, facts_of, gelu_tanh
+from fixinit.layers import facts_of, gelu_tanh, plain_layer
 
 
 def plain_activation(call: Any) -> keras.layers.Layer | None:
@@ -21,12 +21,8 @@ def plain_activation(call: Any) -> keras.layers.Layer | None:
         `None` if no activation of that name computes the same.
     """
     operation = call.operation
-    if isinstance(operation, ScaledActivation):
-        policy = operation.dtype_policy
-        name = operation.name
-        return keras.layers.Activation(operation.activation, name=name, dtype=policy)
     if isinstance(operation, keras.layers.Layer):
-        return operation
+        return plain_layer(operation)
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(operation).__name__).lower()
     # `ops.gelu` approximates by default, and the activation does not.
     for activation in (name, *([gelu_tanh] if name == "gelu" else ())):

@@ -9,6 +9,7 @@ from fixinit.layers.crelu import CReLU
 from fixinit.layers.facts import Facts, facts_of, register_facts
 from fixinit.layers.parameter import Parameter
 from fixinit.layers.per_location_normalization import PerLocationNormalization
+from fixinit.layers.plain import plain_layer
 from fixinit.layers.residual_block import ResidualBlock
 from fixinit.layers.scalars import ScalarBias, ScalarMultiplier
 from fixinit.layers.scaled_activation import ScaledActivation, gelu_tanh
@@ -50,6 +51,7 @@ __all__ = [
     "can_be_standardized",
     "facts_of",
     "gelu_tanh",
+    "plain_layer",
     "register_facts",
     "standardized",
     "survival_probability",

@@ -89,6 +89,11 @@ class ScaledActivation(keras.layers.Layer):
         facts = facts_of(self.activation)
         return dataclasses.replace(facts, activates=True, unit_variance=True)
 
+    def fixinit_plain(self) -> keras.layers.Layer:
+        return keras.layers.Activation(
+            self.activation, name=self.name, dtype=self.dtype_policy
+        )
+
     def call(self, inputs: Tensor) -> Tensor:
         return self.activation(inputs) * self.gain
 

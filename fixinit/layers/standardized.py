@@ -148,6 +148,9 @@ class StandardizedKernel:
             del config[name]
         return self.plain.from_config(config)
 
+    def fixinit_plain(self: Any) -> keras.layers.Layer:
+        return self.unstandardized()
+
     # Layers of Keras save what they call their kernel.
     def save_own_variables(self: Any, store: Any) -> None:
         keras.layers.Layer.save_own_variables(self, store)

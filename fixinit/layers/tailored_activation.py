@@ -8,6 +8,7 @@ from keras import ops
 
 from fixinit._typing import Identifier, Shape, Tensor
 from fixinit._validation import check_activation, check_number
+from fixinit.layers.configs import config_of
 from fixinit.layers.facts import Facts, facts_of
 
 _HALF = ("float16", "bfloat16")
@@ -94,9 +95,21 @@ class TailoredActivation(keras.layers.Layer):
             facts, activates=True, flat=is_rectifier, bounded=False, follows_head=False
         )
 
+    def fixinit_plain(self) -> keras.layers.Layer:
+        if isinstance(self.activation, keras.layers.Layer):
+            config = {**config_of(self.activation), "name": self.name}
+            return type(self.activation).from_config(config)
+        return keras.layers.Activation(
+            self.activation, name=self.name, dtype=self.dtype_policy
+        )
+
     def call(self, inputs: Tensor) -> Tensor:
-        is_half = keras.backend.standardize_dtype(inputs.dtype) in _HALF
-        x = ops.cast(inputs, "float32") if is_half else inputs
+        inputs = ops.convert_to_tensor(inputs)
+        dtype = keras.backend.standardize_dtype(inputs.dtype)
+        if "float" not in dtype:
+            dtype = self.compute_dtype
+        is_half = dtype in _HALF
+        x = ops.cast(inputs, "float32" if is_half else dtype)
         if self.input_scale != 1:
             x = x * self.input_scale
         if self.input_shift:
@@ -109,7 +122,7 @@ class TailoredActivation(keras.layers.Layer):
             x = x + self.output_shift
         if self.output_scale != 1:
             x = x * self.output_scale
-        return ops.cast(x, inputs.dtype) if is_half else x
+        return ops.cast(x, dtype)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape

@@ -19,6 +19,12 @@ from fixinit.theory import NoRuleError, tailoring
 _SOLVED: dict[Hashable, dict[str, Any]] = {}
 # A ReLU that clips beyond so many deviations is one.
 _LEAST_CLIP = 6.0
+# What has kinks has no curvature (TAT), and where it is flat, no constants (DKS).
+_SMOOTH = {
+    keras.activations.hard_silu: keras.activations.silu,
+    keras.activations.hard_sigmoid: keras.activations.sigmoid,
+    keras.activations.hard_tanh: keras.activations.tanh,
+}
 
 
 @keras.saving.register_keras_serializable("fixinit.schemes")
@@ -28,7 +34,8 @@ class Tailored(Scheme):
 
     * Activations become `fixinit.layers.TailoredActivation`s, whose constants follow
       from how often the network applies them: see `fixinit.theory.tailored`. ReLUs
-      become leaky ReLUs under TAT.
+      become leaky ReLUs under TAT; hard SiLU, sigmoid and tanh become the smooth
+      functions that they approximate.
     * Sums are normalized: `w * x + sqrt(1 - w^2) * F(x)`.
     * Kernels are orthogonal, at the centre of convolutions
       (`fixinit.initializers.ScaledUniformOrthogonal`); biases start at 0.
@@ -145,15 +152,14 @@ class Tailored(Scheme):
             solved = tailoring.shaped_at_most(plain, self.method, local)
             _SOLVED[key] = solved.get_config()
         config = {**_SOLVED[key], "name": layer.name, "dtype": layer.dtype_policy}
+        if plain is keras.activations.relu:
+            config["activation"] = "relu"  # what it stands for; its slope is given
         return layers.TailoredActivation.from_config(config)
 
 
 def _plain(layer: keras.layers.Layer) -> Any:
     """What an activation computes before it is made to measure."""
-    if isinstance(layer, layers.TailoredActivation):
-        if layer.negative_slope is not None:
-            return keras.activations.leaky_relu
-        return layer.activation
+    layer = layers.plain_layer(layer)
     if isinstance(layer, keras.layers.Activation):
         layer = layer.activation
     clip = getattr(layer, "max_value", None)
@@ -162,7 +168,7 @@ def _plain(layer: keras.layers.Layer) -> Any:
         is_clipped and clip is not None and clip >= _LEAST_CLIP
     ):
         return keras.activations.relu
-    return layer
+    return _SMOOTH.get(layer, layer)
 
 
 def _key(activation: Any) -> Hashable:

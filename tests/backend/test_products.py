@@ -4,6 +4,7 @@ import pytest
 from keras import ops
 
 from fixinit import backend
+from tests.marks import slow_on_tensorflow
 
 RNG = np.random.default_rng(0)
 MATRIX = RNG.normal(size=(4, 3)).astype("float32")
@@ -49,6 +50,7 @@ def test_several_inputs_and_outputs_and_those_without_influence():
         np.testing.assert_allclose(found, reference, rtol=1e-5, atol=1e-6)
 
 
+@slow_on_tensorflow
 @pytest.mark.parametrize("remat", [None, "sqrt"])
 def test_products_pass_through_stacks(remat):
     import fixinit

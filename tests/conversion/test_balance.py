@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from tests.conversion.helpers import convert, normal, said
-from tests.marks import mostly_slow
+from tests.marks import mostly_slow, on_torch
 
 
 def size(y):
@@ -66,6 +66,7 @@ def test_one_dropout_at_the_end_of_every_branch():
     assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
 
 
+@on_torch
 def test_attention_by_hand():
     x = inputs = keras.Input((6, 32))
     for _ in range(3):
@@ -235,6 +236,7 @@ def test_dropout_between_layers_without_blocks():
     assert 0.1 < size(y) < 10
 
 
+@on_torch
 def test_dropout_between_blocks_is_said():
     """Where blocks end in it, nothing can make up for it in both modes."""
     x = inputs = keras.Input((16,))

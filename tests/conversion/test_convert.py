@@ -11,7 +11,7 @@ import fixinit
 from fixinit import models
 from fixinit.conversion import explain
 from tests.conversion.helpers import NORMALIZATIONS
-from tests.marks import mostly_slow
+from tests.marks import mostly_slow, on_torch, slow_on_tensorflow
 
 SCHEMES = fixinit.schemes.names()
 IMAGE = (8, 8, 3)
@@ -115,6 +115,7 @@ def test_converts_between_schemes():
     assert same_function(models.ResidualMLP(2, units=8, scheme="scaled_residual"), free)
 
 
+@on_torch
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_users_own_network(scheme):
     free = fixinit.convert(network(), scheme, seed=0)
@@ -145,6 +146,7 @@ def test_draws_kernels_as_fixup_does():
     assert all(not np.allclose(a, b) for a, b in itertools.combinations(drawn, 2))
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_same_seed_same_weights():
     first, again, other = (fixinit.convert(network(), seed=s) for s in (1, 1, 2))
@@ -167,6 +169,7 @@ def test_leaves_the_model_as_it_is():
         np.testing.assert_array_equal(old, new)
 
 
+@on_torch
 def test_layers_keep_their_names_and_the_record_is_saved(tmp_path):
     model = network()
     free = fixinit.convert(model, "fixup", seed=0)

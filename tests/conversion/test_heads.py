@@ -7,6 +7,7 @@ from keras import layers, ops
 
 import fixinit
 from tests.conversion.helpers import convert, normal, roles, said
+from tests.marks import on_torch
 
 FREE = ("fixup", "skip_init", "scaled_residual")
 PRIOR = -4.6
@@ -212,6 +213,7 @@ def test_heads_of_zeros_that_read_zeros_are_drawn(scheme, options):
     assert not kernels_that_stay(free)
 
 
+@on_torch
 def test_a_drawn_head_follows_the_seed():
     one, same, other = (convert(token_reader(), seed=seed) for seed in (0, 0, 1))
     kernels = [ops.convert_to_numpy(m.get_layer("head").kernel) for m in (one, same)]

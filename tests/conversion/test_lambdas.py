@@ -6,6 +6,7 @@ from keras import layers, ops
 import fixinit
 from fixinit.conversion import explain
 from tests.conversion.helpers import assert_close, convert, normal, said
+from tests.marks import on_torch, slow_on_tensorflow
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -70,6 +71,7 @@ def test_lambdas_that_add_are_the_merges_of_blocks(merge):
     assert shapes[0] == shapes[1]
 
 
+@on_torch
 @pytest.mark.parametrize(
     "activation",
     [
@@ -87,6 +89,7 @@ def test_lambdas_that_activate_are_activations(activation, scheme):
     assert all(np.array_equal(*map(ops.convert_to_numpy, pair)) for pair in pairs)
 
 
+@on_torch
 def test_activations_that_keras_has_not_get_what_the_scheme_puts_in_front():
     def wave():
         return layers.Lambda(lambda x: x + ops.sin(x), name=None)
@@ -195,6 +198,7 @@ def test_lambdas_that_stay_are_copied_and_named():
     assert "safe_mode=False" in told
 
 
+@on_torch
 def test_lambdas_that_decide_by_numbers_stay():
     def halved(x):
         return x / 2 if ops.max(x) > 1 else x
@@ -259,6 +263,7 @@ def test_a_lambda_that_stays_is_loaded_where_that_is_allowed(tmp_path):
     assert_close(loaded(normal(3, 8)), free(normal(3, 8)))
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_explaining_diagnosing_and_predicting():
     model = network(

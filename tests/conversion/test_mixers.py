@@ -7,6 +7,7 @@ from keras import layers, ops
 
 from tests.conversion.helpers import convert, normal, said
 from tests.graph.test_mixing import MIXING, fourier, pool
+from tests.marks import on_torch, slow_on_tensorflow
 
 
 def gelu(h):
@@ -42,11 +43,13 @@ def test_signals_keep_their_size(mix, scheme):
     assert [branch["zero"] for branch in mixers] == 4 * [zero]
 
 
+@on_torch
 def test_the_converted_network_has_the_same_blocks():
     free = convert(network(fourier))
     assert convert(free).conversion["num_branches"] == 8
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_branches_without_weights_train():
     free = convert(network(pool))
@@ -62,6 +65,7 @@ def test_branches_without_weights_train():
     assert not closed
 
 
+@on_torch
 @pytest.mark.parametrize("scheme", ["normalized_sum", "scaled_residual"])
 def test_what_takes_away_the_stream_starts_small(scheme):
     """PoolFormer's pooling minus identity: with x, it would be the pooling alone."""

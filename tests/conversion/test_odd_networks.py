@@ -17,7 +17,7 @@ from tests.conversion.helpers import (
     still,
     zeros,
 )
-from tests.marks import mostly_slow
+from tests.marks import mostly_slow, on_torch
 
 FREE = ("fixup", "scaled_residual", "skip_init", "rezero", "normalized_sum")
 
@@ -403,6 +403,7 @@ def test_models_that_are_also_inside_of_others_are_named():
     assert "share their weights no longer" in text and "over_time" in text
 
 
+@on_torch
 def test_signals_that_may_explode_are_named():
     """Products of two ways: what is twice as large comes out four times as large."""
     x = inputs = keras.Input((16,))

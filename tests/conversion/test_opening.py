@@ -8,6 +8,7 @@ from keras import initializers, layers
 import fixinit
 from fixinit import schemes
 from tests.conversion.helpers import assert_close, convert, normal, said, still
+from tests.marks import on_torch, slow_on_tensorflow
 
 AT_IDENTITY = ("fixup", "skip_init", "rezero")
 WIDTH = 64
@@ -72,6 +73,7 @@ def decoder(levels, back=weight):
     return keras.Model(inputs, layers.Dense(3)(inside(layers.Dense(WIDTH)(inputs), 0)))
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 @pytest.mark.parametrize("scheme", AT_IDENTITY)
 @pytest.mark.parametrize("back", [weight, lambda x: x], ids=["weights", "none"])
@@ -107,6 +109,7 @@ def repmixer(x, name):
     return layers.Add(name=name)([x, scale(change)])
 
 
+@on_torch
 @pytest.mark.parametrize("scheme", ["fixup", "skip_init", "scaled_residual"])
 def test_what_a_branch_takes_away_of_its_input(scheme):
     x = inputs = keras.Input((6, WIDTH))

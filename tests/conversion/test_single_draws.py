@@ -9,7 +9,7 @@ import fixinit
 from fixinit.conversion import batches
 from fixinit.graph import trace
 from tests.conversion.helpers import assert_close, convert, normal, said
-from tests.marks import ON_TORCH, mostly_on_torch, slow_on_tensorflow
+from tests.marks import ON_TORCH, mostly_on_torch, on_torch, slow_on_tensorflow
 
 MADE_UP = "amplify what single draws of kernels deviate by"
 DRAWS = 8
@@ -94,6 +94,7 @@ def test_the_check_by_one_pass_raises_no_alarm_where_draws_are_made_up_for(seed)
     assert MADE_UP in text and "differ from the prediction" not in text
 
 
+@on_torch
 @pytest.mark.parametrize(
     ("draws", "splits"),
     [
@@ -108,6 +109,7 @@ def test_every_draw_of_narrow_gated_layers_keeps_its_size(draws, splits):
     assert 1 / 3 <= min(sizes) <= max(sizes) <= 3
 
 
+@on_torch
 def test_what_amplifies_nothing_starts_as_the_scheme_draws_it():
     model = dense("relu")
     assert MADE_UP not in said(model)
@@ -128,6 +130,7 @@ def test_kernels_that_are_scaled_are_drawn_again_from_the_config(silu):
     assert_close(drawn, trunk.kernel)
 
 
+@on_torch
 def test_predictions_hold_where_draws_are_made_up_for(silu):
     """The factors of kernels are no part of their variance over draws."""
     predicted = fixinit.theory.predict(silu).layers[-1].mean_square
@@ -146,6 +149,7 @@ def test_activations_that_amplify_settle():
     assert 2 / 3 < size(convert(model, "skip_init")) < 3 / 2
 
 
+@on_torch
 def test_draws_are_measured_on_more_than_a_few_small_images():
     """Single images differ by far more than kernels where layers amplify."""
     batches_seen = []

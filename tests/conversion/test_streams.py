@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from tests.conversion.helpers import convert, normal, roles, zeros
-from tests.marks import mostly_slow
+from tests.marks import mostly_slow, on_torch
 
 NOT_AT_ZERO = ("scaled_residual", "normalized_sum")
 
@@ -141,6 +141,7 @@ def test_networks_that_make_masks_are_residual_networks(activation, scheme):
     assert 0.2 < mean_square_of(free(normal(64, 32))[1]) < 5
 
 
+@on_torch
 def test_data_that_is_added_again_is_no_shortcut():
     inputs = keras.Input((32,))
     e = layers.Rescaling(1.0)(inputs)

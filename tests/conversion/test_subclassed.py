@@ -10,6 +10,7 @@ from tests.conversion.helpers import NORMALIZATIONS, convert, said, still
 from tests.conversion.test_fold import trained
 from tests.graph import own_models
 from tests.graph.test_subclassed import MODELS, assert_equal, flat, normal
+from tests.marks import slow_on_tensorflow
 
 pytestmark = pytest.mark.every_backend
 
@@ -19,6 +20,7 @@ SMALL_FIRST = [
 ]
 
 
+@slow_on_tensorflow
 @pytest.mark.parametrize("name", SMALL_FIRST)
 def test_converts_trains_and_is_saved(name, tmp_path):
     make, data = MODELS[name]
@@ -59,6 +61,7 @@ def test_blocks_of_a_residual_network(capsys):
     assert not still(convert(model, "rezero"), y=normal(16, 5))
 
 
+@slow_on_tensorflow
 @pytest.mark.parametrize("name", ["resnet", "autoencoder", "dicts"])
 def test_folds(name):
     make, data = MODELS[name]
@@ -71,6 +74,7 @@ def test_folds(name):
     assert not kinds & {*NORMALIZATIONS, fixinit.layers.ChannelAffine}
 
 
+@slow_on_tensorflow
 def test_a_variational_autoencoder():
     model = own_models.VAE(name="vae")
     text = said(model, "skip_init", data=normal(4, 8))
@@ -97,6 +101,7 @@ def test_what_stays_by_name():
     assert kinds.count("ConvBlock") == 1
 
 
+@slow_on_tensorflow
 @pytest.mark.parametrize("name", SMALL_FIRST)
 def test_diagnosis(name):
     make, data = MODELS[name]
@@ -107,6 +112,7 @@ def test_diagnosis(name):
     assert any(row.gradient_mean_square > 0 for row in found.layers)
 
 
+@slow_on_tensorflow
 def test_diagnosis_of_a_compiled_model():
     model, x = own_models.TwoTowers(), MODELS["dicts"][1]()
     outputs = model(x)

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 import fixinit
 from tests.conversion.helpers import assert_close, convert, normal, still, zeros
-from tests.marks import mostly_slow
+from tests.marks import mostly_slow, slow_on_tensorflow
 
 
 def two_layers(x, width=32):
@@ -43,6 +43,7 @@ def test_differences_are_residual_blocks(take_away, scheme):
     assert grows or 0.2 < mean_square(free(normal(64, 32))) < 6
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 @pytest.mark.parametrize("scheme", ["fixup", "scaled_residual", "skip_init"])
 @pytest.mark.parametrize("take_away", TAKE_AWAY.values(), ids=TAKE_AWAY)
@@ -95,4 +96,6 @@ def test_sums_of_many_forecasts_keep_their_size(scheme):
     head = free.layers[-1].name
     before = keras.Model(free.inputs, free.get_layer(head).input)
     grows = scheme in ("unnormalized", "batch_norm")
-    assert grows or 0.2 < mean_square(before(normal(64, 32))) < 5
+    # Kernels that are identities make the forecasts alike: they add up in step.
+    most = 16 * 5 if scheme in ("zero_init", "idinit") else 5
+    assert grows or 0.2 < mean_square(before(normal(64, 32))) < most

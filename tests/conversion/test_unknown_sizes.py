@@ -7,6 +7,7 @@ from keras import layers, ops
 
 from fixinit.conversion import batches
 from tests.conversion.helpers import assert_close, convert, normal, said
+from tests.marks import on_torch, slow_on_tensorflow
 
 
 class Table(layers.Layer):
@@ -70,6 +71,7 @@ def network(layer, inputs):
     return keras.Model(inputs, layers.Dense(2)(layers.Flatten()(blocks(layer(inputs)))))
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 @pytest.mark.parametrize("scheme", ["fixup", "scaled_residual"])
 def test_embeddings_of_ones_own(scheme):
@@ -94,6 +96,7 @@ def test_stems_of_ones_own(scheme):
     assert 0.2 < size(convert(model, scheme), normal(64, 8)) < 5
 
 
+@on_torch
 @pytest.mark.parametrize("scheme", ["fixup", "scaled_residual"])
 def test_recurrent_stems(scheme):
     model = network(layers.LSTM(16, return_sequences=True), keras.Input((8, 8)))
@@ -111,6 +114,7 @@ def test_frozen_tables_are_measured_as_they_are():
     np.testing.assert_array_equal(kept, 100 * normal(50, 16))
 
 
+@on_torch
 def test_kept_layers_and_ends_have_no_factor():
     model = network(Table(name="tokens"), keras.Input((8,), dtype="int32"))
     free = convert(model, keep=["tokens"])
@@ -121,6 +125,7 @@ def test_kept_layers_and_ends_have_no_factor():
     assert not [x for x in free.layers if isinstance(x, layers.Rescaling)]
 
 
+@on_torch
 @pytest.mark.parametrize("scheme", ["fixup", "scaled_residual"])
 def test_states_of_recurrent_stems_stay_as_they_are(scheme):
     inputs = keras.Input((8, 8))
@@ -147,6 +152,7 @@ def class_attention():
     return keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x)))
 
 
+@on_torch
 @pytest.mark.parametrize("scheme", ["fixup", "scaled_residual"])
 def test_streams_of_a_further_output(scheme):
     free = convert(class_attention(), scheme)
@@ -175,6 +181,7 @@ def patches(size):
     return keras.Model(inputs, layers.Dense(2)(layers.Dense(16, "gelu")(pooled)))
 
 
+@on_torch
 def test_sizes_are_predicted_for_those_of_data():
     data = normal(4, 8, 8, 3)
     assert "sizes of signals cannot be predicted" in said(patches(None))

@@ -3,7 +3,7 @@ import pytest
 
 import fixinit
 from fixinit.graph import find_blocks, trace
-from tests.marks import mostly_slow
+from tests.marks import mostly_slow, on_torch
 
 
 def blocks(inputs, outputs):
@@ -138,6 +138,7 @@ def test_the_activation_behind_the_sum_ends_the_block():
     assert names[ends.output] == "end" and names[last.output] == "last"
 
 
+@on_torch
 @pytest.mark.parametrize("scheme", fixinit.schemes.names())
 @pytest.mark.parametrize("preactivation", [False, True])
 def test_finds_every_block_of_our_models(scheme, preactivation):

@@ -4,6 +4,7 @@ import pytest
 
 import fixinit
 from fixinit import graph
+from tests.marks import on_torch
 
 
 def names(model):
@@ -88,6 +89,7 @@ def test_tracing_leaves_the_model_as_it_is():
     assert model(np.ones((2, 4), "float32")).shape == (2, 10)
 
 
+@on_torch
 def test_tracing_takes_no_names_from_keras():
     model = fixinit.models.ResidualMLP(2, 8, input_shape=(4,), preactivation=False)
     keras.utils.clear_session()

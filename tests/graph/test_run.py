@@ -7,7 +7,7 @@ from keras import ops
 
 import fixinit
 from fixinit import backend, graph
-from tests.marks import mostly_slow
+from tests.marks import mostly_slow, slow_on_tensorflow
 
 X = np.random.default_rng(0).normal(size=(6, 8)).astype("float32")
 
@@ -103,6 +103,7 @@ def test_observations_and_controls_of_a_stack_are_stacked():
     )
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_gradients_reach_the_controls_of_every_block():
     stacked = mlp("scaled_residual", stacked=True)

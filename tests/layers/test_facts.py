@@ -8,6 +8,7 @@ from keras import layers, ops
 import fixinit
 from fixinit.layers import Facts, ScaledAdd, facts_of, register_facts
 from tests.conversion.helpers import convert, normal, zeros
+from tests.marks import slow_on_tensorflow
 
 
 class OwnSum(layers.Layer):
@@ -95,6 +96,7 @@ def kinds(model):
     return [type(layer) for layer in model.layers]
 
 
+@slow_on_tensorflow
 @pytest.mark.parametrize("scheme", fixinit.schemes.names())
 def test_additions_of_ones_own_end_blocks(scheme):
     x = inputs = keras.Input((8,))

@@ -152,6 +152,7 @@ def test_outputs_and_losses_equal_separate_blocks(kind):
     assert sum(losses) == pytest.approx(sum(expected), rel=1e-5)
 
 
+@slow_on_tensorflow
 @pytest.mark.parametrize(
     ("kind", "remat", "jit_compile"),
     [

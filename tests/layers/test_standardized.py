@@ -6,6 +6,7 @@ from keras import ops
 from fixinit import layers, theory
 from fixinit.diagnostics.report import loss_and_gradients
 from fixinit.layers import standardized
+from tests.marks import slow_on_tensorflow
 
 EQUATION = "abc,cde->abde"
 PLAIN = {
@@ -188,6 +189,7 @@ def test_predicted_as_measured(name):
     assert abs(np.mean(squares) - predicted) < 5 * error + 0.05 * predicted
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_gradients_of_stacked_kernels_are_those_of_blocks():
     """They are standardized once for all blocks, outside of the loop."""

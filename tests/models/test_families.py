@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fixinit import layers, models, schemes
-from tests.marks import mostly_slow
+from tests.marks import mostly_slow, slow_on_tensorflow
 
 
 def blocks(model):
@@ -73,6 +73,7 @@ def test_volumes():
     assert model(np.zeros((1, 6, 6, 6, 1), "float32")).shape == (1, 10)
 
 
+@slow_on_tensorflow
 @pytest.mark.parametrize("preactivation", [False, True])
 @pytest.mark.parametrize("shortcut", ["A", "B", "C"])
 @pytest.mark.parametrize("scheme", schemes.names())
@@ -155,6 +156,7 @@ def test_classifier_activation():
     np.testing.assert_allclose(outputs.sum(axis=-1), 1, rtol=1e-5)
 
 
+@slow_on_tensorflow
 @pytest.mark.parametrize(
     ("policy", "seen"),
     [

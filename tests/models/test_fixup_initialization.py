@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from fixinit.models import CifarResNet, ResidualMLP
+from tests.marks import slow_on_tensorflow
 from third_party import fixup_pytorch
 
 # The chance that a correct initializer fails one of the statistical tests.
@@ -86,6 +87,7 @@ def two_sided(distribution, value):
     return 2 * min(distribution.cdf(value), distribution.sf(value))
 
 
+@slow_on_tensorflow
 def test_kernels_follow_the_formula(case, drawn):
     level = SIGNIFICANCE / (2 * len(drawn))
     for path, kernel in drawn.items():
@@ -154,12 +156,14 @@ def test_no_two_kernels_share_a_draw(drawn):
         assert np.max(np.abs(correlation)) < bound
 
 
+@slow_on_tensorflow
 def test_same_seed_same_bits(case, weights):
     again = case.build(seed=0).get_weights()
     for (path, first), second in zip(weights.items(), again, strict=True):
         assert first.tobytes() == second.tobytes(), path
 
 
+@slow_on_tensorflow
 def test_another_seed_changes_every_drawn_kernel(case, drawn):
     other = {v.path: keras.ops.convert_to_numpy(v) for v in case.build(seed=1).weights}
     for path, kernel in drawn.items():

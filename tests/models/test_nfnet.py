@@ -49,6 +49,7 @@ def check_count(variant):
         assert model.count_params() == PARAMETERS[variant]
 
 
+@slow_on_tensorflow
 def test_deviations_are_reset_where_the_shape_changes(tiny):
     model = models.NFResNet(
         stages=(2, 3, 1, 1), filters=(16, 32, 48, 64), input_shape=(32, 32, 3)
@@ -89,6 +90,7 @@ def test_stacked_equals_unstacked(tiny):
     )
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_saved_and_loaded_it_is_the_same(tiny, tmp_path):
     tiny.save(tmp_path / "model.keras")
@@ -106,6 +108,7 @@ def test_is_a_model_for_any_scheme(scheme):
     assert model.output_shape == (None, 10)
 
 
+@slow_on_tensorflow
 def test_blocks_are_dropped_more_and_more():
     model = models.NFNet(**TINY, stochastic_depth_rate=0.3, seed=0)
     rates = [
@@ -118,6 +121,7 @@ def test_blocks_are_dropped_more_and_more():
     assert rates == pytest.approx([0.3 * i / 6 for i in range(1, 6)])
 
 
+@slow_on_tensorflow
 @pytest.mark.parametrize("stacked", [False, True])
 def test_variance_of_the_stream_as_predicted(stacked):
     scheme = schemes.NormalizerFree(initial_gain=1.0)

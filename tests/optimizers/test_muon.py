@@ -8,6 +8,7 @@ import pytest
 
 import fixinit
 from fixinit.optimizers import muon_exclusions
+from tests.marks import slow_on_tensorflow
 
 GRADIENT = np.random.default_rng(0).normal(size=(64, 32)).astype("float32")
 DRAWN = np.random.default_rng(1).normal(size=(64, 32)).astype("float32") / 8
@@ -121,6 +122,7 @@ def test_embeddings_heads_and_slopes_are_excluded():
     assert not any(re.search(pattern, paths["classes"]) for pattern in by_hand)
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_a_network_of_zero_branches_trains_with_muon():
     made = model(False)

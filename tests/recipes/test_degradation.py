@@ -34,6 +34,7 @@ def fake(monkeypatch):
     monkeypatch.setattr(degradation, "Runs", FakeRuns)
 
 
+@pytest.mark.slow
 def test_what_is_promised_of_every_experiment_holds(fake, check_experiment):
     content = check_experiment(EXPERIMENT, "--num_blocks=8,2", "--epochs=6")
     assert [claim["held"] for claim in content["claims"]] == [True] * 4

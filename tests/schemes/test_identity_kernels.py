@@ -7,6 +7,7 @@ import pytest
 import fixinit
 from fixinit import initializers, schemes
 from fixinit.schemes import Site
+from tests.marks import slow_on_tensorflow
 
 SCHEMES = {"zero_init": initializers.ZerO, "idinit": initializers.IDInit}
 
@@ -91,6 +92,7 @@ def test_idinit_grows_as_its_closed_form_says(gain):
     np.testing.assert_allclose(found.mean_square, expected, rtol=1e-5)
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 @pytest.mark.parametrize("name", SCHEMES)
 @pytest.mark.parametrize("dimension", [1, 2])

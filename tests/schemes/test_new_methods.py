@@ -349,6 +349,7 @@ def test_a_function_takes_the_place_of_each_layer_norm_and_stands_nowhere_else()
     assert len(signs(free, BoundedFunction())) == len(norms)
 
 
+@slow_on_tensorflow
 def test_blocks_know_their_index_in_stacks_and_converted_stacks():
     stacked = mlp(Harmonic(), stacked=True)
     scales = [1 / (index + 1) for index in range(5)]

@@ -12,6 +12,7 @@ from fixinit.models._subnetworks import Subnetworks
 from fixinit.schemes import Site, Tailored
 from fixinit.theory.tailoring.subnetworks import maximum_of
 from tests.conversion.helpers import convert
+from tests.marks import slow_on_tensorflow
 
 layers = keras.layers
 
@@ -49,6 +50,7 @@ def before_head(model):
     return keras.Model(model.inputs, last.output)
 
 
+@slow_on_tensorflow
 @pytest.mark.parametrize("preactivation", [True, False])
 @pytest.mark.parametrize("shortcut", ["A", "B", "C"])
 @pytest.mark.parametrize("plain", [False, True])
@@ -138,12 +140,39 @@ def test_what_an_activation_becomes(layer, stays):
         assert new.negative_slope == scheme.negative_slope
 
 
+@slow_on_tensorflow
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh", "relu6"])
+@pytest.mark.parametrize("other", ["fixup", "normalizer_free", "tailored"])
+def test_converted_to_another_scheme_it_has_plain_activations(activation, other):
+    first = convert(plain(4, 16, activation), "tailored")
+    assert len(activations(first)) == 4
+    again = convert(first, other)
+    kinds = {
+        "fixup": layers.Activation,
+        "normalizer_free": fixinit.layers.ScaledActivation,
+        "tailored": TailoredActivation,
+    }
+    found = [x for x in again.layers if type(x) is kinds[other]]
+    assert len(found) == 4
+    expected = "relu" if activation == "relu6" else activation
+    assert {x.activation.__name__ for x in found} == {expected}
+
+
 def test_activations_with_kinks_are_refused_under_tat():
     scheme = Tailored().prepared(chain(50))
-    with pytest.raises(ValueError, match="hard_silu, whose slope jumps"):
-        scheme.activation(Site(0, 1), layers.Activation("hard_silu"))
+    with pytest.raises(ValueError, match="name=elu.*whose slope jumps"):
+        scheme.activation(Site(0, 1), layers.ELU(0.5))
 
 
+@pytest.mark.parametrize("method", ["tat", "dks"])
+@pytest.mark.parametrize("name", ["silu", "sigmoid", "tanh"])
+def test_piecewise_linear_approximations_become_what_they_stand_for(name, method):
+    scheme = Tailored(method).prepared(chain(50))
+    new = scheme.activation(Site(0, 1), layers.Activation(f"hard_{name}"))
+    assert new.activation is getattr(keras.activations, name)
+
+
+@slow_on_tensorflow
 @pytest.mark.every_backend
 @pytest.mark.parametrize(
     ("method", "most"), [("tat", 0.93), ("dks", 0.2)], ids=["tat", "dks"]
@@ -161,6 +190,7 @@ def test_forty_plain_layers_keep_inputs_apart(method, most):
     assert len(activations(free)) == 40
 
 
+@slow_on_tensorflow
 def test_converted_network_is_known_by_its_record(tmp_path):
     free = convert(plain(12, activation="tanh"), "tailored")
     config = free.conversion["scheme"]["config"]
@@ -174,6 +204,7 @@ def test_converted_network_is_known_by_its_record(tmp_path):
     np.testing.assert_array_equal(loaded.predict(x), free.predict(x))
 
 
+@slow_on_tensorflow
 def test_a_converted_network_is_made_again_for_itself():
     once = convert(plain(30), "tailored")
     twice = convert(once, "tailored")
@@ -211,6 +242,7 @@ def test_sums_of_the_converted_network_count(weights):
     assert [merge.shortcut_scale for merge in merges] == [weights] * 6
 
 
+@slow_on_tensorflow
 def test_mean_squares_stay_where_branches_are_tailored():
     model = fixinit.models.ResidualMLP(
         30, 32, scheme="batch_norm", activation="tanh", stacked=False

@@ -138,6 +138,7 @@ def test_lsuv_says_which_layers_it_leaves():
     assert len(start.factors) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 @pytest.mark.parametrize("method", ["metainit", "gradinit"])
 def test_attention_has_second_derivatives(method):

@@ -65,5 +65,6 @@ def test_nine_networks_in_ten_agree_in_the_median_layer():
     assert close >= 0.9 * len(gaps), gaps
 
 
+@on_torch
 def test_a_network_of_slices_and_shuffles_agrees():
     assert median_gap(networks.wave_net, 6, False) < 0.1

@@ -8,6 +8,7 @@ import pytest
 
 import fixinit
 from fixinit import backend, theory
+from tests.marks import on_torch
 
 layers = keras.layers
 
@@ -43,6 +44,7 @@ def test_convolutions_are_critical_where_dense_layers_are_but_for_their_borders(
     assert 1.1 < factor < 1.3
 
 
+@on_torch
 def test_tanh_networks_are_critical_at_the_edge_of_chaos():
     # Schoenholz et al. 2017: 1.76 at a bias variance of 0.05, at the fixed point.
     weight, q = theory.edge_of_chaos("tanh", 0.05)
@@ -63,6 +65,7 @@ def test_what_comes_before_the_fixed_point_counts():
     assert small == pytest.approx(1.0, abs=1e-4)
 
 
+@on_torch
 def test_gradients_keep_their_size_at_it():
     factor = theory.critical_factor(plain("tanh", 12, width=256))
     kernel, ratios = keras.initializers.VarianceScaling(factor, seed=None), []
@@ -90,6 +93,7 @@ def residual(scheme, blocks=10, **options):
     return fixinit.models.ResidualMLP(blocks, 32, scheme=scheme, **options)
 
 
+@on_torch
 def test_residual_networks_need_a_growth_or_a_scaled_shortcut():
     # Every block multiplies the gradient's mean square by 1 + factor^2: two kernels.
     factor = theory.critical_factor(residual("unnormalized"), growth=math.e)

@@ -7,7 +7,7 @@ from scipy import stats
 
 import fixinit
 from fixinit import layers, schemes, theory
-from tests.marks import ON_TORCH, mostly_slow
+from tests.marks import ON_TORCH, mostly_slow, on_torch
 
 SCHEMES = {
     **{name: name for name in schemes.names()},
@@ -38,6 +38,7 @@ def after_blocks(prediction):
     return np.array([prediction["stem"].mean_square, *(x.mean_square for x in merges)])
 
 
+@on_torch
 @pytest.mark.parametrize("name", SCHEMES)
 @pytest.mark.parametrize("blocks", [6, pytest.param(100, marks=pytest.mark.slow)])
 def test_closed_forms_are_predicted_exactly(name, blocks):
@@ -61,6 +62,7 @@ def convolutional(scheme, width, seed=0, blocks=4, shape=(8, 8, 16), **options):
     )
 
 
+@on_torch
 @pytest.mark.parametrize("name", SCHEMES)
 @pytest.mark.parametrize("blocks", [6, pytest.param(100, marks=pytest.mark.slow)])
 def test_closed_forms_are_predicted_exactly_without_padding(name, blocks):
@@ -228,6 +230,7 @@ def test_stacks_are_predicted_like_separate_blocks():
             assert other[f"blocks[{index}]"].variance == b.variance
 
 
+@on_torch
 def test_gradients_agree_with_measured_ones():
     """Mean squares of gradients at the input, for random gradients at the output."""
     from fixinit import backend

@@ -9,6 +9,7 @@ import pytest
 from fixinit.diagnostics import block_statistics
 from fixinit.diagnostics.report import loss_and_gradients
 from fixinit.models import ResNet
+from tests.marks import slow_on_tensorflow
 from third_party import fixup_pytorch
 from third_party.fixup_pytorch import export_state_dict, import_state_dict
 
@@ -52,6 +53,7 @@ class TestAgainstRecordedValues:
         logits = model.predict_on_batch(recorded["x"])
         assert np.max(np.abs(logits - recorded["logits"])) <= 1e-5
 
+    @slow_on_tensorflow
     def test_loss_and_every_gradient(self, model, recorded):
         loss, gradients = loss_and_gradients(model, LOSS)(recorded["x"], recorded["y"])
         assert abs(float(loss) - recorded["loss"]) <= 1e-5
@@ -95,6 +97,7 @@ class TestReadingTheNames:
         prefixed = {f"module.{name}": x for name, x in state_dict.items()}
         assert_same_weights(import_state_dict(prefixed), model)
 
+    @slow_on_tensorflow
     def test_pytorch_tensors(self, model, state_dict):
         torch = pytest.importorskip("torch")
         tensors = {
@@ -109,6 +112,7 @@ class TestReadingTheNames:
         assert_same_weights(import_state_dict(export_state_dict(network)), network)
 
 
+@slow_on_tensorflow
 def test_saved_and_loaded_it_is_the_same(model, recorded, tmp_path):
     model.save(tmp_path / "imported.keras")
     loaded = keras.models.load_model(tmp_path / "imported.keras")

@@ -10,6 +10,7 @@ import pytest
 
 from fixinit.diagnostics.report import loss_and_gradients
 from fixinit.layers import ScalarMultiplier
+from tests.marks import slow_on_tensorflow
 from third_party import nfnets_haiku
 from third_party.nfnets_haiku import import_parameters
 from third_party.nfnets_haiku.names import named, network_of
@@ -40,10 +41,12 @@ def with_prefix(recorded, prefix):
 
 @pytest.mark.every_backend
 class TestAgainstRecordedValues:
+    @slow_on_tensorflow
     def test_logits(self, model, recorded):
         logits = model.predict_on_batch(recorded["x"])
         assert np.max(np.abs(logits - recorded["logits"])) <= 1e-5
 
+    @slow_on_tensorflow
     def test_loss_and_gradients(self, model, recorded):
         loss, gradients = loss_and_gradients(model, LOSS)(recorded["x"], recorded["y"])
         assert abs(float(loss) - recorded["loss"]) <= 1e-5
@@ -73,6 +76,7 @@ class TestAgainstRecordedValues:
                     float(recorded[f"metric/{name}_{index}"]), rel=1e-4
                 )
 
+    @slow_on_tensorflow
     def test_variance_of_every_branch(self, model, recorded):
         blocks = [layer for layer in model.layers if "_block" in layer.name]
         for index, block in enumerate(blocks):
@@ -86,6 +90,7 @@ class TestAgainstRecordedValues:
             assert variance == pytest.approx(expected, rel=1e-4)
 
 
+@slow_on_tensorflow
 def test_start_has_the_authors_deviations():
     """Of the kernels that they draw; with n entries, by 1 / sqrt(2 n)."""
     with np.load(FOLDER / "nfnet_tiny.npz") as file:
@@ -104,6 +109,7 @@ def test_start_has_the_authors_deviations():
 
 
 class TestFiles:
+    @slow_on_tensorflow
     def test_npz_nested_and_pickled(self, recorded, model, tmp_path):
         flat = with_prefix(recorded, "param/")
         np.savez(tmp_path / "flat.npz", **flat)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fixinit.diagnostics.report import loss_and_gradients
+from tests.marks import slow_on_tensorflow
 from third_party import timm_nfnet
 from third_party.nfnets_haiku.names import named, network_of
 from third_party.timm_nfnet import import_state_dict
@@ -40,6 +41,7 @@ def with_prefix(recorded, prefix):
     }
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_logits_and_gradients(model, recorded):
     x = recorded["x"].astype("float32")

@@ -11,6 +11,7 @@ from fixinit.theory.calculus.chains import Linear, Step, reporter
 from fixinit.theory.calculus.concatenation import by_parts
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.calculus.pairs import first, second, set_diagonal
+from fixinit.theory.errors import NoRuleError
 from fixinit.theory.gaussian.functions import Function, compose
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
 
@@ -60,7 +61,13 @@ def function_of(
         xs: List of `Moments` that the values are made from.
         partials: Callable from values of `base` to the derivatives with respect to xs.
     """
-    y, slope = of_gaussian(base, function)
+    try:
+        y, slope = of_gaussian(base, function)
+    except RecursionError:
+        raise NoRuleError(
+            "No variance rule for so many functions of one Gaussian, each inside of "
+            'the next. Use fixinit.theory.predict(model, unknown="measure").'
+        ) from None
     if isinstance(function, PiecewiseLinear) and function.is_linear:
         y.linear = Linear(base, function)
     else:

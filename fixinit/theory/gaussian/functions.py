@@ -191,7 +191,7 @@ def compose(outer: Function, inner: Function) -> Function:
     compose_exactly = getattr(inner, "then", None)
     if compose_exactly and hasattr(outer, "then"):
         return compose_exactly(outer)
-    return Function(
+    return _combined(
         lambda x: outer.value(inner.value(x)),
         lambda x: outer.derivative(inner.value(x)) * inner.derivative(x),
         tuple(inner.kinks),
@@ -200,7 +200,7 @@ def compose(outer: Function, inner: Function) -> Function:
 
 def product(first: Function, second: Function) -> Function:
     """The function `first(x) * second(x)`."""
-    return Function(
+    return _combined(
         lambda x: first.value(x) * second.value(x),
         lambda x: (
             first.derivative(x) * second.value(x)
@@ -212,11 +212,36 @@ def product(first: Function, second: Function) -> Function:
 
 def total(first: Function, second: Function) -> Function:
     """The function `first(x) + second(x)`."""
-    return Function(
+    add_exactly = getattr(first, "plus", None)
+    if add_exactly and hasattr(second, "plus"):
+        return add_exactly(second)
+    return _combined(
         lambda x: first.value(x) + second.value(x),
         lambda x: first.derivative(x) + second.derivative(x),
         (*first.kinks, *second.kinks),
     )
+
+
+def _combined(
+    value: Callable[[Any], Any],
+    derivative: Callable[[Any], Any],
+    kinks: tuple[float, ...],
+) -> Function:
+    """A function of others, which sums of sums would call twice as often each time."""
+    return Function(_once(value), _once(derivative), kinks)
+
+
+def _once(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """`function`, which is not computed again for the very array of its last call."""
+    last: tuple[Any, Any] = (None, None)
+
+    def call(x: Any) -> Any:
+        nonlocal last
+        if last[0] is not x:
+            last = x, function(x)
+        return last[1]
+
+    return call
 
 
 def _distinct(

@@ -114,6 +114,17 @@ class PiecewiseLinear(Function):
         c, d = np.take(outer.slopes, piece), np.take(outer.intercepts, piece)
         return PiecewiseLinear(kinks, slope * c, c * shift + d)._simplified()
 
+    def plus(self, other: "PiecewiseLinear") -> "PiecewiseLinear":
+        """The piecewise linear function `self(x) + other(x)`."""
+        kinks = np.array(sorted({*self.kinks, *other.kinks}))
+        inside = _inside(kinks)
+        slopes, intercepts = np.zeros(len(inside)), np.zeros(len(inside))
+        for term in (self, other):
+            piece = np.searchsorted(term.kinks, inside)
+            slopes = slopes + np.take(term.slopes, piece)
+            intercepts = intercepts + np.take(term.intercepts, piece)
+        return PiecewiseLinear(kinks, slopes, intercepts)._simplified()
+
     def _simplified(self) -> "PiecewiseLinear":
         keep = [
             i

@@ -196,6 +196,11 @@ def function_of(activation: Any) -> Function:
         )
     if isinstance(activation, str):
         return activations.check_function(activation)
+    if not callable(activation):
+        raise TypeError(
+            "Argument `activation` must be the name of an activation, a function or a "
+            f"layer. Received: activation={activation!r} of {type(activation)}"
+        )
     x = Moments.inputs((1,))
     y = activate(x, activation, Setting("activation", False, None, (1,)))
     if y is x or y.latent is None or y.latent[0] is not x:

@@ -20,6 +20,7 @@ def measured(cases, doctor, *chosen):
     return {(record["part"], record["name"]): record for record in records}
 
 
+@pytest.mark.slow
 def test_detects_names_and_mends(cases, doctor):
     records = measured(cases, doctor, "detection", "remedies", "healthy")
     found = records["detection", "softmax1"]

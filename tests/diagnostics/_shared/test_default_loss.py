@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from fixinit.diagnostics import diagnose
+from tests.marks import on_torch
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(16, 5)).astype("float32")
@@ -20,6 +21,7 @@ def keras_loss(model, loss, y):
     return float(keras.losses.get(loss)(y, model(X)))
 
 
+@on_torch
 @pytest.mark.parametrize("shape", [(16,), (16, 1)])
 @pytest.mark.parametrize(
     "activation, y, loss",

@@ -188,6 +188,7 @@ def test_the_table_has_every_loss_of_keras():
     assert classes - {"Loss", "CTC"} == set(LOSSES)
 
 
+@slow_on_tensorflow
 def test_cross_entropies_of_large_logits():
     model, y = heads(
         [

@@ -8,6 +8,7 @@ from keras import layers, ops
 from fixinit import diagnostics
 from fixinit.diagnostics import Monitor
 from tests.graph import own_models
+from tests.marks import on_torch
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(8, 6)).astype("float32")
@@ -69,6 +70,7 @@ MEASUREMENTS = {
 }
 
 
+@on_torch
 @pytest.mark.parametrize("name", MEASUREMENTS)
 def test_measurements_are_those_of_the_functional_model(name, untouched):
     model = network()
@@ -79,6 +81,7 @@ def test_measurements_are_those_of_the_functional_model(name, untouched):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
+@on_torch
 def test_surfaces_and_steps_are_of_the_models_own_variables():
     model = network()
     shapes = [v.shape for v in model.trainable_variables]
@@ -95,6 +98,7 @@ def test_surfaces_and_steps_are_of_the_models_own_variables():
     assert abs(update[0] / other[0] - 1) > 1e-3
 
 
+@on_torch
 def test_classes_take_a_batch_to_open_a_model_on():
     for kind in (
         diagnostics.BlockStatistics,
@@ -127,6 +131,7 @@ def test_what_has_no_graph_is_refused():
             MEASUREMENTS[name](model)
 
 
+@on_torch
 def test_what_the_graph_has_not_is_said():
     model = own_models.VAE()
     x = RNG.normal(size=(4, 8)).astype("float32")
@@ -150,6 +155,7 @@ class Block(layers.Layer):
         return x + self.dense(self.norm(x))
 
 
+@on_torch
 def test_blocks_inside_of_layers_of_ones_own_are_found():
     inputs = keras.Input((6,))
     x = Block(name="b")(Block(name="a")(inputs))
@@ -204,6 +210,7 @@ def test_training_under_a_monitor_is_what_it_is_without(kind):
     assert len(monitor.history[0][1].blocks) == 3
 
 
+@on_torch
 def test_a_monitor_before_a_model_is_built():
     model = Network()
     model.compile("sgd", LOSS, jit_compile=False)

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from fixinit.diagnostics import diagnose, function_update
+from tests.marks import on_torch, slow_on_tensorflow
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(8, 5)).astype("float32")
@@ -22,6 +23,7 @@ def two_outputs(compiled=False):
     return model
 
 
+@on_torch
 def test_a_loss_holds_for_every_output():
     model = two_outputs()
     expected = sum(np.mean(np.square(h - Y)) for h in model.predict(X, verbose=0))
@@ -30,6 +32,7 @@ def test_a_loss_holds_for_every_output():
         assert diagnose(model, X, y).loss == pytest.approx(expected)
 
 
+@on_torch
 def test_targets_with_names_go_to_their_outputs():
     model = two_outputs()
     b, a = model.predict(X, verbose=0)
@@ -38,6 +41,7 @@ def test_targets_with_names_go_to_their_outputs():
     assert diagnose(model, X, y, loss="mse").loss == pytest.approx(5, rel=1e-5)
 
 
+@on_torch
 def test_a_compiled_model_with_several_outputs_can_be_trained_afterwards():
     model = two_outputs(compiled=True)
     found = diagnose(model, X, [Y, Y]).loss
@@ -113,6 +117,7 @@ def tokens(kind):
     return model
 
 
+@on_torch
 @pytest.mark.parametrize("kind", ["sequential", "functional", "nested"])
 def test_integers_for_an_embedding_are_fine(kind):
     x = RNG.integers(9, size=(8, 6))
@@ -127,6 +132,7 @@ def test_integers_for_other_layers_are_refused_with_both_reasons():
         diagnose(linear(), np.ones((8, 5), "int64"))
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_regularizers_are_part_of_the_loss_and_of_its_gradient():
     dense = keras.layers.Dense(

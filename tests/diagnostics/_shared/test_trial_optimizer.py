@@ -6,6 +6,7 @@ from keras import ops
 from fixinit.diagnostics import diagnose, function_update
 from fixinit.diagnostics._shared.trial_optimizer import TrialOptimizer
 from fixinit.optimizers import adaptive_clipping, with_scalar_learning_rate
+from tests.marks import slow_on_tensorflow
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(16, 5)).astype("float32")
@@ -67,6 +68,7 @@ def test_gradients_are_clipped_as_in_training():
     assert_same(steps(model, optimizer)[2:], [1.9 * p for p in plain[2:]])
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_updates_in_mixed_precision_are_those_of_training():
     model = mlp(dtype="mixed_float16")

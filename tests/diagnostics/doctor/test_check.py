@@ -23,6 +23,7 @@ def program():
     return model, x, y
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_remedies_applied_as_printed_end_in_health(capsys):
     model, x, y = program()

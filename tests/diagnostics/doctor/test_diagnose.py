@@ -13,7 +13,7 @@ from fixinit.diagnostics.doctor.diagnose import evidence_of
 from fixinit.diagnostics.doctor.program import program_of
 from fixinit.diagnostics.doctor.rules import signals
 from fixinit.diagnostics.report.healthy import healthy
-from tests.marks import mostly_slow
+from tests.marks import mostly_slow, on_torch
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 8)).astype("float32")
@@ -86,6 +86,7 @@ def test_measures_gradients_of_activations_and_weights():
     )
 
 
+@on_torch
 def test_update_to_weight_ratio_of_plain_gradient_descent():
     model = mlp("scaled_residual", 3)
     diagnosis = diagnose(model, X, Y, optimizer=keras.optimizers.SGD(0.3))
@@ -174,6 +175,7 @@ class Quiet(fixinit.schemes.Scheme):
     remedies = ("exploding", "vanishing")
 
 
+@on_torch
 def test_a_scheme_that_nobody_knows_is_named_as_a_remedy():
     evidence, _ = evidence_of(program_of(mlp(stacked=True), X))
     exploding = evidence.diagnosis
@@ -257,6 +259,7 @@ def test_the_weight_path_is_the_one_with_most_weight_layers():
     assert not any(row.changes_shape for row in path)
 
 
+@on_torch
 def test_a_polynomial_that_falls_is_not_called_growth():
     model, x = plain(20, "tanh", 512**-0.5, units=512), 10 * X
     diagnosis = diagnose(model, x)
@@ -266,6 +269,7 @@ def test_a_polynomial_that_falls_is_not_called_growth():
     assert "falls like the power -" in healthy(diagnosis).cause
 
 
+@on_torch
 def test_batch_norm_of_one_sample_is_named_as_the_cause():
     layers = [keras.layers.Dense(16), keras.layers.BatchNormalization(name="norm")]
     layers = [keras.Input((8,)), *layers, keras.layers.ReLU(), keras.layers.Dense(3)]
@@ -296,6 +300,7 @@ def test_values_without_a_batch_axis_and_samples_of_zeros():
     assert diagnosis.layers[0].correlation == pytest.approx(cosines.mean(), abs=1e-5)
 
 
+@on_torch
 def test_branch_to_shortcut_is_that_of_what_is_added():
     diagnosis = diagnose(mlp("scaled_residual", 4, 512), X)
     # (1/4) of the branch's variance, which is that of the shortcut. Eight inputs give
@@ -402,12 +407,14 @@ def test_layers_called_twice_have_two_rows():
     assert names[1:] == ["shared", "shared:2"]
 
 
+@on_torch
 def test_a_batch_of_one_has_no_correlation():
     diagnosis = diagnose(mlp(num_blocks=4), X[:1])
     assert all(math.isnan(row.correlation) for row in diagnosis.layers)
     assert diagnosis.growth.kind == "exponential"
 
 
+@on_torch
 def test_a_model_that_has_diverged_is_told_where():
     model = mlp("scaled_residual", 4)
     block = next(x for x in model.layers if x.name == "block2")
@@ -417,6 +424,7 @@ def test_a_model_that_has_diverged_is_told_where():
     assert verdict.kind == "not_finite" and verdict.where == kernel.path
 
 
+@on_torch
 def test_overflow_is_told_where():
     diagnosis = diagnose(mlp(num_blocks=300, stacked=True), X)
     assert diagnosis.verdict.kind == "not_finite"
@@ -506,6 +514,7 @@ def test_refuses_targets_that_do_not_fit():
         diagnose(mlp(num_blocks=1), X, Y[:3])
 
 
+@on_torch
 def test_table_fits_a_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     text = str(diagnose(mlp(num_blocks=100, units=8, stacked=True), X, Y))
@@ -516,6 +525,7 @@ def test_table_fits_a_terminal(monkeypatch):
     assert "blocks[99]" in text
 
 
+@on_torch
 def test_dict_is_strict_json():
     diagnosis = diagnose(mlp(num_blocks=12), X)
     content = json.loads(json.dumps(diagnosis.to_dict(), allow_nan=False))
@@ -553,6 +563,7 @@ def test_rows_are_read_by_name_of_the_column_too():
             row["x"]
 
 
+@on_torch
 def test_gates_that_are_alike_for_all_inputs_are_no_collapse():
     inputs = keras.Input((8, 8, 16))
     x = inputs

@@ -32,6 +32,7 @@ def fit(model, monitor, epochs=2):
     return model.fit(X, Y, callbacks=[monitor], **options)
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_records_before_training_and_every_so_many_steps(tmp_path):
     path = tmp_path / "logs" / "blocks.csv"
@@ -86,6 +87,7 @@ class Steps(keras.callbacks.Callback):
         return None if finite.all() else int(np.argmin(finite)) + 1
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_stops_before_the_loss_is_nan_and_names_the_block():
     model = compiled(1.0, "unnormalized", 6)
@@ -161,6 +163,7 @@ def test_a_jump_that_bounded_steps_recover_from_is_none():
     assert monitor.alarm is None
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_weights_that_one_step_ruins_are_seen_before_the_loss():
     class Ruin(keras.callbacks.Callback):
@@ -175,6 +178,7 @@ def test_weights_that_one_step_ruins_are_seen_before_the_loss():
     assert steps.lost == 7 and monitor.alarm.kind == "not_finite"
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_warns_before_the_first_step_of_what_check_finds():
     model = compiled(1e4)
@@ -389,6 +393,7 @@ def test_refuses_bad_arguments(arguments, message):
         Monitor(X, Y, **arguments)
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_state_of_the_model_is_not_touched():
     model = compiled(0.0)

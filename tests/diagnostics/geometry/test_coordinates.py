@@ -6,6 +6,7 @@ import pytest
 
 import fixinit
 from fixinit.diagnostics import coordinate_check
+from tests.marks import on_torch
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(8, 4)).astype("float32")
@@ -62,6 +63,7 @@ def test_adam_moves_outputs_in_proportion_to_the_width():
     assert 0.4 < found.exponents[0, 1] < 1.1
 
 
+@on_torch
 def test_stacks_are_seen_as_a_whole():
     def make(width):
         return fixinit.models.ResidualMLP(

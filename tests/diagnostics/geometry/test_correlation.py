@@ -6,6 +6,7 @@ from keras import ops
 import fixinit
 from fixinit.diagnostics import gradient_correlation
 from fixinit.diagnostics.geometry.correlation import GradientCorrelation
+from tests.marks import on_torch, slow_on_tensorflow
 
 LINE = np.linspace(-2, 2, 64, dtype="float32")[:, None]
 
@@ -87,6 +88,7 @@ def test_training_mode_takes_the_gradient_through_the_statistics():
     np.testing.assert_allclose(trained, 0, atol=1e-3)
 
 
+@on_torch
 def test_stacks_have_the_gradients_of_separate_blocks():
     gradients = [
         gradient_correlation(
@@ -106,6 +108,7 @@ def test_stacks_have_the_gradients_of_separate_blocks():
     np.testing.assert_allclose(*gradients, rtol=1e-4, atol=1e-6)
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 @pytest.mark.parametrize("training", [False, True])
 def test_measuring_changes_nothing(untouched, noisy_model, training):

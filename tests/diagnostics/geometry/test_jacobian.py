@@ -4,6 +4,7 @@ import pytest
 
 import fixinit
 from fixinit.diagnostics import jacobian_spectrum
+from tests.marks import on_torch, slow_on_tensorflow
 
 X = np.random.default_rng(0).normal(size=(3, 8)).astype("float32")
 
@@ -30,6 +31,7 @@ def test_linear_model_has_the_singular_values_of_its_kernel(units):
     )
 
 
+@on_torch
 def test_stacked_blocks_have_the_spectrum_of_separate_ones():
     spectra = [
         jacobian_spectrum(
@@ -69,6 +71,7 @@ def test_iteration_finds_the_ends_of_the_spectrum():
     assert np.all(gap <= cut.errors[:, 0] + 1e-4 * cut.largest)
 
 
+@on_torch
 def test_mean_square_is_unbiased_where_it_is_estimated():
     model = linear(8)
     exact = jacobian_spectrum(model, X[:1]).mean_square[0]
@@ -82,6 +85,7 @@ def test_mean_square_is_unbiased_where_it_is_estimated():
     assert np.mean(estimates) == pytest.approx(exact, abs=4 * error)
 
 
+@on_torch
 def test_fixups_zero_head_gives_zeros_and_its_blocks_an_isometry():
     model = fixinit.models.ResidualMLP(5, 8, scheme="fixup", input_shape=(8,), seed=0)
     for complete_up_to in (0, 512):
@@ -131,6 +135,7 @@ def test_half_precision_and_convolutions_are_measured():
     np.testing.assert_allclose(ends.largest, complete.largest, rtol=0.02)
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 @pytest.mark.parametrize("training", [False, True])
 def test_measuring_changes_nothing(untouched, noisy_model, training):

@@ -8,6 +8,7 @@ import pytest
 import fixinit
 from fixinit.diagnostics import EffectiveDepth, effective_depth
 from fixinit.diagnostics.paths.depth import output_shares
+from tests.marks import on_torch
 
 X = np.random.default_rng(0).normal(size=(256, 16)).astype("float32")
 
@@ -61,6 +62,7 @@ def test_scaled_branches_all_count_alike():
     assert found.share.max() < 1.5 * found.share.min()
 
 
+@on_torch
 def test_stacked_and_separate_blocks_and_scaled_merges_agree():
     scheme = fixinit.schemes.ScaledResidual("decreasing")
     found = [

@@ -4,6 +4,7 @@ import pytest
 
 import fixinit
 from fixinit.diagnostics import Lesion, lesion
+from tests.marks import slow_on_tensorflow
 
 X = np.random.default_rng(0).normal(size=(10, 5)).astype("float32")
 Y = np.arange(10) % 3
@@ -141,6 +142,7 @@ def test_blocks_of_different_shapes_do_not_change_places():
         injure(np.ones((2, 8, 1), "float32"), order=[0, 2, 1, 3])
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 @pytest.mark.parametrize("stacked", [False, True])
 def test_nothing_changes_and_new_weights_are_seen(untouched, stacked):

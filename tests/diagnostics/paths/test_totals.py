@@ -7,6 +7,7 @@ import pytest
 import fixinit
 from fixinit.diagnostics import PathTotals, effective_depth, path_totals
 from fixinit.diagnostics.paths.chain_gradient import ChainGradient, backward_only
+from tests.marks import on_torch, slow_on_tensorflow
 
 X = np.random.default_rng(0).normal(size=(6, 8)).astype("float32")
 Y = np.arange(6) % 3
@@ -33,6 +34,7 @@ def every_path(model, count):
     return totals
 
 
+@on_torch
 @pytest.mark.parametrize("count, stacked", [(3, False), (4, True)])
 def test_totals_are_the_sums_over_all_paths(count, stacked):
     model = mlp(count, stacked=stacked)
@@ -69,6 +71,7 @@ def test_branches_without_weight_carry_nothing():
     np.testing.assert_allclose(found.share, [1, 0, 0, 0], atol=1e-6)
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_nothing_changes_and_new_weights_are_seen(untouched):
     model = mlp(2, "batch_norm", dropout_rate=0.5, stacked=True)

@@ -4,6 +4,7 @@ import pytest
 
 import fixinit
 from fixinit.diagnostics import BlockStatistics, block_statistics
+from tests.marks import on_torch
 
 X = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
 
@@ -42,6 +43,7 @@ def test_channels_are_where_the_data_format_says():
     assert diagnosis.blocks[0].variance == pytest.approx(expected[1], rel=1e-4)
 
 
+@on_torch
 def test_a_stack_that_is_called_twice_is_measured_twice():
     inputs = keras.Input((8,))
     block = fixinit.layers.ResidualBlock([keras.layers.Dense(8)])

@@ -7,6 +7,7 @@ from keras import initializers, layers
 
 import fixinit
 from fixinit.diagnostics import diagnose
+from tests.marks import on_torch
 
 
 def network(initializer, depth=4, width=64):
@@ -42,6 +43,7 @@ def test_draws_of_their_own_are_healthy():
     assert all(row.same_draw == () for row in found.layers)
 
 
+@on_torch
 def test_beside_what_is_more_urgent(tmp_path):
     same = initializers.RandomNormal(stddev=0.5)
     x = inputs = keras.Input((64,))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import fixinit
+from tests.marks import on_torch
 
 ROOT = pathlib.Path(fixinit.__file__).parents[1]
 
@@ -75,6 +76,7 @@ def test_diagnoses_leave_no_objects(name):
     assert objects_after(2) - before < 2 * 10
 
 
+@on_torch
 @pytest.mark.parametrize("name", ["plain", "opened"])
 def test_diagnoses_make_no_variables(name, monkeypatch):
     model = MODELS[name]()

@@ -7,7 +7,7 @@ from keras import layers
 
 import fixinit
 from fixinit.diagnostics import diagnose
-from tests.marks import mostly_slow
+from tests.marks import mostly_slow, on_torch
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(32, 8)).astype("float32")
@@ -88,6 +88,7 @@ def test_one_zero_opens(ends):
     assert diagnose(network(*ends), X, Y).closed == []
 
 
+@on_torch
 def test_a_branch_without_a_gradient_behind_it_is_not_judged():
     model = network(scalar)
     head = model.layers[-1]
@@ -108,6 +109,7 @@ def test_stochastic_depth_that_drops_a_batch_closes_nothing():
     assert diagnose(network(zero_kernel, scalar, drop), X, Y).closed
 
 
+@on_torch
 def test_blocks_of_a_stack():
     stack = fixinit.layers.Stack(
         fixinit.layers.ResidualBlock(

@@ -43,6 +43,7 @@ def test_splits_change_nothing_without_normalization(data, split):
     assert distance(data, "fixup", split) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["accumulated", "data_parallel"])
 def test_splits_train_another_network_with_batch_norm(data, split):
     assert distance(data, "batch_norm", split) > 0.01

@@ -91,9 +91,11 @@ def run(monkeypatch):
     monkeypatch.setattr(comparison, "Trainer", FakeTrainer)
     monkeypatch.setattr(FakeTrainer, "made", 0)
 
-    def run(results):
+    def run(results, **changes):
         settings = Settings(
-            schemes=("rezero", "fixup"), depths=(6, 4), learning_rates=(0.05, 0.1, 1.0)
+            schemes=("rezero", "fixup"),
+            depths=(6, 4),
+            **{"learning_rates": (0.05, 0.1, 1.0), **changes},
         )
         job = comparison.Comparison(settings, FakeData, results)
         return job.run(), job
@@ -111,6 +113,28 @@ def test_shallow_networks_come_first_and_schemes_in_the_order_of_the_flag(run):
         ("fixup", "depth6"),
     ]
     assert all("lr0.1" in arm_id for arm_id in arm_ids if arm_id.startswith("train"))
+
+
+@pytest.mark.parametrize(
+    ("rates", "more", "tried", "best"),
+    [
+        # The loss falls up to 0.1, beyond which arms diverge.
+        ((0.01, 0.02), 0, [0.01, 0.02], 0.02),
+        ((0.01, 0.02), 2, [0.01, 0.02, 0.04, 0.08], 0.08),
+        ((0.01, 0.02), 9, [0.01, 0.02, 0.04, 0.08, 0.16], 0.08),
+        ((0.2, 0.4), 9, [0.05, 0.1, 0.2, 0.4], 0.1),
+        ((0.01, 0.1, 1.0), 9, [0.01, 0.1, 1.0], 0.1),
+    ],
+)
+def test_rates_go_on_beyond_an_end_that_is_the_best(run, rates, more, tried, best):
+    arm_ids, job = run(FakeResults(), learning_rates=rates, more_rates=more)
+    fields = [x.split("-") for x in arm_ids if "fixup-depth6" in x]
+    found = {
+        kind: {float(x[3][2:]) for x in fields if x[0] == kind}
+        for kind in ("map", "train")
+    }
+    assert found == {"map": set(tried), "train": {best}}
+    assert job.progress.done == pytest.approx(job.progress.total)
 
 
 def test_one_network_is_compiled_per_scheme_and_depth(run):

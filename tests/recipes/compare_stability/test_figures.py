@@ -28,6 +28,7 @@ def check(drawn):
         assert 0.01 < np.mean(image.min(axis=-1) < 0.9) < 0.9, path
 
 
+@pytest.mark.slow
 def test_every_figure_is_written(make_results, tmp_path):
     drawn = draw(make_results(**SMALL), tmp_path / "new")
     assert [figure for figure, _ in drawn] == list(figures.ALL)

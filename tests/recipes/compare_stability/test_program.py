@@ -56,6 +56,7 @@ def _settings(npz, **overrides):
             "schemes": SCHEMES,
             "depths": (4,),
             "learning_rates": (0.01, 0.1),
+            "more_rates": 0,
             "seeds": (0, 1),
             "map_epochs": 1,
             "epochs": 2,
@@ -99,6 +100,7 @@ def test_every_arm_is_there_and_divergence_is_recorded(finished):
     assert drawn == [path]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_its_finished_arms(copied, no_drawing, without_cost, capsys):
     settings, path, undisturbed = copied
     arms = path / "arms"
@@ -169,7 +171,8 @@ def _command(npz, output_dir):
     return [
         *(sys.executable, "-m", "recipes.compare_stability", f"--dataset={npz}"),
         *("--units=8", "--batch_size=16", "--depths=4,6", "--seeds=0,1"),
-        *("--learning_rates=0.01,0.1", "--map_epochs=1", "--epochs=2"),
+        *("--learning_rates=0.01,0.1", "--more_rates=1", "--map_epochs=1"),
+        *("--epochs=2",),
         *(f"--schemes={','.join(SCHEMES)}", f"--output_dir={output_dir}"),
     ]
 
@@ -191,7 +194,8 @@ def test_killed_and_started_again_it_ends_as_if_undisturbed(
     subprocess.run(_command(npz, undisturbed), check=True, **options)
     contents = [results.load(path) for path in (killed, undisturbed)]
     arms = [without_cost(content["arms"]) for content in contents]
-    assert len(arms[0]) == 16
+    # Two rates and two seeds, and a third rate where the second is the better one.
+    assert 16 <= len(arms[0]) <= 20
     assert arms[0] == arms[1]
     assert (killed / "report.html").exists()
 

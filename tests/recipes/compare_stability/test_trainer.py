@@ -50,6 +50,7 @@ def test_arm_holds_what_the_schema_asks_for(trained):
     assert 0 < initial["branch_gradient_norms"][0] < initial["gradient_norm"]
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 def test_result_does_not_depend_on_the_arms_before(trained):
     first, _, again = trained

@@ -82,6 +82,7 @@ def runs(regularization):
     return Runs(build, data, 8, 0, optimizer, clipping=0.16, loss=loss)
 
 
+@pytest.mark.slow
 @pytest.mark.every_backend
 def test_averages_are_tested_and_training_goes_on_from_the_last_weights():
     made = runs(REGULARIZATIONS["all"])

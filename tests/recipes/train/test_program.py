@@ -126,6 +126,7 @@ def call_main(monkeypatch, *arguments):
     return program.main(["train"])
 
 
+@pytest.mark.slow
 def test_run_learns_and_writes_its_files(finished):
     _, directory, results = finished
     assert results["metrics"]["test_accuracy"] > 0.8

@@ -9,6 +9,7 @@ import pytest
 from fixinit import theory
 from fixinit.theory.calculus.moments import Moments
 from fixinit.theory.evaluation.samples import moments_of, sample
+from tests.marks import on_torch
 from tests.theory.measuring import WIDTH, check, he
 
 layers, ops = keras.layers, keras.ops
@@ -76,6 +77,7 @@ def test_measured_numbers_are_those_of_the_layer():
     assert ranks.gradient == pytest.approx(back, rel=0.15)
 
 
+@on_torch
 def test_measuring_changes_nothing_and_repeats():
     net = model()
     keras.random.uniform((1,))  # Keras makes its generator at its first use.

@@ -7,9 +7,16 @@ from scipy import integrate
 
 from fixinit import theory
 from fixinit.theory.gaussian import activations, sums_of_exponentials
-from fixinit.theory.gaussian.functions import Exponential, Function, compose, product
+from fixinit.theory.gaussian.functions import (
+    Exponential,
+    Function,
+    compose,
+    product,
+    total,
+)
 from fixinit.theory.gaussian.normal import orthant
 from fixinit.theory.gaussian.piecewise import PiecewiseLinear
+from tests.marks import on_torch
 
 THRESHOLD = {"threshold": 0.3, "default_value": -1.0}
 NAMES = activations.names()
@@ -95,6 +102,7 @@ def test_moments_are_the_integrals(name, mean, variance):
         np.testing.assert_allclose(value, expected, rtol=1e-8, atol=1e-11)
 
 
+@on_torch
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("correlation", [-0.6, 0.3, 0.9])
 def test_joint_moments_are_the_integrals_over_both(name, correlation):
@@ -188,6 +196,32 @@ def test_composed_piecewise_linear_functions_stay_exact():
     assert isinstance(both, PiecewiseLinear)
     expected = np.clip(leaky(2 * np.maximum(x, 0) - 1), 0, 6)
     np.testing.assert_allclose(both(x), expected, atol=1e-12)
+
+
+def test_sums_of_piecewise_linear_functions_stay_exact():
+    relu6, leaky = theory.activation("relu6"), theory.activation("leaky_relu")
+    both = total(relu6, leaky)
+    assert isinstance(both, PiecewiseLinear) and both.kinks == (0.0, 6.0)
+    x = np.linspace(-9.01, 9, 300)
+    np.testing.assert_allclose(both(x), relu6(x) + leaky(x), atol=1e-12)
+    relu, minus = theory.activation("relu"), activations.affine(-1.0, 0.0)
+    assert total(relu, compose(minus, compose(relu, minus))).is_linear
+
+
+def test_a_function_inside_of_many_is_computed_once():
+    calls = []
+
+    def value(x):
+        calls.append(x)
+        return x
+
+    y = Function(value, np.ones_like)
+    for _ in range(40):
+        y = total(y, compose(activations.affine(1.0, 0.0), y))
+    x = np.linspace(-1, 1, 5)
+    np.testing.assert_allclose(y(x), 2.0**40 * x)
+    np.testing.assert_allclose(y.derivative(x), 2.0**40)
+    assert len(calls) < 10
 
 
 def test_products_and_compositions_know_their_derivatives():

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 from fixinit import theory
+from tests.marks import slow_on_tensorflow
 from tests.theory.measuring import check, he, network
 
 layers = keras.layers
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 @pytest.mark.parametrize(
     "activation",
@@ -74,6 +76,7 @@ def predicted(act):
     )
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 @pytest.mark.parametrize("name", OWN)
 def test_functions_of_ones_own_are_as_those_of_keras(name):

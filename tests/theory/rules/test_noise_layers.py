@@ -4,11 +4,13 @@ import keras
 import pytest
 
 import fixinit
+from tests.marks import on_torch
 from tests.theory.measuring import SIZE, check, he, network
 
 layers = keras.layers
 
 
+@on_torch
 @pytest.mark.parametrize(
     "noise",
     [

@@ -4,11 +4,13 @@ import keras
 import pytest
 
 from fixinit import theory
+from tests.marks import on_torch
 from tests.theory.measuring import SIZE, WIDTH, check, he, network
 
 layers = keras.layers
 
 
+@on_torch
 @pytest.mark.parametrize(
     "middle",
     [

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fixinit import theory
+from tests.marks import on_torch
 from tests.theory.measuring import check
 
 layers, ops = keras.layers, keras.ops
@@ -47,6 +48,7 @@ def causal(x):
     return by_einsum(x, np.tril(np.ones((1, 1, LENGTH, LENGTH), bool)))
 
 
+@on_torch
 @pytest.mark.parametrize("attend", [by_einsum, by_matmul, by_one_operation, causal])
 def test_attention_of_single_operations(attend):
     def make():
@@ -65,6 +67,7 @@ def test_single_operations_are_what_the_layer_is():
     assert parts == pytest.approx(whole)
 
 
+@on_torch
 @pytest.mark.parametrize("normalize", [False, True])
 def test_inner_products(normalize):
     def make():

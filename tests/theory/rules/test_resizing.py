@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from fixinit import theory
-from tests.marks import mostly_slow
+from tests.marks import mostly_slow, on_torch
 from tests.theory.measuring import check, he, network
 
 layers, ops = keras.layers, keras.ops
@@ -64,6 +64,7 @@ def test_long_axes_are_cut_in_their_ratio():
     assert row.mean_square == pytest.approx(near.mean_square, rel=0.01)
 
 
+@on_torch
 @pytest.mark.parametrize(
     "function",
     [

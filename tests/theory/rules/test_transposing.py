@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from fixinit import theory
-from tests.marks import mostly_slow
+from tests.marks import mostly_slow, on_torch
 from tests.theory.measuring import check, he
 
 layers, ops = keras.layers, keras.ops
@@ -69,6 +69,7 @@ def test_moments_of_rearranged_values(function):
     check(of(function), (8, 8, 16), 0.03)
 
 
+@on_torch
 @pytest.mark.parametrize(
     "function",
     [
@@ -158,6 +159,7 @@ def in_place(y):
     return [ops.transpose(y[:, :, i], (0, 2, 1, 3)) for i in range(3)]
 
 
+@on_torch
 @pytest.mark.parametrize("split", [indexed, unstacked, moved, in_place], ids=by_name)
 def test_queries_keys_and_values_of_one_projection(split):
     def make():

@@ -5,7 +5,7 @@ import pytest
 
 import fixinit
 from fixinit import theory
-from tests.marks import mostly_slow
+from tests.marks import mostly_slow, on_torch
 from tests.theory.measuring import SIZE, WIDTH, check, he, network
 
 layers = keras.layers
@@ -70,6 +70,7 @@ def test_other_weight_layers(middle, shape):
     check(network(*middle, shape=shape), shape, 0.05, seeds=12, **with_mean)
 
 
+@on_torch
 @pytest.mark.parametrize(
     "options",
     [

@@ -4,6 +4,7 @@ import keras
 import pytest
 
 from fixinit import theory
+from tests.marks import on_torch
 from tests.theory.calculus.measured_gradients import gradient_of_input
 from tests.theory.measuring import check, network
 
@@ -42,6 +43,7 @@ def test_steps_that_are_alike():
     check(network(*stack, shape=(16,)), (16,), rtol=0.06)
 
 
+@on_torch
 def test_gradients_of_steps():
     stack = [steps(layers.Dense, 64, "relu"), steps(layers.Dense, 64)]
     make = network(*stack, shape=(5, 32))
@@ -69,6 +71,7 @@ def test_models_at_every_step(model, after):
     check(network(*parts, shape=STEPS), STEPS, rtol=0.06)
 
 
+@on_torch
 def test_gradients_of_models_at_every_step():
     make = network(lambda: layers.TimeDistributed(stack()), shape=STEPS)
     row = theory.predict(make()).layers[0]

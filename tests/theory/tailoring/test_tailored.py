@@ -11,6 +11,7 @@ import pytest
 import fixinit
 from fixinit import theory
 from fixinit.theory.tailoring.solving import solve_tat
+from tests.marks import on_torch
 from tests.theory.tailoring.modified_resnet import (
     chain,
     chain_model,
@@ -38,6 +39,7 @@ def network_of(record, as_model):
     return (model_of if as_model else resnet)(*arguments)
 
 
+@on_torch
 @pytest.mark.parametrize("as_model", [False, True], ids=["callable", "model"])
 @pytest.mark.parametrize("record", RECORDS, ids=named)
 def test_recorded_constants(record, as_model):

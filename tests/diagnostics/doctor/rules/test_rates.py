@@ -11,7 +11,7 @@ from tests.diagnostics.doctor.rules.programs import (
     mended,
     net,
 )
-from tests.marks import mostly_slow, slow_on_tensorflow
+from tests.marks import mostly_slow, on_torch, slow_on_tensorflow
 
 optimizers = keras.optimizers
 schedules = optimizers.schedules
@@ -37,6 +37,7 @@ def test_rates_that_are_too_high(name):
     assert float(after.optimizer.learning_rate) < 1
 
 
+@on_torch
 def test_a_schedule_stays_one():
     model = made(HIGH["schedule"]())
     after, _, _ = mended("learning_rate_high", model, X, NUMBERS)
@@ -112,6 +113,7 @@ def test_ordinary_rates(name):
     assert not found("learning_rate_low", model, X, NUMBERS)
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_rates_in_mixed_precision():
     keras.config.set_dtype_policy("mixed_float16")

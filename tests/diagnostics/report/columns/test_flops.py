@@ -52,6 +52,7 @@ def found_for(build, shape, measures=("flops", "bytes"), batch=3):
     return diagnose(model, x, measures=measures), model
 
 
+@on_torch
 @pytest.mark.parametrize(
     ("layer", "shape", "flops"), CASES, ids=lambda c: getattr(c, "name", None)
 )
@@ -115,6 +116,7 @@ def test_a_layer_without_a_rule_is_unknown_until_it_has_one():
     assert found_for(Twice(4), (3,))[0].layers[-1]["flops"] == 24
 
 
+@on_torch
 @pytest.mark.parametrize("stacked", [False, True])
 def test_blocks_hold_the_sums_of_their_layers(stacked):
     model = fixinit.models.ResidualMLP(3, 16, stacked=stacked, seed=0)

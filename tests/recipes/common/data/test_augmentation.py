@@ -104,6 +104,7 @@ def test_cutmix_has_the_first_half_of_a_batch_and_mixup_the_other():
         assert np.all(same) and np.any(inputs[20:] != inputs[20:].round())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_rand_augment_changes_images_in_their_own_range_one_by_one(channels):
     rng = np.random.default_rng(0)
@@ -127,6 +128,7 @@ def test_without_new_kinds_batches_are_what_they_were():
 ALL = {"crop": True, "flip": True, "mixup_alpha": 1.0, "cutmix_alpha": 1.0}
 
 
+@pytest.mark.slow
 def test_an_epoch_is_a_function_of_seed_and_epoch_alone():
     def batches(seed):
         return TrainingBatches(images(16), one_hot(16), 4, **ALL, seed=seed)
@@ -138,6 +140,7 @@ def test_an_epoch_is_a_function_of_seed_and_epoch_alone():
     assert not np.array_equal(epoch(batches(seed=4), 1)[1], second[1])
 
 
+@pytest.mark.slow
 def test_half_precision_policy_leaves_the_samples_alone():
     # Its layer holds many others, which take a while to trace.
     options = {**ALL, "rand_augment_factor": 0.5}
