@@ -41,6 +41,18 @@ def mostly_slow(
     return _parametrized(names, cases, quick, [], rest, options)
 
 
+def rest_on_torch(
+    names: str | tuple[str, ...], cases: Iterable[Any], quick: int, **options: Any
+) -> pytest.MarkDecorator:
+    """`pytest.mark.parametrize`, whose cases but the first `quick` are `ON_TORCH`.
+
+    Those are left out on JAX too.
+    """
+    is_torch = keras.backend.backend() == "torch"
+    rest = ON_TORCH if is_torch else [pytest.mark.evidence]
+    return _parametrized(names, cases, quick, [], rest, options)
+
+
 def mostly_on_torch(
     names: str | tuple[str, ...], cases: Iterable[Any], slow: int, **options: Any
 ) -> pytest.MarkDecorator:

@@ -10,7 +10,7 @@ import fixinit
 from recipes.common.data.standard_inputs import standard_inputs
 from recipes.common.training import applications
 from tests.conversion.helpers import NORMALIZATIONS
-from tests.marks import mostly_on_torch
+from tests.marks import ON_TORCH, mostly_on_torch
 
 SMALLEST = (
     "MobileNetV2",
@@ -87,7 +87,7 @@ def test_every_family_converts_with_fixup(name, tmp_path):
     "name",
     [
         # The shortest to build; the others are built for 7 schemes each.
-        pytest.param("MobileNetV3Small", marks=pytest.mark.slow),
+        pytest.param("MobileNetV3Small", marks=ON_TORCH),
         *(
             pytest.param(name, marks=pytest.mark.evidence)
             for name in SMALLEST

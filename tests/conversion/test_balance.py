@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from tests.conversion.helpers import convert, normal, said
-from tests.marks import mostly_slow, on_torch
+from tests.marks import on_torch, rest_on_torch
 
 
 def size(y):
@@ -29,7 +29,7 @@ def test_one_pooling_for_the_whole_network():
         assert 0.4 < size(y) < 2.5
 
 
-@pytest.mark.slow
+@on_torch
 @pytest.mark.parametrize("nested", [True, False])
 @pytest.mark.parametrize(("activation", "wanted"), [("silu", 1), ("tanh", 0.394)])
 def test_towers_that_are_called_twice(nested, activation, wanted):
@@ -111,7 +111,7 @@ def silu_net(shape, **options):
     return keras.Model(inputs, x)
 
 
-@mostly_slow("scheme", ["scaled_residual", "skip_init"], quick=1)
+@rest_on_torch("scheme", ["scaled_residual", "skip_init"], quick=1)
 def test_sizes_need_not_be_known(scheme):
     known, _ = measured(silu_net((12, 12, 16)), scheme, 12, 12, 16)
     free, unknown = measured(silu_net((None, None, 16)), scheme, 12, 12, 16)
@@ -142,7 +142,7 @@ class Turned(layers.Layer):
         return keras.ops.transpose(x, (0, 2, 1))
 
 
-@mostly_slow("scheme", ["scaled_residual", "normalized_sum"], quick=1)
+@rest_on_torch("scheme", ["scaled_residual", "normalized_sum"], quick=1)
 def test_one_operation_without_a_rule_does_not_stop_the_rest(scheme):
     """As in every mixer of tokens and channels."""
     x = inputs = keras.Input((32, 32))
@@ -211,8 +211,8 @@ DROPOUTS = {
 }
 
 
-@mostly_slow("kind", DROPOUTS, quick=1)
-@mostly_slow("scheme", ["scaled_residual", "skip_init"], quick=1)
+@rest_on_torch("kind", DROPOUTS, quick=1)
+@rest_on_torch("scheme", ["scaled_residual", "skip_init"], quick=1)
 def test_sizes_hold_in_training_with_dropout(kind, scheme):
     drop = DROPOUTS[kind]
     x = inputs = keras.Input((8, 32))

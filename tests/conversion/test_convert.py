@@ -11,7 +11,7 @@ import fixinit
 from fixinit import models
 from fixinit.conversion import explain
 from tests.conversion.helpers import NORMALIZATIONS
-from tests.marks import mostly_slow, on_torch, slow_on_tensorflow
+from tests.marks import on_torch, rest_on_torch, slow_on_tensorflow
 
 SCHEMES = fixinit.schemes.names()
 IMAGE = (8, 8, 3)
@@ -60,7 +60,7 @@ def same_function(first, second, seed=0):
 
 
 @pytest.mark.every_backend
-@mostly_slow("scheme", SCHEMES, quick=2)
+@rest_on_torch("scheme", SCHEMES, quick=2)
 @pytest.mark.parametrize("preactivation", [False, True])
 def test_gives_the_networks_of_the_library(scheme, preactivation):
     options = {"preactivation": preactivation, "input_shape": IMAGE, "shortcut": "B"}
@@ -69,7 +69,7 @@ def test_gives_the_networks_of_the_library(scheme, preactivation):
     assert same_function(models.CifarResNet(8, scheme=scheme, **options), free)
 
 
-@mostly_slow(
+@rest_on_torch(
     "block, shortcut, preactivation",
     list(itertools.product(["basic", "bottleneck"], "ABC", [False, True])),
     quick=3,
@@ -91,7 +91,7 @@ def test_gives_fixup_as_it_is_published(block, shortcut, preactivation):
 
 
 @pytest.mark.every_backend
-@mostly_slow("scheme", ["fixup", "scaled_residual", "skip_init"], quick=1)
+@rest_on_torch("scheme", ["fixup", "scaled_residual", "skip_init"], quick=1)
 def test_gives_stacks_for_stacks(scheme):
     options = {"num_blocks": 5, "units": 8, "stacked": True}
     model = models.ResidualMLP(scheme="batch_norm", **options)
@@ -100,7 +100,7 @@ def test_gives_stacks_for_stacks(scheme):
     assert free.conversion["num_branches"] == 5
 
 
-@pytest.mark.slow
+@on_torch
 def test_stacks_of_blocks_that_differ():
     scheme = fixinit.schemes.ScaledResidual("decreasing")
     options = {"num_blocks": 4, "units": 8, "stacked": True}
@@ -325,7 +325,7 @@ def test_fans_are_counted_by_what_is_added_up(make, fans):
     assert real_fans(layer, argument) == fans
 
 
-@pytest.mark.slow
+@on_torch
 def test_keeps_signals_as_large_as_the_input_outside_of_branches():
     x = inputs = keras.Input((16, 16, 64))
     for width in (128, 128, 128):
@@ -352,7 +352,7 @@ def test_where_sizes_do_not_fit_he_takes_the_place_of_the_predictor():
     assert np.all(np.isfinite(ops.convert_to_numpy(free(normal((1, 8, 3))))))
 
 
-@pytest.mark.slow
+@on_torch
 def test_deeper_than_keras_allows(tmp_path):
     """Keras follows graphs by recursion, which the limit of 1,000 frames ends."""
     x = inputs = keras.Input((4,))

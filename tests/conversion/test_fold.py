@@ -7,7 +7,7 @@ import fixinit
 from fixinit import models
 from fixinit.layers import ChannelAffine
 from tests.conversion.helpers import NORMALIZATIONS, assert_close
-from tests.marks import slow_on_tensorflow
+from tests.marks import on_torch, slow_on_tensorflow
 
 
 def trained(model, seed=0):
@@ -124,7 +124,7 @@ def test_nested_models_and_frozen_layers(all_frozen):
     assert trainable == ([False] if all_frozen else [False, True])
 
 
-@pytest.mark.slow
+@on_torch
 def test_training_goes_on():
     model = models.ResidualMLP(2, units=8, scheme="batch_norm")
     folded = check(model, normal(2, 40))

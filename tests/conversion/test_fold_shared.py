@@ -7,6 +7,7 @@ from keras import layers, ops
 
 import fixinit
 from tests.conversion.test_fold import check, normal, trained
+from tests.marks import on_torch
 
 
 def tower(**options):
@@ -35,7 +36,7 @@ def test_siamese_towers():
     assert len(inner._inbound_nodes) == 2
 
 
-@pytest.mark.slow
+@on_torch
 def test_training_of_folded_towers_goes_on():
     folded = check(siamese(tower()), [normal(2, 8, 8, 3)] * 2, 0)
     folded.compile("sgd", "mse")

@@ -7,6 +7,7 @@ from keras import layers, ops
 
 import fixinit
 from tests.conversion.helpers import convert, normal, said, still, zeros
+from tests.marks import on_torch
 
 
 def stack(x, **options):
@@ -175,7 +176,7 @@ def test_priors_of_ones_own_class():
     assert np.all(np.isfinite(ops.convert_to_numpy(free(normal(2, 16)))))
 
 
-@pytest.mark.slow
+@on_torch
 @pytest.mark.parametrize("scheme", ["fixup", "rezero", "scaled_residual"])
 def test_branches_that_are_shut_by_zeros_of_their_own(scheme):
     """Diffusion transformers: the condition makes shift, scale and gate of zeros."""

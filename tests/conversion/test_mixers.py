@@ -30,7 +30,7 @@ def test_activations_by_operations_are_no_blocks():
     assert convert(keras.Model(inputs, x)).conversion["num_branches"] == 2
 
 
-@pytest.mark.slow
+@on_torch
 @pytest.mark.parametrize("mix", MIXING)
 @pytest.mark.parametrize("scheme", ["fixup", "skip_init", "scaled_residual"])
 def test_signals_keep_their_size(mix, scheme):

@@ -17,7 +17,7 @@ from tests.conversion.helpers import (
     still,
     zeros,
 )
-from tests.marks import mostly_slow, on_torch
+from tests.marks import on_torch, rest_on_torch
 
 FREE = ("fixup", "scaled_residual", "skip_init", "rezero", "normalized_sum")
 
@@ -30,7 +30,7 @@ def residual(x, last=dense):
     return x + last()(layers.ReLU()(dense()(x)))
 
 
-@mostly_slow("scheme", FREE, quick=2)
+@rest_on_torch("scheme", FREE, quick=2)
 def test_conditions_are_no_shortcuts(scheme):
     """`x + W e`, where the stream x depends on e as well, as in diffusion models."""
     a, c = keras.Input((8,)), keras.Input((8,))
@@ -82,7 +82,7 @@ def test_frozen_layers_without_kernels_keep_their_weights():
     np.testing.assert_array_equal(got, np.arange(8))
 
 
-@pytest.mark.slow
+@on_torch
 def test_outer_branches_with_constraints_stay_small():
     def last():
         return dense(32, kernel_constraint="unit_norm")
@@ -121,7 +121,7 @@ def test_frozen_models_stay_frozen():
     assert not free.get_layer("inner").trainable_variables
 
 
-@mostly_slow(
+@rest_on_torch(
     "end",
     [
         lambda h: dense()(h) * dense()(h),
@@ -260,7 +260,7 @@ def test_masks_pass_sums():
     assert ops.convert_to_numpy(mask).tolist() == [[True, True, False, False, False]]
 
 
-@pytest.mark.slow
+@on_torch
 def test_an_addition_that_is_called_again():
     x = inputs = keras.Input((8,))
     add = layers.Add(name="sum")

@@ -34,7 +34,7 @@ def nested(levels):
     return keras.Model(inputs, layers.Dense(3)(inside(weight(inputs))))
 
 
-@pytest.mark.slow
+@on_torch
 @pytest.mark.parametrize("scheme", AT_IDENTITY)
 def test_everything_opens_at_any_depth(scheme):
     free = convert(nested(levels=5), scheme)
@@ -42,7 +42,7 @@ def test_everything_opens_at_any_depth(scheme):
     assert not still(free)
 
 
-@pytest.mark.slow
+@on_torch
 @pytest.mark.parametrize("scheme", AT_IDENTITY)
 @pytest.mark.parametrize("own_weights", [True, False])
 def test_small_starts_keep_the_variance(scheme, own_weights):

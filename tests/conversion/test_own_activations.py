@@ -7,7 +7,7 @@ from keras import layers, ops
 
 import fixinit
 from tests.conversion.helpers import convert, normal, said
-from tests.marks import mostly_on_torch
+from tests.marks import mostly_on_torch, on_torch
 
 
 def hard_swish(x):
@@ -70,7 +70,7 @@ def test_sizes_are_those_of_the_function_of_keras(scheme):
         assert 0.1 < np.exp(np.mean(logs)) < 10
 
 
-@pytest.mark.slow
+@on_torch
 def test_kernels_in_branches_are_those_for_the_function_of_keras():
     found = []
     for act in (
@@ -83,7 +83,7 @@ def test_kernels_in_branches_are_those_for_the_function_of_keras():
     np.testing.assert_allclose(found[1:], found[:1] * 2, rtol=1e-3)
 
 
-@pytest.mark.slow
+@on_torch
 def test_factors_are_no_activations():
     found = []
     for factor in (1.0, 0.1):

@@ -8,7 +8,7 @@ import pytest
 
 import fixinit
 from fixinit import models, schemes
-from tests.marks import mostly_slow
+from tests.marks import rest_on_torch
 
 NAMES = {"Conv2D": "conv", "Activation": "relu", "Dense": "dense"}
 
@@ -78,7 +78,7 @@ def formula(model):
 
 @pytest.mark.parametrize("shifts", [False, True])
 @pytest.mark.parametrize("preactivation", [False, True])
-@mostly_slow("shortcut", "CBA", quick=1)
+@rest_on_torch("shortcut", "CBA", quick=1)
 def test_scheme_stands_where_it_stands_in_models(shortcut, preactivation, shifts):
     options = {"preactivation": preactivation, "shortcut": shortcut}
     options["input_shape"] = (8, 8, 3)
@@ -87,7 +87,7 @@ def test_scheme_stands_where_it_stands_in_models(shortcut, preactivation, shifts
     assert formula(fixinit.convert(model, Tagged(shifts))) == formula(expected)
 
 
-@mostly_slow("shortcut", "CBA", quick=1)
+@rest_on_torch("shortcut", "CBA", quick=1)
 def test_batch_norm_in_pre_activation_order_is_what_it_was(shortcut):
     options = {"preactivation": True, "shortcut": shortcut, "input_shape": (8, 8, 3)}
     model = models.CifarResNet(8, scheme="batch_norm", **options)

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from tests.conversion.helpers import convert, normal, roles, zeros
-from tests.marks import mostly_slow, on_torch
+from tests.marks import on_torch, rest_on_torch
 
 NOT_AT_ZERO = ("scaled_residual", "normalized_sum")
 
@@ -27,7 +27,7 @@ def mean_square_of(y):
     return float(np.mean(np.square(ops.convert_to_numpy(y))))
 
 
-@pytest.mark.slow
+@on_torch
 @pytest.mark.parametrize("scheme", ["fixup", "scaled_residual"])
 def test_conditions_that_scale_a_stream_are_its_gates(scheme):
     """`h * (1 + W e)`, as in FiLM, where h depends on e as well."""
@@ -83,7 +83,7 @@ def parallel_behind_an_activation(x):
     return layers.Add()([x, dense()(y)])
 
 
-@pytest.mark.slow
+@on_torch
 @pytest.mark.parametrize("block", [parallel, parallel_behind_an_activation])
 @pytest.mark.parametrize("scheme", ["fixup", *NOT_AT_ZERO])
 def test_parallel_branches_may_share_their_normalization(block, scheme):
@@ -97,7 +97,7 @@ def test_parallel_branches_may_share_their_normalization(block, scheme):
     assert 0.2 < mean_square(free, normal(64, 32)) < 5
 
 
-@mostly_slow("scheme", ["fixup", *NOT_AT_ZERO], quick=1)
+@rest_on_torch("scheme", ["fixup", *NOT_AT_ZERO], quick=1)
 def test_sizes_that_only_the_branch_leaves_open_are_no_broadcast(scheme):
     """`output_shape=(None, d)` is how `EinsumDense` is written."""
 
@@ -127,7 +127,7 @@ def test_conditions_on_the_stream_are_gates_too():
     assert not any(f"stream{i}" in found for i in range(3))
 
 
-@mostly_slow("scheme", ["scaled_residual", "skip_init"], quick=1)
+@rest_on_torch("scheme", ["scaled_residual", "skip_init"], quick=1)
 @pytest.mark.parametrize("activation", ["sigmoid", None])
 def test_networks_that_make_masks_are_residual_networks(activation, scheme):
     inputs = keras.Input((32,))

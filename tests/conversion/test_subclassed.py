@@ -10,7 +10,7 @@ from tests.conversion.helpers import NORMALIZATIONS, convert, said, still
 from tests.conversion.test_fold import trained
 from tests.graph import own_models
 from tests.graph.test_subclassed import MODELS, assert_equal, flat, normal
-from tests.marks import slow_on_tensorflow
+from tests.marks import on_torch, slow_on_tensorflow
 
 pytestmark = pytest.mark.every_backend
 
@@ -43,7 +43,7 @@ def test_converts_trains_and_is_saved(name, tmp_path):
         np.testing.assert_array_equal(old, ops.convert_to_numpy(variable))
 
 
-@pytest.mark.slow
+@on_torch
 def test_blocks_of_a_residual_network(capsys):
     model = own_models.ResNet(name="net")
     model.build((None, 16, 16, 3))
@@ -91,7 +91,7 @@ def test_steps_of_its_own_are_said_to_be_lost():
     assert "such as `train_step`, are not in it" in said(model, data=normal(4, 8))
 
 
-@pytest.mark.slow
+@on_torch
 def test_what_stays_by_name():
     model = own_models.ResNet()
     model.build((None, 16, 16, 3))
@@ -126,7 +126,7 @@ def test_diagnosis_of_a_compiled_model():
     assert max(np.nan_to_num(row.update_to_weight) for row in found.layers) > 0
 
 
-@pytest.mark.slow
+@on_torch
 def test_prediction():
     model = own_models.ResNet()
     model.build((None, 16, 16, 3))

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 import fixinit
 from tests.conversion.helpers import assert_close, convert, normal, still, zeros
-from tests.marks import mostly_slow, slow_on_tensorflow
+from tests.marks import on_torch, rest_on_torch, slow_on_tensorflow
 
 
 def two_layers(x, width=32):
@@ -34,7 +34,7 @@ TAKE_AWAY = {
 }
 
 
-@mostly_slow("scheme", fixinit.schemes.names(), quick=2)
+@rest_on_torch("scheme", fixinit.schemes.names(), quick=2)
 @pytest.mark.parametrize("take_away", TAKE_AWAY.values(), ids=TAKE_AWAY)
 def test_differences_are_residual_blocks(take_away, scheme):
     free = convert(network(take_away), scheme)
@@ -78,7 +78,7 @@ def test_all_of_a_denoiser_is_one_branch():
     assert not still(free)
 
 
-@pytest.mark.slow
+@on_torch
 @pytest.mark.parametrize("scheme", fixinit.schemes.names())
 def test_sums_of_many_forecasts_keep_their_size(scheme):
     x = inputs = keras.Input((32,))

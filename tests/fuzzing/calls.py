@@ -254,6 +254,12 @@ def _tolerant(function, *args, **kwargs):
         return function(*args, **kwargs)
     except (ValueError, TypeError):
         return None
+    except Exception as error:
+        # TensorFlow's, of tensors in a list that do not make one: also Keras's own
+        # layers of one input leave them to it.
+        if isinstance(args[0], list) and type(error).__name__ == "InvalidArgumentError":
+            return None
+        raise
 
 
 def _not_finite(result):

@@ -3,7 +3,7 @@ import pytest
 
 import fixinit
 from fixinit.graph import find_blocks, trace
-from tests.marks import mostly_slow, on_torch
+from tests.marks import on_torch, rest_on_torch
 
 
 def blocks(inputs, outputs):
@@ -166,7 +166,7 @@ def test_the_scaled_addition_of_inception_resnet():
     assert (shortcut, branch) == (2.0, pytest.approx(17.0))
 
 
-@mostly_slow(
+@rest_on_torch(
     "name, count, depth", [("ResNet50", 16, 3), ("MobileNetV2", 10, 3)], quick=1
 )
 def test_finds_the_blocks_of_keras_applications(name, count, depth):

@@ -7,7 +7,7 @@ from keras import ops
 
 import fixinit
 from fixinit import backend, graph
-from tests.marks import mostly_slow, slow_on_tensorflow
+from tests.marks import rest_on_torch, slow_on_tensorflow
 
 X = np.random.default_rng(0).normal(size=(6, 8)).astype("float32")
 
@@ -43,7 +43,7 @@ def mlp(scheme="batch_norm", stacked=False, **kwargs):
 @pytest.mark.every_backend
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("stacked", [False, True])
-@mostly_slow("scheme", fixinit.schemes.names(), quick=1)
+@rest_on_torch("scheme", fixinit.schemes.names(), quick=1)
 def test_computes_what_the_model_computes(scheme, stacked, training):
     model = mlp(scheme, stacked)
     (outputs,), _ = run(model, X, training=training)

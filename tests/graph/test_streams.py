@@ -9,7 +9,7 @@ from keras import layers, ops
 
 import fixinit
 from fixinit.graph import find_blocks, trace
-from tests.marks import mostly_slow
+from tests.marks import rest_on_torch
 
 
 def blocks(inputs, outputs):
@@ -161,7 +161,7 @@ def test_additions_of_two_inputs_are_no_blocks_where_nothing_comes_back():
     assert len(blocks(list(inputs), [x, second + two_layers(second)])) == 2
 
 
-@mostly_slow("scheme", ["fixup", "skip_init", "batch_norm"], quick=1)
+@rest_on_torch("scheme", ["fixup", "skip_init", "batch_norm"], quick=1)
 def test_a_second_look_finds_the_same_streams(scheme):
     """What a scheme puts behind a sum does not hide the end of a block."""
     first = second = inputs = keras.Input((16,))

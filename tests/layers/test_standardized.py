@@ -6,7 +6,7 @@ from keras import ops
 from fixinit import layers, theory
 from fixinit.diagnostics.report import loss_and_gradients
 from fixinit.layers import standardized
-from tests.marks import slow_on_tensorflow
+from tests.marks import on_torch, slow_on_tensorflow
 
 EQUATION = "abc,cde->abde"
 PLAIN = {
@@ -166,7 +166,7 @@ def test_epsilon_is_checked(epsilon):
         kind(2, epsilon=epsilon)
 
 
-@pytest.mark.slow
+@on_torch
 @EVERY_LAYER
 def test_predicted_as_measured(name):
     """Means over draws of inputs with a common mean, within five standard errors."""

@@ -14,6 +14,7 @@ from recipes.converted_applications import (
     claims,
     last_block,
 )
+from tests.marks import on_torch
 
 
 def arm(**changes):
@@ -83,7 +84,7 @@ def test_without_blocks_behind_the_weights_before_the_head():
     assert last_block(model) == "before"
 
 
-@pytest.mark.slow
+@on_torch
 def test_runs_resumes_and_claims(check_experiment):
     content = check_experiment(EXPERIMENT, "--quick")
     (found,) = content["arms"]

@@ -6,6 +6,7 @@ import pytest
 
 from fixinit import graph, theory
 from fixinit.theory.registry import find
+from tests.marks import on_torch
 
 TOKENS, BATCH = 12, 16
 TEXT = {"vocabulary_size": 60, "num_layers": 1, "hidden_dim": 32}
@@ -47,7 +48,7 @@ def measured(model, rng):
     return hook.found
 
 
-@pytest.mark.slow
+@on_torch
 @pytest.mark.parametrize("name", NETWORKS)
 def test_backbones(name):
     hub = pytest.importorskip("keras_hub")

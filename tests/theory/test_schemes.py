@@ -7,7 +7,7 @@ from scipy import stats
 
 import fixinit
 from fixinit import layers, schemes, theory
-from tests.marks import ON_TORCH, mostly_slow, on_torch
+from tests.marks import ON_TORCH, on_torch, rest_on_torch
 
 SCHEMES = {
     **{name: name for name in schemes.names()},
@@ -40,7 +40,7 @@ def after_blocks(prediction):
 
 @on_torch
 @pytest.mark.parametrize("name", SCHEMES)
-@pytest.mark.parametrize("blocks", [6, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("blocks", [6, pytest.param(100, marks=ON_TORCH)])
 def test_closed_forms_are_predicted_exactly(name, blocks):
     scheme = schemes.get(SCHEMES[name])
     prediction = theory.predict(mlp(scheme, blocks, 16), training=True)
@@ -64,7 +64,7 @@ def convolutional(scheme, width, seed=0, blocks=4, shape=(8, 8, 16), **options):
 
 @on_torch
 @pytest.mark.parametrize("name", SCHEMES)
-@pytest.mark.parametrize("blocks", [6, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("blocks", [6, pytest.param(100, marks=ON_TORCH)])
 def test_closed_forms_are_predicted_exactly_without_padding(name, blocks):
     scheme = schemes.get(SCHEMES[name])
     model = convolutional(scheme, 16, blocks=blocks, shape=(4, 16), kernel_size=1)
@@ -141,7 +141,7 @@ def check(found, expected, standard_errors, outside):
 
 
 @pytest.mark.every_backend
-@mostly_slow("name", ["unnormalized", "scaled_residual", "fixup"], quick=1)
+@rest_on_torch("name", ["unnormalized", "scaled_residual", "fixup"], quick=1)
 def test_networks_agree_with_both(name):
     width, blocks = 128, 4
     found = measured(lambda seed: mlp(name, blocks, width, seed), 10, (width,))
@@ -169,8 +169,8 @@ def test_wide_networks_agree_with_both(name, blocks):
     agree_closely(found, scheme.predicted_variance(blocks, prediction[0]))
 
 
-@mostly_slow("name", ["scaled_residual", "normalized_sum"], quick=1)
-@mostly_slow("kernel_size", [1, 3], quick=1)
+@rest_on_torch("name", ["scaled_residual", "normalized_sum"], quick=1)
+@rest_on_torch("kernel_size", [1, 3], quick=1)
 def test_convolutional_networks_agree(name, kernel_size):
     shape, options = (8, 8, 16), {"blocks": 3, "kernel_size": kernel_size}
     found = measured(lambda seed: convolutional(name, 64, seed, **options), 8, shape)

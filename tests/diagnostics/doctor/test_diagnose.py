@@ -13,7 +13,7 @@ from fixinit.diagnostics.doctor.diagnose import evidence_of
 from fixinit.diagnostics.doctor.program import program_of
 from fixinit.diagnostics.doctor.rules import signals
 from fixinit.diagnostics.report.healthy import healthy
-from tests.marks import mostly_slow, on_torch
+from tests.marks import on_torch, rest_on_torch
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 8)).astype("float32")
@@ -95,7 +95,7 @@ def test_update_to_weight_ratio_of_plain_gradient_descent():
     assert row.update_to_weight == pytest.approx(ratio, rel=1e-4)
 
 
-@mostly_slow("stacked", [False, True], quick=1)
+@rest_on_torch("stacked", [False, True], quick=1)
 def test_frozen_layers_have_weights_and_no_gradients(stacked):
     model = mlp("scaled_residual", 2, stacked=stacked)
     name = "blocks[0]/weight1" if stacked else "block1/weight1"
@@ -219,7 +219,7 @@ def plain(num_layers, activation, std, units=32):
     return keras.Sequential([keras.Input((8,)), *layers, keras.layers.Dense(10)])
 
 
-@mostly_slow(
+@rest_on_torch(
     "num_layers, activation, std, kind",
     [
         (12, "tanh", 0.05, "vanishing"),
@@ -455,7 +455,7 @@ def test_dead_units_and_collapsed_inputs_are_found():
 FLAT = {"relu", "relu6", "hard_sigmoid", "sparse_sigmoid", "hard_silu", "sparse_plus"}
 
 
-@mostly_slow(
+@rest_on_torch(
     "activation",
     [
         *sorted(FLAT),

@@ -6,7 +6,7 @@ from keras import ops
 import fixinit
 from fixinit.diagnostics import function_update, function_update_by_depth
 from fixinit.optimizers import with_scalar_learning_rate
-from tests.marks import mostly_slow
+from tests.marks import rest_on_torch
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(16, 5)).astype("float32")
@@ -29,7 +29,7 @@ def test_a_step_of_sgd_on_a_linear_model_is_the_closed_form():
 
 
 @pytest.mark.every_backend
-@mostly_slow(
+@rest_on_torch(
     "make",
     [
         lambda: keras.optimizers.SGD(0.1, momentum=0.9),
@@ -70,7 +70,7 @@ def test_goes_on_from_the_state_of_the_models_own_optimizer():
     assert not fresh.built
 
 
-@mostly_slow("training", [False, True], quick=2)
+@rest_on_torch("training", [False, True], quick=2)
 def test_measuring_changes_nothing(untouched, noisy_model, training):
     x, y = X[:8], RNG.normal(size=(8, 3)).astype("float32")
     with untouched(noisy_model):

@@ -9,7 +9,7 @@ import pytest
 import fixinit
 from fixinit.diagnostics import PathGradients, path_gradients
 from fixinit.diagnostics.paths.gradients import log_binomial
-from tests.marks import mostly_slow
+from tests.marks import rest_on_torch
 
 X = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
 Y = np.random.default_rng(1).normal(size=(6, 2)).astype("float32")
@@ -130,7 +130,7 @@ def test_gradients_of_the_forward_pass_as_usual():
 
 
 @pytest.mark.every_backend
-@mostly_slow("stacked", [False, True], quick=1)
+@rest_on_torch("stacked", [False, True], quick=1)
 def test_nothing_changes(untouched, stacked):
     model = fixinit.models.ResidualMLP(
         2,

@@ -2,6 +2,7 @@ import pytest
 
 from recipes.converted_training.__main__ import EXPERIMENT, claims, ratio
 from recipes.converted_training.summary import accuracies, best_runs, level
+from tests.marks import on_torch
 
 
 def run(version, seed, rate, accuracy, regularization="none", fitted=1.0):
@@ -90,7 +91,7 @@ def test_runs_resumes_and_claims(check_experiment):
     assert set(arm["step_seconds"]) == {"normalized", "converted"}
 
 
-@pytest.mark.slow
+@on_torch
 def test_images_with_all_regularization_run_and_resume(check_experiment):
     content = check_experiment(
         EXPERIMENT,

@@ -6,6 +6,7 @@ import pytest
 
 from fixinit import theory
 from fixinit.layers import Parameter
+from tests.marks import on_torch
 
 layers, ops = keras.layers, keras.ops
 FEW, MANY = range(6), range(6, 150)
@@ -167,7 +168,7 @@ def test_there_is_a_result_or_an_error_for_a_missing_rule(kind):
         holds(kind, seed)
 
 
-@pytest.mark.slow
+@on_torch
 @pytest.mark.parametrize("kind", KINDS)
 def test_likewise_for_many_shapes(kind):
     for seed in MANY:

@@ -6,7 +6,7 @@ import pytest
 
 from fixinit import theory
 from fixinit.layers import Parameter
-from tests.marks import mostly_slow
+from tests.marks import rest_on_torch
 from tests.theory.calculus.measured_gradients import gradient_of_input
 from tests.theory.measuring import check
 
@@ -32,7 +32,7 @@ def heads(x, **options):
     return layers.MultiHeadAttention(4, WIDTH // 4, **options)(x, x, **call)
 
 
-@mostly_slow(
+@rest_on_torch(
     "attend",
     [
         heads,
@@ -51,7 +51,7 @@ def heads(x, **options):
             [0.3 * layers.Dense(64)(x), x], use_causal_mask=True
         ),
     ],
-    quick=6,
+    quick=4,
 )
 def test_attention_layers(attend):
     # Keys and values of few channels are alike by chance: a share 1 / WIDTH each.

@@ -5,13 +5,13 @@ import pytest
 
 import fixinit
 from fixinit import theory
-from tests.marks import mostly_slow
+from tests.marks import rest_on_torch
 from tests.theory.measuring import SIZE, WIDTH, check, functional, he
 
 layers = keras.layers
 
 
-@mostly_slow(
+@rest_on_torch(
     "join",
     [
         lambda a, b: layers.Add()([a, b]),
@@ -43,7 +43,7 @@ layers = keras.layers
             fixinit.layers.ScalarBias(keras.initializers.Constant(0.7))(a)
         ),
     ],
-    quick=12,
+    quick=4,
 )
 def test_what_joins(join):
     # tanh of unit variance is not Gaussian, which the maximum takes it for.

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from fixinit import theory
-from tests.marks import mostly_slow
+from tests.marks import rest_on_torch
 from tests.theory.measuring import SIZE, check, functional, he, network
 
 layers = keras.layers
 
 
-@mostly_slow(
+@rest_on_torch(
     "normalization",
     [
         layers.BatchNormalization,
@@ -30,7 +30,7 @@ layers = keras.layers
         lambda: layers.Rescaling(2.0, 0.5),
         lambda: layers.Normalization(mean=1.0, variance=4.0),
     ],
-    quick=5,
+    quick=4,
     ids=[
         "batch",
         "layer",

@@ -4,13 +4,13 @@ import keras
 import pytest
 
 from fixinit import theory
-from tests.marks import mostly_slow
+from tests.marks import rest_on_torch
 from tests.theory.measuring import check
 
 layers = keras.layers
 
 
-@mostly_slow(
+@rest_on_torch(
     "operation",
     [
         lambda x: keras.ops.maximum(x, 0.0),
@@ -28,7 +28,7 @@ layers = keras.layers
         lambda x: keras.layers.Dense(512)(x) / (1 + keras.ops.square(x)),
         lambda x: keras.ops.sqrt(1 + keras.ops.square(x)),
     ],
-    quick=5,
+    quick=4,
 )
 def test_operations_with_numbers_and_over_channels(operation):
     def make():

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from fixinit import theory
-from tests.marks import mostly_slow
+from tests.marks import on_torch, rest_on_torch
 from tests.theory.calculus.measured_gradients import gradient_of_input
 from tests.theory.measuring import check, network
 
@@ -16,7 +16,7 @@ def sequence(kind, **options):
     return lambda: kind(UNITS, return_sequences=True, **options)
 
 
-@mostly_slow(
+@rest_on_torch(
     "stack",
     [
         [lambda: layers.LSTM(UNITS)],
@@ -32,7 +32,7 @@ def sequence(kind, **options):
         # What steps have in common stays in the average over them.
         [sequence(layers.LSTM), layers.GlobalAveragePooling1D],
     ],
-    quick=5,
+    quick=4,
 )
 def test_recurrent_layers(stack):
     check(network(*stack, shape=SHAPE), SHAPE, rtol=0.06)
@@ -43,7 +43,7 @@ def test_dropout_of_inputs_and_states():
     check(network(*stack, shape=SHAPE), SHAPE, rtol=0.06, training=True)
 
 
-@pytest.mark.slow
+@on_torch
 def test_convolutional_recurrence():
     shape = (4, 6, 6, 8)
     layer = [lambda: layers.ConvLSTM2D(16, 3, padding="same", return_sequences=True)]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fixinit import theory
-from tests.marks import mostly_slow
+from tests.marks import rest_on_torch
 from tests.theory.measuring import check, he
 
 layers, ops = keras.layers, keras.ops
@@ -19,7 +19,7 @@ def of(function, filters=64):
     return make
 
 
-@mostly_slow(
+@rest_on_torch(
     "function",
     [
         lambda x: ops.mean(x, axis=1),
@@ -34,7 +34,7 @@ def of(function, filters=64):
         lambda x: ops.var(x, axis=(1, 2)),
         lambda x: ops.std(x, axis=(1, 2), keepdims=True),
     ],
-    quick=7,
+    quick=4,
 )
 def test_moments_of_reductions(function):
     check(of(function), (8, 8, 16), 0.04)

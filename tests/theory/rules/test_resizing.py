@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from fixinit import theory
-from tests.marks import mostly_slow, on_torch
+from tests.marks import on_torch, rest_on_torch
 from tests.theory.measuring import check, he, network
 
 layers, ops = keras.layers, keras.ops
@@ -19,7 +19,7 @@ def of(function):
 
 
 @pytest.mark.every_backend
-@mostly_slow(
+@rest_on_torch(
     "layer",
     [
         lambda: layers.UpSampling2D(2, interpolation="bilinear"),

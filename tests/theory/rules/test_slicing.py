@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from fixinit import theory
-from tests.marks import mostly_slow
+from tests.marks import rest_on_torch
 from tests.theory.measuring import check, he, network
 
 layers, ops = keras.layers, keras.ops
@@ -22,7 +22,7 @@ def of(function, *before, shape=(8, 8, 16)):
     return make
 
 
-@mostly_slow(
+@rest_on_torch(
     "function",
     [
         lambda x: x[:, 0],
@@ -41,7 +41,7 @@ def of(function, *before, shape=(8, 8, 16)):
         lambda x: ops.tile(x, [1, 2, 1, 1]),
         lambda x: ops.broadcast_to(x[:, :1], (32, 5, 8, 64)),
     ],
-    quick=9,
+    quick=4,
 )
 def test_selected_positions_and_channels(function):
     # Averages of neighbours feel how pairs of positions are correlated.

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from fixinit import theory
-from tests.marks import mostly_slow, on_torch
+from tests.marks import on_torch, rest_on_torch
 from tests.theory.measuring import check, he
 
 layers, ops = keras.layers, keras.ops
@@ -42,7 +42,7 @@ def shuffled(x):
     return ops.reshape(x, (-1, 8, 8, 64))
 
 
-@mostly_slow(
+@rest_on_torch(
     "function",
     [
         layers.Reshape((64, 64)),
@@ -63,7 +63,7 @@ def shuffled(x):
         lambda x: ops.stack([x, dense(x)], axis=-1),
         shuffled,
     ],
-    quick=10,
+    quick=4,
 )
 def test_moments_of_rearranged_values(function):
     check(of(function), (8, 8, 16), 0.03)

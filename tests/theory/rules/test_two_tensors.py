@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from fixinit import theory
-from tests.marks import mostly_slow
+from tests.marks import rest_on_torch
 from tests.theory.calculus.measured_gradients import gradient_of_input
 from tests.theory.measuring import check
 
@@ -36,12 +36,12 @@ def model(join):
     return make
 
 
-@mostly_slow("join", CASES, quick=3)
+@rest_on_torch("join", CASES, quick=3)
 def test_two_tensors_are_integrated_over_both(join):
     check(model(join), (6, WIDTH), rtol=0.05)
 
 
-@mostly_slow("join", CASES[:7], quick=2)
+@rest_on_torch("join", CASES[:7], quick=2)
 def test_gradients_of_two_tensors(join):
     make = model(join)
     measured, error = gradient_of_input(make, (6, WIDTH))

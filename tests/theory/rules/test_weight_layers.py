@@ -5,13 +5,13 @@ import pytest
 
 import fixinit
 from fixinit import theory
-from tests.marks import mostly_slow, on_torch
+from tests.marks import on_torch, rest_on_torch
 from tests.theory.measuring import SIZE, WIDTH, check, he, network
 
 layers = keras.layers
 
 
-@mostly_slow(
+@rest_on_torch(
     "options",
     [
         {},
@@ -24,7 +24,7 @@ layers = keras.layers
         {"activation": "gelu"},
         {"bias_initializer": keras.initializers.RandomNormal(0.5, 0.3)},
     ],
-    quick=6,
+    quick=4,
     ids=lambda options: "-".join(options) or "default",
 )
 def test_convolutions(options):
@@ -32,7 +32,7 @@ def test_convolutions(options):
     check(network(he(), layers.ReLU, he(size=size, **options)), (SIZE, SIZE, 16), 0.03)
 
 
-@mostly_slow(
+@rest_on_torch(
     "middle, shape",
     [
         ([lambda: layers.Conv1D(WIDTH, 3, padding="causal")], (SIZE, 16)),
@@ -61,7 +61,7 @@ def test_convolutions(options):
         ),
         ([lambda: layers.Dense(WIDTH, "relu")], (5, 64)),
     ],
-    quick=7,
+    quick=4,
     ids=lambda value: None,
 )
 def test_other_weight_layers(middle, shape):

@@ -11,7 +11,7 @@ from tests.diagnostics.doctor.rules.programs import (
     mended,
     net,
 )
-from tests.marks import mostly_slow, on_torch, slow_on_tensorflow
+from tests.marks import on_torch, rest_on_torch, slow_on_tensorflow
 
 optimizers = keras.optimizers
 schedules = optimizers.schedules
@@ -30,7 +30,7 @@ HIGH = {
 }
 
 
-@mostly_slow("name", HIGH, quick=1)
+@rest_on_torch("name", HIGH, quick=1)
 def test_rates_that_are_too_high(name):
     model = made(HIGH[name]())
     after, _, _ = mended("learning_rate_high", model, X, NUMBERS)
@@ -61,7 +61,7 @@ STILL = {
 }
 
 
-@mostly_slow("name", STILL, quick=1)
+@rest_on_torch("name", STILL, quick=1)
 def test_steps_that_move_nothing(name):
     (finding,) = found("learning_rate_low", made(STILL[name]()), X, NUMBERS)
     assert (finding.severity, finding.value) == ("error", 0.0)
@@ -72,7 +72,7 @@ def test_steps_that_move_nothing(name):
     assert not found("learning_rate_low", names["model"], X, NUMBERS)
 
 
-@mostly_slow("name", LOW, quick=1)
+@rest_on_torch("name", LOW, quick=1)
 def test_rates_that_are_too_low(name):
     (finding,) = found("learning_rate_low", made(LOW[name]()), X, NUMBERS)
     assert finding.severity == "warning" and 0 < finding.value < 1e-5
@@ -87,7 +87,7 @@ def warm_up():
     yield "piecewise", schedules.PiecewiseConstantDecay([10], [0.0, 0.1])
 
 
-@mostly_slow("case", warm_up(), ids=lambda case: case[0], quick=1)
+@rest_on_torch("case", warm_up(), ids=lambda case: case[0], quick=1)
 def test_a_warm_up_from_zero_is_no_finding(case):
     _, schedule = case
     model = made(optimizers.Adam(schedule))
@@ -106,7 +106,7 @@ ORDINARY = {
 }
 
 
-@mostly_slow("name", ORDINARY, quick=1)
+@rest_on_torch("name", ORDINARY, quick=1)
 def test_ordinary_rates(name):
     model = made(ORDINARY[name]())
     assert not found("learning_rate_high", model, X, NUMBERS)
