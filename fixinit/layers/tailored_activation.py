@@ -104,9 +104,10 @@ class TailoredActivation(keras.layers.Layer):
         )
 
     def call(self, inputs: Tensor) -> Tensor:
-        inputs = ops.convert_to_tensor(inputs)
+        if not hasattr(inputs, "dtype"):
+            inputs = ops.convert_to_tensor(inputs)
         dtype = keras.backend.standardize_dtype(inputs.dtype)
-        if "float" not in dtype:
+        if not keras.backend.is_float_dtype(dtype):
             dtype = self.compute_dtype
         is_half = dtype in _HALF
         x = ops.cast(inputs, "float32" if is_half else dtype)

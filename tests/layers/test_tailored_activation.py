@@ -18,6 +18,13 @@ def test_constants_stand_in_front_and_behind():
     assert layer.compute_output_shape(x.shape) == x.shape
 
 
+def test_integers_are_numbers():
+    layer = TailoredActivation("tanh", None, 0.5, 0.25, -0.125, 3.0)
+    x = np.array([[-2, 0, 3]], "int32")
+    assert keras.backend.standardize_dtype(layer(x).dtype) == "float32"
+    np.testing.assert_allclose(numpy(layer(x)), numpy(layer(x.astype("float32"))))
+
+
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
 def test_leaky_relu_has_its_slope(activation):
     x = np.array([-2.0, 3.0], "float32")
