@@ -8,7 +8,7 @@ import pytest
 
 import fixinit
 from fixinit import models, schemes
-from tests.marks import rest_on_torch
+from tests.marks import on_torch, rest_on_torch
 
 NAMES = {"Conv2D": "conv", "Activation": "relu", "Dense": "dense"}
 
@@ -78,7 +78,8 @@ def formula(model):
 
 @pytest.mark.parametrize("shifts", [False, True])
 @pytest.mark.parametrize("preactivation", [False, True])
-@rest_on_torch("shortcut", "CBA", quick=1)
+@on_torch
+@pytest.mark.parametrize("shortcut", "CBA")
 def test_scheme_stands_where_it_stands_in_models(shortcut, preactivation, shifts):
     options = {"preactivation": preactivation, "shortcut": shortcut}
     options["input_shape"] = (8, 8, 3)

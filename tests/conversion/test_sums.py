@@ -7,7 +7,7 @@ from keras import layers, ops
 
 import fixinit
 from tests.conversion.helpers import assert_close, convert, normal, still, zeros
-from tests.marks import on_torch, rest_on_torch, slow_on_tensorflow
+from tests.marks import on_torch, slow_on_tensorflow
 
 
 def two_layers(x, width=32):
@@ -34,7 +34,8 @@ TAKE_AWAY = {
 }
 
 
-@rest_on_torch("scheme", fixinit.schemes.names(), quick=2)
+@on_torch
+@pytest.mark.parametrize("scheme", fixinit.schemes.names())
 @pytest.mark.parametrize("take_away", TAKE_AWAY.values(), ids=TAKE_AWAY)
 def test_differences_are_residual_blocks(take_away, scheme):
     free = convert(network(take_away), scheme)

@@ -132,7 +132,7 @@ def function_update_by_depth(
     ...     return fixinit.models.ResidualMLP(depth, 16, stacked=True, seed=0)
     >>> x = np.random.default_rng(0).normal(size=(8, 40)).astype("float32")
     >>> found = fixinit.diagnostics.function_update_by_depth(
-    ...     build, (4, 16, 64), x, np.arange(8), "sgd", num_steps=3
+    ...     build, (4, 16), x, np.arange(8), "sgd", num_steps=3
     ... )
     >>> bool(np.all(np.abs(found.exponents) < 0.1))
     True

@@ -231,7 +231,7 @@ def plain(num_layers, activation, std, units=32):
         (6, "relu", 0.25, "healthy"),
         (3, "relu", 0.25, "healthy"),
     ],
-    quick=3,
+    quick=2,
 )
 def test_networks_without_blocks_are_judged_by_their_weight_layers(
     num_layers, activation, std, kind
@@ -466,7 +466,7 @@ FLAT = {"relu", "relu6", "hard_sigmoid", "sparse_sigmoid", "hard_silu", "sparse_
         keras.layers.ReLU(),
         keras.layers.LeakyReLU(0.0),
     ],
-    quick=8,
+    quick=2,
     ids=str,
 )
 def test_units_are_dead_where_an_activation_is_flat(activation):
