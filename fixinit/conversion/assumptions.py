@@ -24,8 +24,9 @@ def assumptions(plan: Any) -> Iterator[str]:
 def _branches(plan: Any) -> Iterator[str]:
     if not plan.closed:
         yield (
-            "The model has no residual branches. Of the scheme it has how layers outside "
-            "of branches start and activate, and that alone keeps signals through depth."
+            "The model has no residual branches. Of the scheme it has how layers "
+            "outside of branches start and activate, and nothing but that keeps "
+            "signals through depth."
         )
     if unclear := findings.unclear_additions(plan.survey):
         yield (
