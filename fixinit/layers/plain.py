@@ -2,8 +2,11 @@
 
 import keras
 
+from fixinit._checked import checked
 
-def plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+
+@checked
+def plain_layer(layer: keras.Operation) -> keras.Operation:
     """What a layer stands for that a scheme has put in the place of a plain one.
 
     Such a layer gives it by `fixinit_plain()`, not built: without it, a network that is
@@ -16,10 +19,13 @@ def plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     'relu'
 
     Args:
-        layer: Keras layer.
+        layer: Keras layer, or an operation of `keras.ops`.
 
     Returns:
         Keras layer, `layer` itself where it stands for no other.
+
+    Raises:
+        TypeError: If `layer` is neither.
     """
     plain = getattr(layer, "fixinit_plain", None)
     return layer if plain is None else plain()

@@ -42,3 +42,8 @@ def test_kernels_that_are_not_standardized():
 def test_others_are_what_they_are():
     layer = keras.layers.Dense(3)
     assert plain_layer(layer) is layer
+
+
+def test_what_is_no_layer_is_refused():
+    with pytest.raises(TypeError, match="`layer`"):
+        plain_layer(3.0)
