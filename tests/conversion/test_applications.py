@@ -42,6 +42,11 @@ BRANCHES = {
 }
 
 
+# What takes longest; those are networks of the kinds of others.
+LONG = ("DenseNet121", "EfficientNetV2B0", "InceptionV3", "InceptionResNetV2")
+QUICK = [name for name in SMALLEST if name not in LONG]
+
+
 def build(name):
     if name == "NASNetMobile" and keras.backend.backend() == "torch":
         pytest.skip("Keras does not build it on PyTorch.")
@@ -78,8 +83,14 @@ def check(name, model, scheme, path=None):
             assert np.isfinite(free.train_on_batch(x, np.array([0, 1])))
 
 
-@mostly_on_torch("name", SMALLEST, slow=2)
-def test_every_family_converts_with_fixup(name, tmp_path):
+@mostly_on_torch("name", QUICK, slow=2)
+def test_families_convert_with_fixup(name, tmp_path):
+    check(name, build(name), "fixup", tmp_path / "free.keras")
+
+
+@pytest.mark.evidence
+@pytest.mark.parametrize("name", LONG)
+def test_large_families_convert_with_fixup(name, tmp_path):
     check(name, build(name), "fixup", tmp_path / "free.keras")
 
 

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 import fixinit
 from tests.conversion.helpers import convert, normal, said
-from tests.marks import mostly_on_torch, on_torch
+from tests.marks import on_torch
 
 
 def hard_swish(x):
@@ -49,7 +49,8 @@ def residual(act):
     return make
 
 
-@mostly_on_torch("scheme", ["scaled_residual", "fixup"], slow=1)
+@on_torch
+@pytest.mark.parametrize("scheme", ["scaled_residual", "fixup"])
 def test_sizes_are_those_of_the_function_of_keras(scheme):
     x, act = normal(256, 64), layers.Activation
 

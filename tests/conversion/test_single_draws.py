@@ -81,7 +81,16 @@ def gains(free):
     return found
 
 
-@mostly_on_torch("scheme", ["fixup", "scaled_residual", "skip_init", "rezero"], slow=1)
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        pytest.param("fixup", marks=ON_TORCH),
+        *(
+            pytest.param(scheme, marks=pytest.mark.evidence)
+            for scheme in ("scaled_residual", "skip_init", "rezero")
+        ),
+    ],
+)
 def test_every_draw_of_an_efficient_network_keeps_its_size(scheme):
     model = efficient()
     sizes = [size(convert(model, scheme, seed=seed)) for seed in range(DRAWS)]
