@@ -217,8 +217,8 @@ def _checked_std(call: Call, read: Sequence[Tensor]) -> float:
     size = math.sqrt(np.mean(y**2))
     if float(y.std(axis=0).max()) <= _CONSTANT * size:
         raise ValueError(
-            f"Layer `{call.name}` gives the same for all samples: the units that it "
-            "reads are dead, or the data are constant. Draw the layers in front of it "
+            f"Layer `{call.name}` gives the same for all samples of `x`: the units that "
+            "it reads are dead, or the data are constant. Draw the layers in front of it "
             "anew, or standardize the inputs. Nothing was changed."
         )
     return float(y.std())

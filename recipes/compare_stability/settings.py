@@ -32,6 +32,9 @@ SCHEMES = (
 )
 # Stands for every scheme that is registered.
 ALL = "all"
+# Defaults of a comparison, and of one of all schemes: shorter runs, more seeds.
+COMPARED = {"seeds": (0, 1, 2), "map_epochs": 3, "epochs": 10}
+RANKED = {"seeds": (0, 1, 2, 3, 4), "map_epochs": 2, "epochs": 5}
 DTYPE_POLICIES = {
     "none": "float32",
     "mixed_float16": "mixed_float16",
@@ -41,6 +44,15 @@ DTYPE_POLICIES = {
 
 def _rates(optimizer):
     return ",".join(map(str, LEARNING_RATES[optimizer]))
+
+
+def _default_of(name):
+    """What `--help` says of a default that depends on the schemes."""
+    few, many = (
+        ",".join(map(str, value)) if isinstance(value, tuple) else value
+        for value in (COMPARED[name], RANKED[name])
+    )
+    return f"Default: {few}; {many} with --schemes=all."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +65,8 @@ class Settings(settings_lib.Settings):
     schemes: tuple[str, ...] = setting(
         SCHEMES,
         "What keeps the networks trainable, compared side by side. Any of "
-        f"{', '.join(schemes.names())}; all stands for every one of them.",
+        f"{', '.join(schemes.names())}; all stands for every one of them, by default "
+        "at the shallowest and the deepest depth, with more seeds and fewer epochs.",
         check=lambda name: name == ALL or schemes.get(name),
     )
     depths: tuple[int, ...] | None = setting(
@@ -73,10 +86,11 @@ class Settings(settings_lib.Settings):
         "the best so far. Each is as far from its neighbour as the two before it.",
         at_least=0,
     )
-    seeds: tuple[int, ...] = setting(
-        (0, 1, 2),
+    seeds: tuple[int, ...] | None = setting(
+        None,
         "Seeds of weights and data order. The best learning rate is trained once per "
-        "seed; the rates are compared at the first seed.",
+        "seed; the rates are compared at the first seed. "
+        f"{_default_of('seeds')}",
         at_least=0,
     )
     model: str = setting(
@@ -92,10 +106,15 @@ class Settings(settings_lib.Settings):
         f"Data set, one of {', '.join(datasets.names())}; the last stands for a file "
         "of your own.",
     )
-    map_epochs: int = setting(
-        3, "Epochs of the short runs that compare learning rates."
+    map_epochs: int | None = setting(
+        None,
+        "Epochs of the short runs that compare learning rates. "
+        f"{_default_of('map_epochs')}",
     )
-    epochs: int = setting(10, "Epochs of the runs at the best learning rate.")
+    epochs: int | None = setting(
+        None,
+        f"Epochs of the runs at the best learning rate. {_default_of('epochs')}",
+    )
     batch_size: int = setting(
         125,
         "Samples in a training step. The default divides the 4,000 samples of mnist1d, "
@@ -123,8 +142,12 @@ class Settings(settings_lib.Settings):
     def __post_init__(self):
         super().__post_init__()
         family = families.get(self.model)
-        if ALL in self.schemes:
+        ranks_all = ALL in self.schemes
+        if ranks_all:
             object.__setattr__(self, "schemes", tuple(schemes.names()))
+            self._default("depths", (family.depths[0], family.depths[-1]))
+        for name, value in (RANKED if ranks_all else COMPARED).items():
+            self._default(name, value)
         self._default("units", family.units)
         self._default("depths", family.depths)
         self._default("learning_rates", LEARNING_RATES[self.optimizer])

@@ -1,6 +1,7 @@
 import pytest
 from absl import flags
 
+from fixinit import schemes
 from recipes.common.experiment import command_line
 from recipes.compare_stability.settings import Settings
 
@@ -28,6 +29,17 @@ def test_lists_are_parsed_and_sorted_where_order_means_nothing():
 
 def test_default_rates_depend_on_the_optimizer():
     assert max(_settings("--optimizer=adam").learning_rates) <= 0.01
+
+
+def test_a_ranking_of_all_schemes_has_more_seeds_and_shorter_runs():
+    settings = _settings("--schemes=all", "--epochs=7")
+    assert settings.schemes == tuple(schemes.names())
+    assert settings.depths == (Settings().depths[0], Settings().depths[-1])
+    assert settings.seeds == (0, 1, 2, 3, 4)
+    assert settings.map_epochs < Settings().map_epochs
+    assert settings.epochs == 7
+    few = _settings("--schemes=all", "--quick")
+    assert few.seeds == _settings("--quick").seeds
 
 
 def test_quick_changes_only_what_was_not_given():
