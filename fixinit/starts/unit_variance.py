@@ -217,9 +217,9 @@ def _checked_std(call: Call, read: Sequence[Tensor]) -> float:
     size = math.sqrt(np.mean(y**2))
     if float(y.std(axis=0).max()) <= _CONSTANT * size:
         raise ValueError(
-            f"Layer `{call.name}` gives the same for all samples of `x`: the units that "
-            "it reads are dead, or the data are constant. Draw the layers in front of it "
-            "anew, or standardize the inputs. Nothing was changed."
+            f"Layer `{call.name}` gives the same for all samples: the units that it "
+            "reads are dead, or the data of `x` are constant. Draw the layers in front "
+            "of it anew, or standardize the inputs. Nothing was changed."
         )
     return float(y.std())
 
@@ -229,8 +229,8 @@ def _given(call: Call, read: Sequence[Tensor]) -> np.ndarray:
     y = _numpy(_outputs(call, read)[0]).astype("float64")
     if not np.isfinite(y).all():
         raise ValueError(
-            f"Layer `{call.name}` gives NaN or infinity. Standardize the inputs, or "
-            "look for weights that are not finite. Nothing was changed."
+            f"Layer `{call.name}` gives NaN or infinity. Standardize `x`, or look for "
+            "weights that are not finite. Nothing was changed."
         )
     return y
 
