@@ -6,6 +6,7 @@ import pytest
 
 from fixinit import backend, layers
 from fixinit.backend import scalar_arithmetic
+from tests.marks import slow_on_tensorflow
 
 X = np.random.default_rng(0).normal(size=(4, 5, 6)).astype("float32")
 
@@ -76,6 +77,7 @@ def scalar_gradient(layer, jit_compile):
     return before - keras.ops.convert_to_numpy(layer.trainable_variables[0])
 
 
+@slow_on_tensorflow
 @pytest.mark.parametrize("jit_compile", [True, False])
 @pytest.mark.parametrize("dtype", HALF)
 @pytest.mark.parametrize("layer", [layers.ScalarBias, layers.ScalarMultiplier])
@@ -86,6 +88,7 @@ def test_gradients_of_a_million_are_summed_in_float32(layer, dtype, jit_compile)
     assert found == pytest.approx(500_000, rel=1e-3)
 
 
+@slow_on_tensorflow
 @pytest.mark.parametrize("jit_compile", [True, False])
 @pytest.mark.parametrize("layer", [layers.ScalarBias, layers.ScalarMultiplier])
 def test_stacks_sum_gradients_in_float32(layer, jit_compile):

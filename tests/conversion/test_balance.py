@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from tests.conversion.helpers import convert, normal, said
-from tests.marks import on_torch, rest_on_torch
+from tests.marks import on_torch, rest_on_torch, slow_on_tensorflow
 
 
 def size(y):
@@ -111,6 +111,7 @@ def silu_net(shape, **options):
     return keras.Model(inputs, x)
 
 
+@on_torch
 @rest_on_torch("scheme", ["scaled_residual", "skip_init"], quick=1)
 def test_sizes_need_not_be_known(scheme):
     known, _ = measured(silu_net((12, 12, 16)), scheme, 12, 12, 16)
@@ -120,6 +121,7 @@ def test_sizes_need_not_be_known(scheme):
     assert not unknown.conversion["assumptions"]
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_channels_may_come_first():
     """By the terms that outputs sum up: the closed form has no rule for these."""
@@ -142,6 +144,7 @@ class Turned(layers.Layer):
         return keras.ops.transpose(x, (0, 2, 1))
 
 
+@on_torch
 @rest_on_torch("scheme", ["scaled_residual", "normalized_sum"], quick=1)
 def test_one_operation_without_a_rule_does_not_stop_the_rest(scheme):
     """As in every mixer of tokens and channels."""
@@ -191,6 +194,7 @@ def test_behind_what_saturates_signals_are_as_behind_normalization(activation):
     assert square == pytest.approx(wanted, rel=0.15)
 
 
+@on_torch
 def test_behind_what_saturates_pooling_takes_what_it_takes():
     """LeNet: an average of numbers below 1 is never 1."""
     inputs = keras.Input((16, 16, 3))
@@ -211,6 +215,7 @@ DROPOUTS = {
 }
 
 
+@on_torch
 @rest_on_torch("kind", DROPOUTS, quick=1)
 @rest_on_torch("scheme", ["scaled_residual", "skip_init"], quick=1)
 def test_sizes_hold_in_training_with_dropout(kind, scheme):
@@ -248,6 +253,7 @@ def test_dropout_between_blocks_is_said():
     assert "Noise between residual blocks" in text and "drop0" in text
 
 
+@on_torch
 def test_dropout_in_branches_needs_no_word():
     x = inputs = keras.Input((16,))
     for _ in range(10):

@@ -59,6 +59,7 @@ def same_function(first, second, seed=0):
     return scale > 0 and np.abs(outputs[0] - outputs[1]).max() <= 1e-6 * scale
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 @rest_on_torch("scheme", SCHEMES, quick=2)
 @pytest.mark.parametrize("preactivation", [False, True])
@@ -69,6 +70,7 @@ def test_gives_the_networks_of_the_library(scheme, preactivation):
     assert same_function(models.CifarResNet(8, scheme=scheme, **options), free)
 
 
+@on_torch
 @rest_on_torch(
     "block, shortcut, preactivation",
     list(itertools.product(["basic", "bottleneck"], "ABC", [False, True])),
@@ -90,6 +92,7 @@ def test_gives_fixup_as_it_is_published(block, shortcut, preactivation):
     assert shapes[0] == shapes[1]
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 @rest_on_torch("scheme", ["fixup", "scaled_residual", "skip_init"], quick=1)
 def test_gives_stacks_for_stacks(scheme):

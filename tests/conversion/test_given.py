@@ -89,6 +89,7 @@ def test_random_biases_are_no_purpose():
     assert zeros(free) == ["kernel"] * 2
 
 
+@on_torch
 @pytest.mark.parametrize("scheme", ["fixup", "scaled_residual", "skip_init"])
 @pytest.mark.parametrize("constraint", ["max_norm", "unit_norm"])
 def test_kernels_start_inside_their_constraint(scheme, constraint):

@@ -37,6 +37,7 @@ def detector(shared):
     return keras.Model(inputs, layers.Activation("sigmoid")(x))
 
 
+@on_torch
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("scheme", FREE)
 def test_heads_of_several_levels(scheme, shared):
@@ -195,6 +196,7 @@ def kernels_that_stay(free):
     return [v.path for v, is_moved in moved if len(v.shape) > 1 and not is_moved]
 
 
+@on_torch
 @pytest.mark.parametrize(
     ("scheme", "options"),
     [("fixup", {}), ("skip_init", {"kernel_initializer": "zeros"})],

@@ -135,6 +135,7 @@ def test_folding_leaves_what_lambdas_compute(function):
     assert_close(folded(x), model(x))
 
 
+@on_torch
 def test_lambdas_that_normalize_are_taken_out():
     def unit():
         return layers.Lambda(lambda x: x / ops.sqrt(ops.sum(x * x, -1, keepdims=True)))
@@ -233,6 +234,7 @@ def test_lambdas_along_time():
     assert not any(isinstance(x, layers.TimeDistributed) for x in folded.layers)
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_converted_models_are_saved_without_the_lambdas(tmp_path):
     model = network(
@@ -247,6 +249,7 @@ def test_converted_models_are_saved_without_the_lambdas(tmp_path):
     assert_close(loaded(normal(3, 8)), free(normal(3, 8)))
 
 
+@on_torch
 def test_a_lambda_that_stays_is_loaded_where_that_is_allowed(tmp_path):
     def wave(x):
         import keras

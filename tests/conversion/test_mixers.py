@@ -23,6 +23,7 @@ def network(mix):
     return keras.Model(inputs, x)
 
 
+@on_torch
 def test_activations_by_operations_are_no_blocks():
     x = inputs = keras.Input((8, 16))
     for _ in range(2):

@@ -121,6 +121,7 @@ def test_frozen_models_stay_frozen():
     assert not free.get_layer("inner").trainable_variables
 
 
+@on_torch
 @rest_on_torch(
     "end",
     [
@@ -306,6 +307,7 @@ class OwnNorm(layers.Layer):
         return x / (ops.std(x, axis=-1, keepdims=True) + 1e-3)
 
 
+@on_torch
 def test_layers_of_ones_own_are_named():
     inputs = keras.Input((8,))
     x = OwnNorm(name="own_norm")(Standardized(8, name="standardized")(inputs))
@@ -414,6 +416,7 @@ def test_signals_that_may_explode_are_named():
     assert "may vanish or explode" not in said(model, "rezero")
 
 
+@on_torch
 def test_embeddings_start_as_large_as_the_signal():
     inputs = keras.Input((6,), dtype="int32")
     x = layers.Embedding(50, 64, name="embedding")(inputs)

@@ -6,6 +6,7 @@ from keras import layers, ops
 
 import fixinit
 from fixinit.conversion import explain
+from tests.marks import on_torch
 
 
 def model_of(*parts, shape=(8,)):
@@ -66,6 +67,7 @@ def test_models_without_a_graph():
         fixinit.convert(keras.Sequential([layers.Dense(2)]))
 
 
+@on_torch
 def test_kernels_of_several_parts_and_of_integers():
     dense = layers.Dense(8, name="lora", lora_rank=2)
     model = model_of(dense)

@@ -4,7 +4,7 @@ from keras import layers
 
 from fixinit.conversion.sensitivity import sensitivity
 from tests.conversion.helpers import said
-from tests.marks import rest_on_torch
+from tests.marks import on_torch, rest_on_torch
 
 
 def dense(activation=None):
@@ -41,6 +41,7 @@ def test_data_is_read_at_its_size():
     assert 2.1 < standardized < 3
 
 
+@on_torch
 @rest_on_torch(
     ("scheme", "warns"), [("scaled_residual", True), ("fixup", False)], quick=1
 )

@@ -189,6 +189,7 @@ def test_indices_that_are_cast_are_of_the_whole_table():
     assert drawn.min() >= 0 and 1 < drawn.max() < 50
 
 
+@on_torch
 def test_a_network_that_takes_no_random_inputs_stays_as_balanced():
     class Strict(layers.Layer):
         """Refuses numbers above 1, as nothing declared says."""

@@ -97,6 +97,7 @@ def test_parallel_branches_may_share_their_normalization(block, scheme):
     assert 0.2 < mean_square(free, normal(64, 32)) < 5
 
 
+@on_torch
 @rest_on_torch("scheme", ["fixup", *NOT_AT_ZERO], quick=1)
 def test_sizes_that_only_the_branch_leaves_open_are_no_broadcast(scheme):
     """`output_shape=(None, d)` is how `EinsumDense` is written."""
@@ -127,6 +128,7 @@ def test_conditions_on_the_stream_are_gates_too():
     assert not any(f"stream{i}" in found for i in range(3))
 
 
+@on_torch
 @rest_on_torch("scheme", ["scaled_residual", "skip_init"], quick=1)
 @pytest.mark.parametrize("activation", ["sigmoid", None])
 def test_networks_that_make_masks_are_residual_networks(activation, scheme):

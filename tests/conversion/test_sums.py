@@ -68,6 +68,7 @@ def test_the_sign_stays(take_away, scheme):
     assert len(block.branches) == 1
 
 
+@on_torch
 def test_all_of_a_denoiser_is_one_branch():
     x = inputs = keras.Input((8, 8, 1))
     for _ in range(3):

@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from fixinit import _keras
 from tests.conversion.helpers import convert, normal, said, still
+from tests.marks import slow_on_tensorflow
 
 
 def blocks(x):
@@ -92,6 +93,7 @@ def test_layers_without_weights_are_copied(layer, expected):
     np.testing.assert_allclose(y, np.full((1, 8), expected))
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_layers_with_weights_are_copied_with_them_and_named():
     inputs = keras.Input((8,))

@@ -103,6 +103,7 @@ def test_recurrent_stems(scheme):
     assert 0.3 < size(convert(model, scheme), normal(64, 8, 8)) < 3
 
 
+@on_torch
 def test_frozen_tables_are_measured_as_they_are():
     table = Table(name="tokens", trainable=False)
     model = network(table, keras.Input((8,), dtype="int32"))
@@ -162,6 +163,7 @@ def test_streams_of_a_further_output(scheme):
     assert factor.name.startswith("class_token_size")
 
 
+@on_torch
 def test_gradients_of_layers_without_a_rule_are_named_by_these():
     """Behind closed branches, nothing depends on the tokens."""
     (text,) = [

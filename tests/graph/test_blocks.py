@@ -166,6 +166,7 @@ def test_the_scaled_addition_of_inception_resnet():
     assert (shortcut, branch) == (2.0, pytest.approx(17.0))
 
 
+@on_torch
 @rest_on_torch(
     "name, count, depth", [("ResNet50", 16, 3), ("MobileNetV2", 10, 3)], quick=1
 )

@@ -7,6 +7,7 @@ from keras import layers, ops
 
 import fixinit
 from fixinit.graph import opened, trace
+from tests.marks import slow_on_tensorflow
 
 pytestmark = pytest.mark.every_backend
 
@@ -255,6 +256,7 @@ def test_a_graph_that_computes_something_else_is_not_taken():
         assert "something else" in found.shut["feed"]
 
 
+@slow_on_tensorflow
 def test_diagnose_and_explain_look_inside(capsys):
     model = model_of(layers.Dense(8), Block(8, name="block"))
     found = fixinit.diagnostics.diagnose(model, normal(8, 8))
@@ -265,6 +267,7 @@ def test_diagnose_and_explain_look_inside(capsys):
     assert len(record.blocks) == 2
 
 
+@slow_on_tensorflow
 def test_converts_trains_and_is_saved(tmp_path):
     model = model_of(layers.Dense(8), Feed(8, name="one"), Feed(8, name="two"))
     free = fixinit.convert(model, "rezero", seed=0)

@@ -9,6 +9,7 @@ import fixinit
 from fixinit.graph import opened
 from fixinit.graph.kinds import is_unknown
 from fixinit.graph.recognition import normalizes
+from tests.marks import slow_on_tensorflow
 
 pytestmark = pytest.mark.every_backend
 
@@ -122,6 +123,7 @@ def model_of(layer):
     return keras.Model(inputs, layer(inputs))
 
 
+@slow_on_tensorflow
 @pytest.mark.parametrize(
     "kind", [PassesMode, Capitals, Rotates, Scaled, Windows, WithConstant]
 )

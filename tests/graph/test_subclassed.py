@@ -8,6 +8,7 @@ from keras import layers, ops
 import fixinit
 from fixinit.graph import opened, trace
 from tests.graph import own_models
+from tests.marks import slow_on_tensorflow
 
 pytestmark = pytest.mark.every_backend
 
@@ -42,6 +43,7 @@ def assert_equal(got, expected, tolerance=1e-6):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=tolerance)
 
 
+@slow_on_tensorflow
 @pytest.mark.parametrize("name", MODELS)
 def test_the_graph_is_the_model(name):
     make, data = MODELS[name]

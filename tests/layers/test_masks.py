@@ -7,6 +7,7 @@ from keras import ops
 
 from fixinit import _keras, graph
 from fixinit.layers import ResidualBlock, ScalarMultiplier, ScaledAdd, Stack
+from tests.marks import slow_on_tensorflow
 
 IDS = np.array([[3, 1, 4, 0, 0], [2, 5, 0, 0, 0], [1, 2, 3, 4, 5]])
 MASK = IDS != 0
@@ -209,6 +210,7 @@ def stack_of(*layers, depth=3, **kwargs):
     return stack, stack.unstack()
 
 
+@slow_on_tensorflow
 @pytest.mark.parametrize("activation", [None, "relu"])
 @pytest.mark.parametrize("branch", [recurrent, self_attention])
 def test_every_block_of_a_stack_gets_the_mask(branch, activation):

@@ -679,6 +679,7 @@ def test_remat_saves_memory():
     assert root < everything / 3
 
 
+@slow_on_tensorflow
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="a format of TensorFlow"
 )

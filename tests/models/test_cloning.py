@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fixinit
-from tests.marks import mostly_slow
+from tests.marks import mostly_slow, slow_on_tensorflow
 
 
 def residual_mlp(scheme="skip_init", **kwargs):
@@ -71,6 +71,7 @@ def equal(first, second):
     return [np.allclose(a, b, rtol=1e-6, atol=0) for a, b in pairs]
 
 
+@slow_on_tensorflow
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_without_a_seed_clones_draw_anew(make):
     model = make()

@@ -101,6 +101,7 @@ def test_saved_and_loaded_it_is_the_same(tiny, tmp_path):
     )
 
 
+@slow_on_tensorflow
 @pytest.mark.parametrize("scheme", ["fixup", "batch_norm", "scaled_residual"])
 def test_is_a_model_for_any_scheme(scheme):
     model = models.NFNet(**TINY, scheme=scheme, seed=0)

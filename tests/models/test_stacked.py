@@ -6,7 +6,7 @@ import pytest
 
 from fixinit import diagnostics, layers, models, schemes
 from fixinit.models import _network as network
-from tests.marks import mostly_slow
+from tests.marks import mostly_slow, slow_on_tensorflow
 from third_party import fixup_pytorch
 
 
@@ -75,6 +75,7 @@ def test_blocks_that_change_the_shape_stay_outside():
     ]
 
 
+@slow_on_tensorflow
 def test_save_and_load(tmp_path):
     model = CASES["decreasing"](stacked=True, remat="sqrt")
     model.save(tmp_path / "model.keras")

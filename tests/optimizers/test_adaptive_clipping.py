@@ -72,6 +72,7 @@ def test_heads_by_hand():
         assert {path for path, axes in units.items() if axes is None} == left_out
 
 
+@slow_on_tensorflow
 def test_blocks_of_a_stack_are_clipped_as_they_are_by_themselves():
     trained = []
     for stacked in (True, False):

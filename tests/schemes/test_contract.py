@@ -9,7 +9,7 @@ import pytest
 import fixinit
 from fixinit import schemes
 from fixinit.schemes import Site
-from tests.marks import mostly_slow
+from tests.marks import mostly_slow, slow_on_tensorflow
 
 SCHEMES = [
     *(schemes.get(name) for name in schemes.names()),
@@ -50,6 +50,7 @@ def test_answers_are_new_keras_objects_at_every_call(scheme):
     )
 
 
+@slow_on_tensorflow
 @pytest.mark.parametrize("scheme", SCHEMES, ids=repr)
 def test_starts_at_identity_means_what_it_says(scheme):
     block = fixinit.models.ResidualMLP(

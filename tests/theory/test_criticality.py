@@ -56,6 +56,7 @@ def test_tanh_networks_are_critical_at_the_edge_of_chaos():
     assert factor == pytest.approx(weight, rel=1e-3)
 
 
+@on_torch
 def test_what_comes_before_the_fixed_point_counts():
     # Without biases the edge is at 1 for ever deeper networks. From inputs of
     # variance 1 on, tanh loses gradient on its first layers, which others make up for.

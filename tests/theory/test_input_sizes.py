@@ -4,6 +4,7 @@ import keras
 import pytest
 
 from fixinit import theory
+from tests.marks import on_torch
 
 layers = keras.layers
 
@@ -48,6 +49,7 @@ def test_open_sizes_are_asked_for():
         theory.predict(image())
 
 
+@on_torch
 def test_sizes_may_be_very_large():
     small, large = (
         theory.predict(image(), input_shape=(n, n, 3))["conv"] for n in (2000, 10**9)

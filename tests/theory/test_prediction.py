@@ -6,10 +6,12 @@ import pytest
 
 import fixinit
 from fixinit import theory
+from tests.marks import on_torch
 
 layers = keras.layers
 
 
+@on_torch
 def test_deep_post_activation_blocks_that_start_at_zero_stay_as_they_are():
     def make():
         return fixinit.models.CifarResNet(

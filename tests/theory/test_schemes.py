@@ -7,7 +7,7 @@ from scipy import stats
 
 import fixinit
 from fixinit import layers, schemes, theory
-from tests.marks import ON_TORCH, on_torch, rest_on_torch
+from tests.marks import ON_TORCH, on_torch, rest_on_torch, slow_on_tensorflow
 
 SCHEMES = {
     **{name: name for name in schemes.names()},
@@ -74,6 +74,7 @@ def test_closed_forms_are_predicted_exactly_without_padding(name, blocks):
     np.testing.assert_allclose(found, expected, rtol=rtol)
 
 
+@on_torch
 def test_padding_takes_less_the_larger_the_image():
     missing = []
     for size in (8, 32):
@@ -140,6 +141,7 @@ def check(found, expected, standard_errors, outside):
     assert np.mean(off) <= outside, (mean / expected - 1, error / expected)
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 @rest_on_torch("name", ["unnormalized", "scaled_residual", "fixup"], quick=1)
 def test_networks_agree_with_both(name):
@@ -169,6 +171,7 @@ def test_wide_networks_agree_with_both(name, blocks):
     agree_closely(found, scheme.predicted_variance(blocks, prediction[0]))
 
 
+@on_torch
 @rest_on_torch("name", ["scaled_residual", "normalized_sum"], quick=1)
 @rest_on_torch("kernel_size", [1, 3], quick=1)
 def test_convolutional_networks_agree(name, kernel_size):
@@ -214,6 +217,7 @@ def test_wide_and_deep_convolutional_networks_agree_with_both(name, kernel_size)
         agree_closely(found, scheme.predicted_variance(100, prediction[0]))
 
 
+@on_torch
 def test_stacks_are_predicted_like_separate_blocks():
     for scheme in ("scaled_residual", schemes.ScaledResidual("decreasing")):
         one, other = (

@@ -71,6 +71,7 @@ def test_logits_and_gradients(model, recorded):
     assert compared > 30
 
 
+@slow_on_tensorflow
 def test_pytorch_tensors(recorded, state_dict, model):
     torch = pytest.importorskip("torch")
     tensors = {n: torch.nn.Parameter(torch.tensor(v)) for n, v in state_dict.items()}

@@ -40,6 +40,7 @@ def test_targets_of_one_unit(shape, activation, y, loss):
     assert diagnosis.layers[-1].gradient_mean_square > 0
 
 
+@on_torch
 @pytest.mark.parametrize("one_hot", [False, True])
 @pytest.mark.parametrize("activation", [None, "softmax"])
 def test_classes(one_hot, activation):

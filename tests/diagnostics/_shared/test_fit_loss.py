@@ -374,6 +374,7 @@ def test_ctc():
     check(model, x, np.array([[1, 2, 3], [2, 1, 1]]))
 
 
+@slow_on_tensorflow
 def test_other_measurements_take_the_same_loss():
     model = keras.Sequential([keras.Input((5,)), layers.Dense(CLASSES, "softmax")])
     model.set_weights([50 * np.eye(5, CLASSES), np.zeros(CLASSES)])

@@ -51,6 +51,7 @@ def test_a_compiled_model_with_several_outputs_can_be_trained_afterwards():
     assert history["a_loss"][0] + history["b_loss"][0] == pytest.approx(found, rel=1e-5)
 
 
+@on_torch
 @pytest.mark.parametrize("convert", [list, np.ndarray.tolist, lambda h: [h]])
 def test_batches_may_be_lists(convert):
     model = linear()

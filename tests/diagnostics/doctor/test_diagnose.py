@@ -34,6 +34,7 @@ def layer(diagnosis, name):
     return next(row for row in diagnosis.layers if row.name == name)
 
 
+@on_torch
 def test_measures_activations():
     inputs = keras.Input((8, 3))
     h = keras.layers.Conv1D(6, 3, padding="same", activation="relu", name="conv")(
@@ -95,6 +96,7 @@ def test_update_to_weight_ratio_of_plain_gradient_descent():
     assert row.update_to_weight == pytest.approx(ratio, rel=1e-4)
 
 
+@on_torch
 @rest_on_torch("stacked", [False, True], quick=1)
 def test_frozen_layers_have_weights_and_no_gradients(stacked):
     model = mlp("scaled_residual", 2, stacked=stacked)
@@ -219,6 +221,7 @@ def plain(num_layers, activation, std, units=32):
     return keras.Sequential([keras.Input((8,)), *layers, keras.layers.Dense(10)])
 
 
+@on_torch
 @rest_on_torch(
     "num_layers, activation, std, kind",
     [
@@ -245,6 +248,7 @@ def test_networks_without_blocks_are_judged_by_their_weight_layers(
         assert abs(math.log(diagnosis.growth.rate / 16)) < 0.6
 
 
+@on_torch
 def test_the_weight_path_is_the_one_with_most_weight_layers():
     inputs = keras.Input((8, 8, 3))
     h = keras.layers.Conv2D(4, 3, name="a")(inputs)
@@ -280,6 +284,7 @@ def test_batch_norm_of_one_sample_is_named_as_the_cause():
     assert diagnose(model, X).findings == []
 
 
+@on_torch
 def test_values_without_a_batch_axis_and_samples_of_zeros():
     inputs = keras.Input((8,))
     h = keras.layers.Dense(8, name="dense", use_bias=False)(inputs)
@@ -386,6 +391,7 @@ def test_any_keras_model(last):
     assert all(math.isfinite(row.mean_square) for row in diagnosis.layers)
 
 
+@on_torch
 def test_several_inputs_and_outputs_and_integers():
     a, b = keras.Input((4,), name="a"), keras.Input((3,), dtype="int32", name="b")
     embedded = keras.layers.Embedding(5, 4)(b)

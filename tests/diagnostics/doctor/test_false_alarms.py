@@ -10,7 +10,7 @@ from keras import applications
 import fixinit
 from benchmarks.doctor.asking import ask, claims, diagnosed, kinds
 from benchmarks.doctor.cases import CASES, HEALTHY
-from tests.marks import mostly_on_torch
+from tests.marks import mostly_on_torch, on_torch
 
 ORDINARY = [case for case in HEALTHY if case["group"] == "ordinary"]
 OTHERS = [case for case in HEALTHY if case["group"] != "ordinary"]
@@ -48,6 +48,7 @@ NAME = operator.itemgetter("name")
 QUICK = ("iris_mlp", "xor_adam", "cancer_logreg")
 
 
+@on_torch
 @pytest.mark.parametrize("name", QUICK)
 def test_of_healthy_programs(name):
     (case,) = [case for case in HEALTHY if case["name"] == name]

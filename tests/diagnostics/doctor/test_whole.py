@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fixinit.diagnostics import diagnose, gradient_noise_scale, loss_curvature
+from tests.marks import on_torch, slow_on_tensorflow
 
 RNG = np.random.default_rng(0)
 X, Y = (RNG.normal(size=(16, n)).astype("float32") for n in (3, 2))
@@ -20,6 +21,7 @@ def model():
     return keras.Model(inputs, keras.layers.Dense(2, kernel_initializer=initializer)(h))
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_measures_are_those_of_the_functions(model):
     sgd = keras.optimizers.SGD(0.25)
@@ -38,6 +40,7 @@ def test_without_an_optimizer_there_is_no_overshoot(model):
     assert set(found.asked) == {"largest_eigenvalue"}
 
 
+@on_torch
 def test_the_loss_is_that_of_fit_with_weights(model):
     model.compile("sgd", "mse")
     found = [

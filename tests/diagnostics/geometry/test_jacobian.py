@@ -53,6 +53,7 @@ def test_stacked_blocks_have_the_spectrum_of_separate_ones():
     assert np.ptp(values[0][:, 0]) > 1e-2
 
 
+@on_torch
 def test_iteration_finds_the_ends_of_the_spectrum():
     model = fixinit.models.ResidualMLP(
         2, 64, scheme="scaled_residual", input_shape=(16,), classes=20, seed=0

@@ -6,6 +6,7 @@ from keras import ops
 import fixinit
 from fixinit.diagnostics import loss_surface
 from fixinit.diagnostics.geometry.surface import filter_normalized_direction
+from tests.marks import slow_on_tensorflow
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(16, 5)).astype("float32")
@@ -112,6 +113,7 @@ def test_loss_of_the_compiled_model_and_overflow():
     assert np.isinf(surface.losses[0, 0]) and np.isfinite(surface.center)
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 @pytest.mark.parametrize("training", [False, True])
 def test_measuring_changes_nothing(untouched, noisy_model, training):

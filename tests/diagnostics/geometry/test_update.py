@@ -6,7 +6,7 @@ from keras import ops
 import fixinit
 from fixinit.diagnostics import function_update, function_update_by_depth
 from fixinit.optimizers import with_scalar_learning_rate
-from tests.marks import rest_on_torch
+from tests.marks import on_torch, rest_on_torch, slow_on_tensorflow
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(16, 5)).astype("float32")
@@ -28,6 +28,7 @@ def test_a_step_of_sgd_on_a_linear_model_is_the_closed_form():
     np.testing.assert_allclose(updates, [expected], rtol=1e-4)
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 @rest_on_torch(
     "make",
@@ -70,6 +71,7 @@ def test_goes_on_from_the_state_of_the_models_own_optimizer():
     assert not fresh.built
 
 
+@on_torch
 @rest_on_torch("training", [False, True], quick=2)
 def test_measuring_changes_nothing(untouched, noisy_model, training):
     x, y = X[:8], RNG.normal(size=(8, 3)).astype("float32")

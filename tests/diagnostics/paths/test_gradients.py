@@ -9,7 +9,7 @@ import pytest
 import fixinit
 from fixinit.diagnostics import PathGradients, path_gradients
 from fixinit.diagnostics.paths.gradients import log_binomial
-from tests.marks import rest_on_torch
+from tests.marks import rest_on_torch, slow_on_tensorflow
 
 X = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
 Y = np.random.default_rng(1).normal(size=(6, 2)).astype("float32")
@@ -78,6 +78,7 @@ def test_single_paths_are_products_of_their_branches(stacked):
     )
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_stacked_and_separate_blocks_give_the_same():
     found = [
@@ -129,6 +130,7 @@ def test_gradients_of_the_forward_pass_as_usual():
     assert found.norm[2] == 0 and found.share[2] == 0
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 @rest_on_torch("stacked", [False, True], quick=1)
 def test_nothing_changes(untouched, stacked):

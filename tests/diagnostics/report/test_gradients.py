@@ -5,6 +5,7 @@ import pytest
 import fixinit
 from fixinit.diagnostics import GradientNorms, gradient_norms
 from fixinit.diagnostics.report.gradients import global_norm, loss_and_gradients
+from tests.marks import slow_on_tensorflow
 
 X = np.random.default_rng(0).normal(size=(16, 5)).astype("float32")
 Y = np.random.default_rng(1).normal(size=(16, 2)).astype("float32")
@@ -43,6 +44,7 @@ def test_variables_without_influence_have_norm_zero():
     assert norms["head/kernel"] > 0
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_measuring_changes_nothing_and_sees_new_weights():
     model = fixinit.models.ResidualMLP(

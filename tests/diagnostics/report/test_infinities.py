@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops
 
 from fixinit.diagnostics import diagnose
+from tests.marks import on_torch, slow_on_tensorflow
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(4, 8, 8, 3)).astype("float32")
@@ -52,6 +53,7 @@ def test_padding_that_goes_on(value, pool):
     assert found.verdict.kind == "not_finite"
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 def test_masks_in_front_of_a_softmax():
     x = inputs = keras.Input((5, 8))
@@ -64,6 +66,7 @@ def test_masks_in_front_of_a_softmax():
     assert found.verdict.kind != "not_finite"
 
 
+@on_torch
 @pytest.mark.parametrize("last", ["tanh", "sigmoid"])
 def test_what_has_overflowed_is_told_where_it_is_bounded_again(last):
     x = inputs = keras.Input((6,))

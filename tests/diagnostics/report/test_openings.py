@@ -7,7 +7,7 @@ from keras import layers
 
 import fixinit
 from fixinit.diagnostics import diagnose
-from tests.marks import on_torch, rest_on_torch
+from tests.marks import on_torch, rest_on_torch, slow_on_tensorflow
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(32, 8)).astype("float32")
@@ -49,6 +49,7 @@ def network(*ends, blocks=3):
     return keras.Model(inputs, layers.Dense(2)(x))
 
 
+@slow_on_tensorflow
 @pytest.mark.every_backend
 @rest_on_torch(
     "ends",
@@ -70,6 +71,7 @@ def test_a_zero_behind_a_zero_never_opens(ends):
     assert "3 of 3 blocks never open" in verdict.cause
 
 
+@on_torch
 @rest_on_torch(
     "ends",
     [
@@ -123,6 +125,7 @@ def test_blocks_of_a_stack():
     assert diagnose(model, X, Y).closed == ["blocks[0]", "blocks[1]", "blocks[2]"]
 
 
+@on_torch
 @rest_on_torch("scheme", fixinit.schemes.names(), quick=2)
 def test_no_scheme_closes_its_branches(scheme):
     model = fixinit.models.ResidualMLP(3, 16, scheme=scheme, input_shape=(8,), seed=0)

@@ -60,6 +60,7 @@ def test_a_size():
     assert findings(model, free) == ["size"]
 
 
+@pytest.mark.slow
 def test_a_variable_that_never_trains():
     model = network()
     free = conversion.convert(model, "fixup", seed=0)

@@ -168,6 +168,7 @@ def test_what_learns_nothing_is_stopped(npz, tmp_path):
     assert "was stopped after epoch 2" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "scheme, layers",
     [("rezero", 6), ("rezero", 10_000), ("batch_norm", 30), ("fixup", 100_000)],

@@ -50,6 +50,7 @@ def model():
     return network(*parts, layers.Dense(8, name="head"))
 
 
+@on_torch
 def test_without_a_rule_a_layer_is_refused_or_measured():
     with pytest.raises(theory.NoRuleError, match="No variance rule for Ranks `ranks`"):
         theory.predict(model())
@@ -138,6 +139,7 @@ def fused(x):
     return layers.GlobalAveragePooling1D()(y)
 
 
+@on_torch
 @pytest.mark.parametrize("join", [rotated, sorted_beside, fused])
 def test_joins_of_values_with_common_weights_are_measured_together(join):
     def make():

@@ -6,7 +6,7 @@ import pytest
 
 from fixinit import theory
 from fixinit.layers import Parameter
-from tests.marks import rest_on_torch
+from tests.marks import on_torch, rest_on_torch
 from tests.theory.calculus.measured_gradients import gradient_of_input
 from tests.theory.measuring import check
 
@@ -32,6 +32,7 @@ def heads(x, **options):
     return layers.MultiHeadAttention(4, WIDTH // 4, **options)(x, x, **call)
 
 
+@on_torch
 @rest_on_torch(
     "attend",
     [

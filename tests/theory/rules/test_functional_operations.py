@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fixinit import theory
+from tests.marks import on_torch
 from tests.theory.measuring import check, he
 
 ops = keras.ops
@@ -21,6 +22,7 @@ def of(function, filters=128, activation="relu"):
 _SCALE = np.linspace(0.5, 2.0, 128, dtype="float32")
 
 
+@on_torch
 @pytest.mark.parametrize(
     "function",
     [

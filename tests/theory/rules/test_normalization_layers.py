@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from fixinit import theory
-from tests.marks import rest_on_torch
+from tests.marks import on_torch, rest_on_torch
 from tests.theory.measuring import SIZE, check, functional, he, network
 
 layers = keras.layers
 
 
+@on_torch
 @rest_on_torch(
     "normalization",
     [

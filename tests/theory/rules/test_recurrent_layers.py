@@ -16,6 +16,7 @@ def sequence(kind, **options):
     return lambda: kind(UNITS, return_sequences=True, **options)
 
 
+@on_torch
 @rest_on_torch(
     "stack",
     [
@@ -38,6 +39,7 @@ def test_recurrent_layers(stack):
     check(network(*stack, shape=SHAPE), SHAPE, rtol=0.06)
 
 
+@on_torch
 def test_dropout_of_inputs_and_states():
     stack = [lambda: layers.LSTM(UNITS, dropout=0.4, recurrent_dropout=0.3)]
     check(network(*stack, shape=SHAPE), SHAPE, rtol=0.06, training=True)
@@ -50,6 +52,7 @@ def test_convolutional_recurrence():
     check(network(*layer, shape=shape), shape, rtol=0.08)
 
 
+@on_torch
 def test_one_axis_of_a_convolutional_recurrence():
     shape = (4, 8, 8)
     layer = [lambda: layers.ConvLSTM1D(32, 3, strides=2, padding="same")]
@@ -63,6 +66,7 @@ def test_a_long_sequence_has_settled():
     assert a == pytest.approx(b, rel=1e-3)
 
 
+@on_torch
 def test_states_go_from_an_encoder_to_a_decoder():
     def make():
         x = keras.Input(SHAPE)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fixinit import theory
-from tests.marks import rest_on_torch
+from tests.marks import on_torch, rest_on_torch
 from tests.theory.measuring import check, he
 
 layers, ops = keras.layers, keras.ops
@@ -49,6 +49,7 @@ def test_normalization_by_hand():
     check(of(normalized, 512), (8, 8, 16), 0.05, seeds=2)
 
 
+@on_torch
 def test_spatial_attention():
     def attended(x):
         both = [ops.mean(x, -1, keepdims=True), ops.max(x, -1, keepdims=True)]

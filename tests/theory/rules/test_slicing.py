@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from fixinit import theory
-from tests.marks import rest_on_torch
+from tests.marks import on_torch, rest_on_torch
 from tests.theory.measuring import check, he, network
 
 layers, ops = keras.layers, keras.ops
@@ -66,6 +66,7 @@ def test_long_axes_are_cut_and_read_from_both_ends():
     check(make, (1500, 4), 0.03, seeds=3)
 
 
+@on_torch
 def test_halves_of_the_channels_are_independent():
     check(of(lambda x: ops.multiply(*ops.split(x, 2, axis=-1))), (8, 8, 16), 0.03)
     check(of(lambda x: ops.add(*ops.split(x, 2, axis=-1))), (8, 8, 16), 0.03)

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from fixinit import theory
-from tests.marks import rest_on_torch
+from tests.marks import on_torch, rest_on_torch
 from tests.theory.calculus.measured_gradients import gradient_of_input
 from tests.theory.measuring import check
 
@@ -36,11 +36,13 @@ def model(join):
     return make
 
 
+@on_torch
 @rest_on_torch("join", CASES, quick=3)
 def test_two_tensors_are_integrated_over_both(join):
     check(model(join), (6, WIDTH), rtol=0.05)
 
 
+@on_torch
 @rest_on_torch("join", CASES[:7], quick=2)
 def test_gradients_of_two_tensors(join):
     make = model(join)

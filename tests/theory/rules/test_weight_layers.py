@@ -11,6 +11,7 @@ from tests.theory.measuring import SIZE, WIDTH, check, he, network
 layers = keras.layers
 
 
+@on_torch
 @rest_on_torch(
     "options",
     [
@@ -32,6 +33,7 @@ def test_convolutions(options):
     check(network(he(), layers.ReLU, he(size=size, **options)), (SIZE, SIZE, 16), 0.03)
 
 
+@on_torch
 @rest_on_torch(
     "middle, shape",
     [

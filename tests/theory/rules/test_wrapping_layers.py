@@ -64,6 +64,7 @@ def stack():
     return keras.Sequential([layers.Flatten(), layers.Dense(64), layers.ReLU()])
 
 
+@on_torch
 @pytest.mark.parametrize("model", [encoder, stack])
 @pytest.mark.parametrize("after", [layers.GlobalAveragePooling1D, layers.Flatten])
 def test_models_at_every_step(model, after):

@@ -30,6 +30,7 @@ HIGH = {
 }
 
 
+@on_torch
 @rest_on_torch("name", HIGH, quick=1)
 def test_rates_that_are_too_high(name):
     model = made(HIGH[name]())
@@ -61,6 +62,7 @@ STILL = {
 }
 
 
+@on_torch
 @rest_on_torch("name", STILL, quick=1)
 def test_steps_that_move_nothing(name):
     (finding,) = found("learning_rate_low", made(STILL[name]()), X, NUMBERS)
@@ -72,6 +74,7 @@ def test_steps_that_move_nothing(name):
     assert not found("learning_rate_low", names["model"], X, NUMBERS)
 
 
+@on_torch
 @rest_on_torch("name", LOW, quick=1)
 def test_rates_that_are_too_low(name):
     (finding,) = found("learning_rate_low", made(LOW[name]()), X, NUMBERS)
@@ -87,6 +90,7 @@ def warm_up():
     yield "piecewise", schedules.PiecewiseConstantDecay([10], [0.0, 0.1])
 
 
+@on_torch
 @rest_on_torch("case", warm_up(), ids=lambda case: case[0], quick=1)
 def test_a_warm_up_from_zero_is_no_finding(case):
     _, schedule = case
@@ -106,6 +110,7 @@ ORDINARY = {
 }
 
 
+@on_torch
 @rest_on_torch("name", ORDINARY, quick=1)
 def test_ordinary_rates(name):
     model = made(ORDINARY[name]())

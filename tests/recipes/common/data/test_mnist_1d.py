@@ -70,6 +70,7 @@ def cache_file(cache):
     return path
 
 
+@pytest.mark.slow
 def test_real_package_leaves_random_state(real_run):
     _, before, after = real_run
     assert before == after
