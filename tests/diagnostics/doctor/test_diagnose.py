@@ -110,7 +110,7 @@ def test_frozen_layers_have_weights_and_no_gradients(stacked):
     assert math.isnan(frozen.update_to_weight)
 
 
-@pytest.mark.slow
+@on_torch
 @pytest.mark.parametrize("scheme", ["scaled_residual", "batch_norm", "fixup"])
 def test_a_stack_is_measured_like_separate_blocks(scheme):
     sgd = fixinit.optimizers.with_scalar_learning_rate(keras.optimizers.SGD(0.1))
@@ -135,7 +135,7 @@ def test_a_stack_is_measured_like_separate_blocks(scheme):
                 )
 
 
-@pytest.mark.slow
+@on_torch
 def test_tells_schemes_apart():
     kinds = {
         scheme: diagnose(mlp(scheme, 16, 64, stacked=True), X, Y)
@@ -160,7 +160,7 @@ def test_a_head_alone_has_no_layers_whose_gradient_is_zero():
     assert cause.endswith("gradients of all 2 layers are finite.")
 
 
-@pytest.mark.slow
+@on_torch
 def test_remedies_are_code_that_runs():
     model = mlp(stacked=True)
     remedy = diagnose(model, X).verdict.remedy
@@ -315,7 +315,7 @@ def test_branch_to_shortcut_is_that_of_what_is_added():
     assert max(ratios) < 2 * min(ratios)
 
 
-@pytest.mark.slow
+@on_torch
 def test_batch_norm_in_training_mode_and_in_test_mode():
     model = mlp("batch_norm", stacked=True)
     # Beside the input's hundred, every branch adds one.
@@ -372,7 +372,7 @@ def test_noise_without_a_seed_does_not_move_the_random_state():
     np.testing.assert_array_equal(*drawn)
 
 
-@pytest.mark.slow
+@on_torch
 @pytest.mark.parametrize("last", ["block_5_add", "out_relu"])
 def test_any_keras_model(last):
     whole = keras.applications.MobileNetV2(
@@ -541,7 +541,7 @@ def test_dict_is_strict_json():
     assert content["growth"]["leaves"]["float16"]["mean_square"] > 4
 
 
-@pytest.mark.slow
+@on_torch
 def test_figure_and_page_of_two_diagnoses(tmp_path):
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")

@@ -97,7 +97,7 @@ def test_fixups_zero_head_gives_zeros_and_its_blocks_an_isometry():
     np.testing.assert_allclose(spectrum.singular_values, 1, rtol=1e-5)
 
 
-@pytest.mark.slow
+@on_torch
 def test_training_mode_couples_the_samples():
     model = fixinit.models.ResidualMLP(
         2, 6, scheme="batch_norm", input_shape=(8,), classes=4, seed=0

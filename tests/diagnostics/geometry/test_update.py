@@ -100,7 +100,7 @@ def by_depth(scheme, depths, units=8, **kwargs):
     return function_update_by_depth(build, depths, X, LABELS, "sgd", **kwargs)
 
 
-@pytest.mark.slow
+@on_torch
 def test_fixup_keeps_its_promise_and_he_initialization_breaks_it():
     fixup = by_depth("fixup", (4, 16, 64), num_steps=3)
     assert fixup.updates.shape == (3, 3) and np.all(fixup.updates > 0)

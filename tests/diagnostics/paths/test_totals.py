@@ -48,7 +48,7 @@ def test_totals_are_the_sums_over_all_paths(count, stacked):
     np.testing.assert_allclose(found.share, shares, atol=1e-5)
 
 
-@pytest.mark.slow
+@on_torch
 def test_shares_of_blocks_and_of_lengths_have_the_same_mean():
     model = mlp(4, stacked=True)
     totals = path_totals(model, X, Y)

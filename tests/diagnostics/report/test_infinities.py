@@ -38,7 +38,7 @@ def test_padding_that_pooling_takes_away():
     assert pad.variance == pytest.approx(zeros.variance, rel=1e-5)
 
 
-@pytest.mark.slow
+@on_torch
 @pytest.mark.parametrize(
     "value, pool",
     [

@@ -102,7 +102,7 @@ def test_a_branch_without_a_gradient_behind_it_is_not_judged():
     assert diagnose(model, X, Y).closed == []
 
 
-@pytest.mark.slow
+@on_torch
 def test_stochastic_depth_that_drops_a_batch_closes_nothing():
     def drop():
         return layers.Dropout(0.9999, noise_shape=(1, 1), seed=0)
