@@ -315,7 +315,7 @@ def test_branch_to_shortcut_is_that_of_what_is_added():
     assert max(ratios) < 2 * min(ratios)
 
 
-@on_torch
+@pytest.mark.slow
 def test_batch_norm_in_training_mode_and_in_test_mode():
     model = mlp("batch_norm", stacked=True)
     # Beside the input's hundred, every branch adds one.
