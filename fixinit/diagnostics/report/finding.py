@@ -54,7 +54,7 @@ class Finding:
 
     Example:
 
-    >>> model = fixinit.models.ResidualMLP(12, 32, scheme="unnormalized", seed=0)
+    >>> model = fixinit.models.ResidualMLP(18, 32, scheme="unnormalized", seed=0)
     >>> x = np.random.default_rng(0).normal(size=(8, 40)).astype("float32")
     >>> finding = fixinit.diagnostics.diagnose(model, x).findings[0]
     >>> finding.kind, finding.severity
