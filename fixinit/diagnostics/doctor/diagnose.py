@@ -66,7 +66,7 @@ def diagnose(
     Example:
 
     >>> model = fixinit.models.ResidualMLP(
-    ...     num_blocks=8, units=64, scheme="unnormalized", seed=0
+    ...     num_blocks=16, units=64, scheme="unnormalized", seed=0
     ... )
     >>> x = np.random.default_rng(0).normal(size=(64, 40)).astype("float32")
     >>> diagnosis = fixinit.diagnostics.diagnose(model, x)
