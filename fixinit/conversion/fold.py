@@ -12,7 +12,7 @@ from fixinit.conversion.rewrite import Rewriter, cloned_stack
 from fixinit.conversion.state import copy_state
 from fixinit.graph import trace
 from fixinit.graph.functional import functional_of
-from fixinit.layers import ChannelAffine, StandardizedKernel
+from fixinit.layers import ChannelAffine, StandardizedKernel, plain_layer
 from fixinit.layers.configs import config_of
 
 
@@ -94,7 +94,7 @@ class _Folding:
 
     def _standardized(self, layer):
         """Makes a plain layer of one that standardizes its kernel."""
-        self.edits.layers[id(layer)] = layer.unstandardized()
+        self.edits.layers[id(layer)] = plain_layer(layer)
         values = [keras.ops.convert_to_numpy(layer.kernel)]
         bias = getattr(layer, "bias", None)
         if bias is not None:

@@ -24,7 +24,7 @@ def gelu_tanh(x: Tensor) -> Tensor:
     0.8412
 
     Args:
-        x: Tensor of floating-point numbers.
+        x: Tensor of floating-point numbers. NaN stay NaN.
 
     Raises:
         TypeError: If `x` is no such tensor.

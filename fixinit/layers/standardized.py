@@ -141,15 +141,12 @@ class StandardizedKernel:
             "kernels are plain."
         )
 
-    def unstandardized(self: Any) -> keras.layers.Layer:
+    def fixinit_plain(self: Any) -> keras.layers.Layer:
         """A layer of Keras, not built, of the same configuration otherwise."""
         config = config_of(self)
         for name in ("gain_initializer", "epsilon"):
             del config[name]
         return self.plain.from_config(config)
-
-    def fixinit_plain(self: Any) -> keras.layers.Layer:
-        return self.unstandardized()
 
     # Layers of Keras save what they call their kernel.
     def save_own_variables(self: Any, store: Any) -> None:

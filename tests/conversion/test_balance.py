@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from tests.conversion.helpers import convert, normal, said
-from tests.marks import on_torch, rest_on_torch, slow_on_tensorflow
+from tests.marks import on_torch, slow_on_tensorflow
 
 
 def size(y):
@@ -112,7 +112,7 @@ def silu_net(shape, **options):
 
 
 @on_torch
-@rest_on_torch("scheme", ["scaled_residual", "skip_init"], quick=1)
+@pytest.mark.parametrize("scheme", ["scaled_residual", "skip_init"])
 def test_sizes_need_not_be_known(scheme):
     known, _ = measured(silu_net((12, 12, 16)), scheme, 12, 12, 16)
     free, unknown = measured(silu_net((None, None, 16)), scheme, 12, 12, 16)
@@ -145,7 +145,7 @@ class Turned(layers.Layer):
 
 
 @on_torch
-@rest_on_torch("scheme", ["scaled_residual", "normalized_sum"], quick=1)
+@pytest.mark.parametrize("scheme", ["scaled_residual", "normalized_sum"])
 def test_one_operation_without_a_rule_does_not_stop_the_rest(scheme):
     """As in every mixer of tokens and channels."""
     x = inputs = keras.Input((32, 32))
@@ -216,8 +216,8 @@ DROPOUTS = {
 
 
 @on_torch
-@rest_on_torch("kind", DROPOUTS, quick=1)
-@rest_on_torch("scheme", ["scaled_residual", "skip_init"], quick=1)
+@pytest.mark.parametrize("kind", DROPOUTS)
+@pytest.mark.parametrize("scheme", ["scaled_residual", "skip_init"])
 def test_sizes_hold_in_training_with_dropout(kind, scheme):
     drop = DROPOUTS[kind]
     x = inputs = keras.Input((8, 32))

@@ -71,10 +71,9 @@ def test_gives_the_networks_of_the_library(scheme, preactivation):
 
 
 @on_torch
-@rest_on_torch(
+@pytest.mark.parametrize(
     "block, shortcut, preactivation",
     list(itertools.product(["basic", "bottleneck"], "ABC", [False, True])),
-    quick=3,
 )
 def test_gives_fixup_as_it_is_published(block, shortcut, preactivation):
     depth = {"basic": 8, "bottleneck": 11}[block]

@@ -122,7 +122,7 @@ def test_frozen_models_stay_frozen():
 
 
 @on_torch
-@rest_on_torch(
+@pytest.mark.parametrize(
     "end",
     [
         lambda h: dense()(h) * dense()(h),
@@ -134,7 +134,6 @@ def test_frozen_models_stay_frozen():
         lambda h: dense()(h) + 1.0,
         lambda h: dense(kernel_constraint="unit_norm")(h),
     ],
-    quick=4,
     ids=[
         *("product", "own product", "quotient", "square", "absolute", "normalized"),
         *("shifted", "constrained"),

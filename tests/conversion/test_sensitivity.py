@@ -4,7 +4,7 @@ from keras import layers
 
 from fixinit.conversion.sensitivity import sensitivity
 from tests.conversion.helpers import said
-from tests.marks import on_torch, rest_on_torch
+from tests.marks import on_torch
 
 
 def dense(activation=None):
@@ -42,8 +42,8 @@ def test_data_is_read_at_its_size():
 
 
 @on_torch
-@rest_on_torch(
-    ("scheme", "warns"), [("scaled_residual", True), ("fixup", False)], quick=1
+@pytest.mark.parametrize(
+    ("scheme", "warns"), [("scaled_residual", True), ("fixup", False)]
 )
 @pytest.mark.parametrize("reads", ["numbers", "words"])
 def test_products_of_weights_along_the_stream_are_named(reads, scheme, warns):

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from tests.conversion.helpers import convert, normal, roles, zeros
-from tests.marks import on_torch, rest_on_torch
+from tests.marks import on_torch
 
 NOT_AT_ZERO = ("scaled_residual", "normalized_sum")
 
@@ -98,7 +98,7 @@ def test_parallel_branches_may_share_their_normalization(block, scheme):
 
 
 @on_torch
-@rest_on_torch("scheme", ["fixup", *NOT_AT_ZERO], quick=1)
+@pytest.mark.parametrize("scheme", ["fixup", *NOT_AT_ZERO])
 def test_sizes_that_only_the_branch_leaves_open_are_no_broadcast(scheme):
     """`output_shape=(None, d)` is how `EinsumDense` is written."""
 
@@ -129,7 +129,7 @@ def test_conditions_on_the_stream_are_gates_too():
 
 
 @on_torch
-@rest_on_torch("scheme", ["scaled_residual", "skip_init"], quick=1)
+@pytest.mark.parametrize("scheme", ["scaled_residual", "skip_init"])
 @pytest.mark.parametrize("activation", ["sigmoid", None])
 def test_networks_that_make_masks_are_residual_networks(activation, scheme):
     inputs = keras.Input((32,))

@@ -80,8 +80,18 @@ def test_all_of_a_denoiser_is_one_branch():
     assert not still(free)
 
 
+# Kernels that are identities make the forecasts alike: they add up in step.
+ALIKE = pytest.mark.xfail(reason="terms are taken as independent", strict=True)
+
+
 @on_torch
-@pytest.mark.parametrize("scheme", fixinit.schemes.names())
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        pytest.param(name, marks=ALIKE if name in ("zero_init", "idinit") else ())
+        for name in fixinit.schemes.names()
+    ],
+)
 def test_sums_of_many_forecasts_keep_their_size(scheme):
     x = inputs = keras.Input((32,))
     forecasts = []
@@ -98,6 +108,4 @@ def test_sums_of_many_forecasts_keep_their_size(scheme):
     head = free.layers[-1].name
     before = keras.Model(free.inputs, free.get_layer(head).input)
     grows = scheme in ("unnormalized", "batch_norm")
-    # Kernels that are identities make the forecasts alike: they add up in step.
-    most = 16 * 5 if scheme in ("zero_init", "idinit") else 5
-    assert grows or 0.2 < mean_square(before(normal(64, 32))) < most
+    assert grows or 0.2 < mean_square(before(normal(64, 32))) < 5

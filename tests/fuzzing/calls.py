@@ -33,6 +33,7 @@ POSITIVE = re.compile(
 NOT_NEGATIVE = re.compile(r"(input_|weight_|bias_)?variance|epsilon|tolerance|smallest")
 # Results that may be infinite or NaN, as their docstrings say.
 DOCUMENTED = {
+    "layers.gelu_tanh",
     "theory.MeanField.fixed_point",
     "theory.MeanField.correlation_fixed_point",
     "theory.MeanField.depth_scales",

@@ -3,7 +3,7 @@ import pytest
 
 import fixinit
 from fixinit.graph import find_blocks, trace
-from tests.marks import on_torch, rest_on_torch
+from tests.marks import on_torch
 
 
 def blocks(inputs, outputs):
@@ -167,8 +167,8 @@ def test_the_scaled_addition_of_inception_resnet():
 
 
 @on_torch
-@rest_on_torch(
-    "name, count, depth", [("ResNet50", 16, 3), ("MobileNetV2", 10, 3)], quick=1
+@pytest.mark.parametrize(
+    "name, count, depth", [("ResNet50", 16, 3), ("MobileNetV2", 10, 3)]
 )
 def test_finds_the_blocks_of_keras_applications(name, count, depth):
     model = getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3))

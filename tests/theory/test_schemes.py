@@ -172,8 +172,8 @@ def test_wide_networks_agree_with_both(name, blocks):
 
 
 @on_torch
-@rest_on_torch("name", ["scaled_residual", "normalized_sum"], quick=1)
-@rest_on_torch("kernel_size", [1, 3], quick=1)
+@pytest.mark.parametrize("name", ["scaled_residual", "normalized_sum"])
+@pytest.mark.parametrize("kernel_size", [1, 3])
 def test_convolutional_networks_agree(name, kernel_size):
     shape, options = (8, 8, 16), {"blocks": 3, "kernel_size": kernel_size}
     found = measured(lambda seed: convolutional(name, 64, seed, **options), 8, shape)

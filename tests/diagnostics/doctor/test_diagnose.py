@@ -97,7 +97,7 @@ def test_update_to_weight_ratio_of_plain_gradient_descent():
 
 
 @on_torch
-@rest_on_torch("stacked", [False, True], quick=1)
+@pytest.mark.parametrize("stacked", [False, True])
 def test_frozen_layers_have_weights_and_no_gradients(stacked):
     model = mlp("scaled_residual", 2, stacked=stacked)
     name = "blocks[0]/weight1" if stacked else "block1/weight1"
@@ -222,7 +222,7 @@ def plain(num_layers, activation, std, units=32):
 
 
 @on_torch
-@rest_on_torch(
+@pytest.mark.parametrize(
     "num_layers, activation, std, kind",
     [
         (12, "tanh", 0.05, "vanishing"),
@@ -234,7 +234,6 @@ def plain(num_layers, activation, std, units=32):
         (6, "relu", 0.25, "healthy"),
         (3, "relu", 0.25, "healthy"),
     ],
-    quick=2,
 )
 def test_networks_without_blocks_are_judged_by_their_weight_layers(
     num_layers, activation, std, kind

@@ -72,7 +72,7 @@ def test_goes_on_from_the_state_of_the_models_own_optimizer():
 
 
 @on_torch
-@rest_on_torch("training", [False, True], quick=2)
+@pytest.mark.parametrize("training", [False, True])
 def test_measuring_changes_nothing(untouched, noisy_model, training):
     x, y = X[:8], RNG.normal(size=(8, 3)).astype("float32")
     with untouched(noisy_model):

@@ -72,7 +72,7 @@ def test_a_zero_behind_a_zero_never_opens(ends):
 
 
 @on_torch
-@rest_on_torch(
+@pytest.mark.parametrize(
     "ends",
     [
         (zero_kernel,),
@@ -84,7 +84,6 @@ def test_a_zero_behind_a_zero_never_opens(ends):
         # The bias of the last layer opens the branch.
         (scalar, lambda: Gamma(1.0), lambda: fixinit.layers.ScalarBias()),
     ],
-    quick=2,
 )
 def test_one_zero_opens(ends):
     assert diagnose(network(*ends), X, Y).closed == []
@@ -126,7 +125,7 @@ def test_blocks_of_a_stack():
 
 
 @on_torch
-@rest_on_torch("scheme", fixinit.schemes.names(), quick=2)
+@pytest.mark.parametrize("scheme", fixinit.schemes.names())
 def test_no_scheme_closes_its_branches(scheme):
     model = fixinit.models.ResidualMLP(3, 16, scheme=scheme, input_shape=(8,), seed=0)
     head = model.layers[-2]

@@ -127,7 +127,8 @@ def test_shallow_networks_come_first_and_schemes_in_the_order_of_the_flag(run):
     ],
 )
 def test_rates_go_on_beyond_an_end_that_is_the_best(run, rates, more, tried, best):
-    arm_ids, job = run(FakeResults(), learning_rates=rates, more_rates=more)
+    results = FakeResults()
+    arm_ids, job = run(results, learning_rates=rates, more_rates=more)
     fields = [x.split("-") for x in arm_ids if "fixup-depth6" in x]
     found = {
         kind: {float(x[3][2:]) for x in fields if x[0] == kind}
@@ -135,6 +136,8 @@ def test_rates_go_on_beyond_an_end_that_is_the_best(run, rates, more, tried, bes
     }
     assert found == {"map": set(tried), "train": {best}}
     assert job.progress.done == pytest.approx(job.progress.total)
+    del results[arm_ids[-1]]
+    assert run(results, learning_rates=rates, more_rates=more)[0] == arm_ids
 
 
 def test_one_network_is_compiled_per_scheme_and_depth(run):

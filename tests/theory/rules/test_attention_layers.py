@@ -6,7 +6,7 @@ import pytest
 
 from fixinit import theory
 from fixinit.layers import Parameter
-from tests.marks import on_torch, rest_on_torch
+from tests.marks import on_torch
 from tests.theory.calculus.measured_gradients import gradient_of_input
 from tests.theory.measuring import check
 
@@ -33,7 +33,7 @@ def heads(x, **options):
 
 
 @on_torch
-@rest_on_torch(
+@pytest.mark.parametrize(
     "attend",
     [
         heads,
@@ -52,7 +52,6 @@ def heads(x, **options):
             [0.3 * layers.Dense(64)(x), x], use_causal_mask=True
         ),
     ],
-    quick=4,
 )
 def test_attention_layers(attend):
     # Keys and values of few channels are alike by chance: a share 1 / WIDTH each.

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from fixinit import theory
-from tests.marks import on_torch, rest_on_torch
+from tests.marks import on_torch
 from tests.theory.measuring import SIZE, check, functional, he, network
 
 layers = keras.layers
 
 
 @on_torch
-@rest_on_torch(
+@pytest.mark.parametrize(
     "normalization",
     [
         layers.BatchNormalization,
@@ -31,7 +31,6 @@ layers = keras.layers
         lambda: layers.Rescaling(2.0, 0.5),
         lambda: layers.Normalization(mean=1.0, variance=4.0),
     ],
-    quick=4,
     ids=[
         "batch",
         "layer",

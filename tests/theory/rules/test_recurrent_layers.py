@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from fixinit import theory
-from tests.marks import on_torch, rest_on_torch
+from tests.marks import on_torch
 from tests.theory.calculus.measured_gradients import gradient_of_input
 from tests.theory.measuring import check, network
 
@@ -17,7 +17,7 @@ def sequence(kind, **options):
 
 
 @on_torch
-@rest_on_torch(
+@pytest.mark.parametrize(
     "stack",
     [
         [lambda: layers.LSTM(UNITS)],
@@ -33,7 +33,6 @@ def sequence(kind, **options):
         # What steps have in common stays in the average over them.
         [sequence(layers.LSTM), layers.GlobalAveragePooling1D],
     ],
-    quick=4,
 )
 def test_recurrent_layers(stack):
     check(network(*stack, shape=SHAPE), SHAPE, rtol=0.06)

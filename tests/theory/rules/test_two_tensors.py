@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from fixinit import theory
-from tests.marks import on_torch, rest_on_torch
+from tests.marks import on_torch
 from tests.theory.calculus.measured_gradients import gradient_of_input
 from tests.theory.measuring import check
 
@@ -37,13 +37,13 @@ def model(join):
 
 
 @on_torch
-@rest_on_torch("join", CASES, quick=3)
+@pytest.mark.parametrize("join", CASES)
 def test_two_tensors_are_integrated_over_both(join):
     check(model(join), (6, WIDTH), rtol=0.05)
 
 
 @on_torch
-@rest_on_torch("join", CASES[:7], quick=2)
+@pytest.mark.parametrize("join", CASES[:7])
 def test_gradients_of_two_tensors(join):
     make = model(join)
     measured, error = gradient_of_input(make, (6, WIDTH))

@@ -5,14 +5,14 @@ import pytest
 
 import fixinit
 from fixinit import theory
-from tests.marks import on_torch, rest_on_torch
+from tests.marks import on_torch
 from tests.theory.measuring import SIZE, WIDTH, check, he, network
 
 layers = keras.layers
 
 
 @on_torch
-@rest_on_torch(
+@pytest.mark.parametrize(
     "options",
     [
         {},
@@ -25,7 +25,6 @@ layers = keras.layers
         {"activation": "gelu"},
         {"bias_initializer": keras.initializers.RandomNormal(0.5, 0.3)},
     ],
-    quick=4,
     ids=lambda options: "-".join(options) or "default",
 )
 def test_convolutions(options):
@@ -34,7 +33,7 @@ def test_convolutions(options):
 
 
 @on_torch
-@rest_on_torch(
+@pytest.mark.parametrize(
     "middle, shape",
     [
         ([lambda: layers.Conv1D(WIDTH, 3, padding="causal")], (SIZE, 16)),
@@ -63,7 +62,6 @@ def test_convolutions(options):
         ),
         ([lambda: layers.Dense(WIDTH, "relu")], (5, 64)),
     ],
-    quick=4,
     ids=lambda value: None,
 )
 def test_other_weight_layers(middle, shape):

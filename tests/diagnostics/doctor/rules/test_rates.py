@@ -11,7 +11,7 @@ from tests.diagnostics.doctor.rules.programs import (
     mended,
     net,
 )
-from tests.marks import on_torch, rest_on_torch, slow_on_tensorflow
+from tests.marks import on_torch, slow_on_tensorflow
 
 optimizers = keras.optimizers
 schedules = optimizers.schedules
@@ -31,7 +31,7 @@ HIGH = {
 
 
 @on_torch
-@rest_on_torch("name", HIGH, quick=1)
+@pytest.mark.parametrize("name", HIGH)
 def test_rates_that_are_too_high(name):
     model = made(HIGH[name]())
     after, _, _ = mended("learning_rate_high", model, X, NUMBERS)
@@ -63,7 +63,7 @@ STILL = {
 
 
 @on_torch
-@rest_on_torch("name", STILL, quick=1)
+@pytest.mark.parametrize("name", STILL)
 def test_steps_that_move_nothing(name):
     (finding,) = found("learning_rate_low", made(STILL[name]()), X, NUMBERS)
     assert (finding.severity, finding.value) == ("error", 0.0)
@@ -75,7 +75,7 @@ def test_steps_that_move_nothing(name):
 
 
 @on_torch
-@rest_on_torch("name", LOW, quick=1)
+@pytest.mark.parametrize("name", LOW)
 def test_rates_that_are_too_low(name):
     (finding,) = found("learning_rate_low", made(LOW[name]()), X, NUMBERS)
     assert finding.severity == "warning" and 0 < finding.value < 1e-5
@@ -91,7 +91,7 @@ def warm_up():
 
 
 @on_torch
-@rest_on_torch("case", warm_up(), ids=lambda case: case[0], quick=1)
+@pytest.mark.parametrize("case", warm_up(), ids=lambda case: case[0])
 def test_a_warm_up_from_zero_is_no_finding(case):
     _, schedule = case
     model = made(optimizers.Adam(schedule))
@@ -111,7 +111,7 @@ ORDINARY = {
 
 
 @on_torch
-@rest_on_torch("name", ORDINARY, quick=1)
+@pytest.mark.parametrize("name", ORDINARY)
 def test_ordinary_rates(name):
     model = made(ORDINARY[name]())
     assert not found("learning_rate_high", model, X, NUMBERS)
