@@ -7,8 +7,9 @@ import keras
 import pytest
 
 _ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
-# For modules: `pytestmark = SLOW_ON_TENSORFLOW`, as `slow_on_tensorflow`.
-SLOW_ON_TENSORFLOW = [pytest.mark.slow] if _ON_TENSORFLOW else []
+_ON_TORCH = keras.backend.backend() == "torch"
+# For single cases, as `slow_where_compiled`.
+SLOW_WHERE_COMPILED = [] if _ON_TORCH else [pytest.mark.slow]
 # For modules whose tests build a program, run it once and judge it, which PyTorch does
 # the fastest: `.ci/run` runs them there, `-m evidence` on TensorFlow.
 ON_TORCH = [pytest.mark.evidence if _ON_TENSORFLOW else pytest.mark.on_torch]
@@ -24,6 +25,11 @@ def slow_on_tensorflow(test: Callable[..., None]) -> Callable[..., None]:
     return test
 
 
+def slow_where_compiled(test: Callable[..., None]) -> Callable[..., None]:
+    """Marks a test as slow on TensorFlow and JAX: it compiles more than it runs."""
+    return test if _ON_TORCH else pytest.mark.slow(test)
+
+
 def on_torch(test: Callable[..., None]) -> Callable[..., None]:
     """Marks a test as `ON_TORCH`."""
     (mark,) = ON_TORCH
@@ -37,8 +43,7 @@ def mostly_slow(
 
     The others run on PyTorch by default, and are slow where functions are compiled.
     """
-    rest = [] if keras.backend.backend() == "torch" else [pytest.mark.slow]
-    return _parametrized(names, cases, quick, [], rest, options)
+    return _parametrized(names, cases, quick, [], SLOW_WHERE_COMPILED, options)
 
 
 def rest_on_torch(
@@ -48,8 +53,7 @@ def rest_on_torch(
 
     Those are left out on JAX too.
     """
-    is_torch = keras.backend.backend() == "torch"
-    rest = ON_TORCH if is_torch else [pytest.mark.evidence]
+    rest = ON_TORCH if _ON_TORCH else [pytest.mark.evidence]
     return _parametrized(names, cases, quick, [], rest, options)
 
 

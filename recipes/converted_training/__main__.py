@@ -59,6 +59,9 @@ class Settings(experiment.Settings):
     )
     epochs: int = setting(15, "Epochs of each run on MNIST-1D.", quick=1)
     image_epochs: int = setting(60, "Epochs of each run on digits.", quick=1)
+    warmup_epochs: int = setting(
+        0, "Epochs of digits and MNIST-1D in which rates rise.", at_least=0
+    )
     batch_size: int = setting(32, "Samples in a batch.")
     clip_norm: float = setting(1.0, "The most that the norm of a gradient may be.")
     clipping: float | None = setting(

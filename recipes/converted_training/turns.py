@@ -96,7 +96,8 @@ def take_turns(settings, runs, trials, seed):
             known = found[version]
             if known["accuracy"] is None:
                 run = runs[name][version]
-                run.set_learning_rate(rate * (1 - epoch / epochs))
+                warmed = min(1, (epoch + 1) / (settings.warmup_epochs + 1))
+                run.set_learning_rate(rate * warmed * (1 - epoch / epochs))
                 order, last = 1000 * seed + epoch, epoch + 1 == epochs
                 one_epoch(settings, run, name, known, samples, order, last)
     return list(found.values())

@@ -7,7 +7,7 @@ import fixinit
 from fixinit import models
 from fixinit.layers import ChannelAffine
 from tests.conversion.helpers import NORMALIZATIONS, assert_close
-from tests.marks import on_torch, slow_on_tensorflow
+from tests.marks import on_torch, slow_where_compiled
 
 
 def trained(model, seed=0):
@@ -263,7 +263,7 @@ def test_weights_that_an_operation_reads_keep_their_statistics_out():
     check(model, normal(8, 6), affine=1)
 
 
-@slow_on_tensorflow
+@slow_where_compiled
 @pytest.mark.every_backend
 def test_standardized_kernels_are_baked_in():
     model = fixinit.models.NFNet(

@@ -12,7 +12,7 @@ import pytest
 from fixinit.diagnostics.report import loss_and_gradients
 from fixinit.models import CifarResNet
 from fixinit.optimizers import with_scalar_learning_rate
-from tests.marks import slow_on_tensorflow
+from tests.marks import slow_where_compiled
 
 LEARNING_RATE = 0.1
 ALLOWED_FACTOR = 1.5
@@ -81,14 +81,14 @@ def test_fixup_changes_the_logits_alike_at_every_depth(fixup_updates, step):
     assert spread(updates.values()) < ALLOWED_FACTOR, updates
 
 
-@slow_on_tensorflow
+@slow_where_compiled
 def test_first_step_from_a_zero_head_does_not_see_the_depth(fixup_updates):
     first = [steps["first"] for steps in fixup_updates.values()]
     # Equal but for the order in which a deeper graph is summed.
     np.testing.assert_allclose(first, first[0], rtol=1e-4)
 
 
-@slow_on_tensorflow
+@slow_where_compiled
 def test_unnormalized_fails_by_orders_of_magnitude():
     updates = [*Stepper("unnormalized", 20).updates(num_steps=1)]
     # Finite, but already far from any useful change.

@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from fixinit import layers, models, schemes, theory
-from tests.marks import slow_on_tensorflow
+from tests.marks import slow_on_tensorflow, slow_where_compiled
 
 TINY = {
     "stages": (1, 2, 2, 1),
@@ -49,7 +49,7 @@ def check_count(variant):
         assert model.count_params() == PARAMETERS[variant]
 
 
-@slow_on_tensorflow
+@slow_where_compiled
 def test_deviations_are_reset_where_the_shape_changes(tiny):
     model = models.NFResNet(
         stages=(2, 3, 1, 1), filters=(16, 32, 48, 64), input_shape=(32, 32, 3)
@@ -73,7 +73,7 @@ def test_deviations_are_reset_where_the_shape_changes(tiny):
     assert found == pytest.approx(expected)
 
 
-@slow_on_tensorflow
+@slow_where_compiled
 @pytest.mark.every_backend
 def test_stacked_equals_unstacked(tiny):
     stacked = models.NFNet(**{**TINY, "stages": (1, 3, 3, 1)}, seed=0, stacked=True)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from fixinit import models, schemes
-from tests.marks import slow_on_tensorflow
+from tests.marks import slow_where_compiled
 
 FAMILIES = {
     "cifar": lambda scheme: models.CifarResNet(
@@ -53,7 +53,7 @@ def pairs():
     return list(zip(itertools.cycle(FAMILIES), schemes.names()))
 
 
-@slow_on_tensorflow
+@slow_where_compiled
 def test_every_model_and_scheme(tmp_path):
     expected = {}
     rng = np.random.default_rng(0)

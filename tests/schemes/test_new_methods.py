@@ -17,10 +17,11 @@ from fixinit.schemes import Start
 from tests.conversion.helpers import convert, said
 from tests.marks import (
     ON_TORCH,
-    SLOW_ON_TENSORFLOW,
+    SLOW_WHERE_COMPILED,
     mostly_slow,
     on_torch,
     slow_on_tensorflow,
+    slow_where_compiled,
 )
 
 registered = keras.saving.register_keras_serializable("new_methods")
@@ -278,7 +279,7 @@ def test_models(scheme, name, tmp_path):
     check_saved(model, tmp_path / "model.keras")
 
 
-@slow_on_tensorflow
+@slow_where_compiled
 @EVERY_METHOD
 def test_diagnose_and_predict(scheme):
     for model in (cifar(scheme, preactivation=True), mlp(scheme)):
@@ -296,7 +297,7 @@ def conversions():
         for name in NETWORKS:
             marks = ON_TORCH
             if name == "MobileNetV2" and scheme is METHODS[0]:
-                marks = SLOW_ON_TENSORFLOW
+                marks = SLOW_WHERE_COMPILED
             yield pytest.param(scheme, name, marks=marks, id=f"{scheme.name}-{name}")
 
 
@@ -315,7 +316,7 @@ def test_convert(scheme, name, tmp_path):
     check_saved(free, tmp_path / "free.keras")
 
 
-@slow_on_tensorflow
+@slow_where_compiled
 def test_the_variance_starts_anew_in_every_stage():
     model = cifar(Standardized(), 20, preactivation=True)
     starts = [x.scale for x in (c.operation for c, _ in walk(model)) if scales(x)]

@@ -6,7 +6,7 @@ import fixinit
 from fixinit import layers, models, schemes, theory
 from fixinit.schemes import NormalizerFree, Site
 from fixinit.schemes.normalizer_free import PUBLISHED_GAINS
-from tests.marks import mostly_on_torch, slow_on_tensorflow
+from tests.marks import mostly_on_torch, slow_where_compiled
 
 SCHEME = NormalizerFree()
 INNER = Site(1, 4, stream_sums=3)
@@ -127,7 +127,7 @@ def test_inputs_stay_apart_in_converted_networks(name):
     assert NORMALIZED[name] / 3 < share < 3 * NORMALIZED[name]
 
 
-@slow_on_tensorflow
+@slow_where_compiled
 @pytest.mark.every_backend
 def test_optimizer_clips_standardized_kernels_by_unit_and_leaves_the_head():
     model = models.NFResNet(

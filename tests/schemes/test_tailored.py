@@ -12,7 +12,7 @@ from fixinit.models._subnetworks import Subnetworks
 from fixinit.schemes import Site, Tailored
 from fixinit.theory.tailoring.subnetworks import maximum_of
 from tests.conversion.helpers import convert
-from tests.marks import slow_on_tensorflow
+from tests.marks import slow_on_tensorflow, slow_where_compiled
 
 layers = keras.layers
 
@@ -172,7 +172,7 @@ def test_piecewise_linear_approximations_become_what_they_stand_for(name, method
     assert new.activation is getattr(keras.activations, name)
 
 
-@slow_on_tensorflow
+@slow_where_compiled
 @pytest.mark.every_backend
 @pytest.mark.parametrize(
     ("method", "most"), [("tat", 0.93), ("dks", 0.2)], ids=["tat", "dks"]

@@ -10,7 +10,7 @@ from keras import ops
 import fixinit
 from fixinit.diagnostics import Monitor, diagnose
 from fixinit.diagnostics.doctor.alarm import Watch
-from tests.marks import ON_TORCH, slow_on_tensorflow
+from tests.marks import ON_TORCH, slow_on_tensorflow, slow_where_compiled
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(128, 8)).astype("float32")
@@ -32,7 +32,7 @@ def fit(model, monitor, epochs=2):
     return model.fit(X, Y, callbacks=[monitor], **options)
 
 
-@slow_on_tensorflow
+@slow_where_compiled
 @pytest.mark.every_backend
 def test_records_before_training_and_every_so_many_steps(tmp_path):
     path = tmp_path / "logs" / "blocks.csv"
@@ -178,7 +178,7 @@ def test_weights_that_one_step_ruins_are_seen_before_the_loss():
     assert steps.lost == 7 and monitor.alarm.kind == "not_finite"
 
 
-@slow_on_tensorflow
+@slow_where_compiled
 @pytest.mark.every_backend
 def test_warns_before_the_first_step_of_what_check_finds():
     model = compiled(1e4)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fixinit import theory
-from tests.marks import slow_on_tensorflow
+from tests.marks import slow_on_tensorflow, slow_where_compiled
 from tests.theory.measuring import check, he, network
 
 layers = keras.layers
@@ -76,7 +76,7 @@ def predicted(act):
     )
 
 
-@slow_on_tensorflow
+@slow_where_compiled
 @pytest.mark.every_backend
 @pytest.mark.parametrize("name", OWN)
 def test_functions_of_ones_own_are_as_those_of_keras(name):
