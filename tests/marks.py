@@ -62,9 +62,10 @@ def mostly_on_torch(
 ) -> pytest.MarkDecorator:
     """`pytest.mark.parametrize`, whose cases but the first `slow` are `ON_TORCH`.
 
-    The first ones are slow on TensorFlow, and run on PyTorch too.
+    The first ones are slow on TensorFlow, and run on PyTorch too; on JAX, as tests
+    without a mark do.
     """
-    first = [pytest.mark.slow] if _ON_TENSORFLOW else ON_TORCH
+    first = [pytest.mark.slow] if _ON_TENSORFLOW else ON_TORCH if _ON_TORCH else []
     return _parametrized(names, cases, slow, first, ON_TORCH, options)
 
 

@@ -9,7 +9,7 @@ import pytest
 import fixinit
 from fixinit import schemes
 from fixinit.schemes import Site
-from tests.marks import mostly_slow, slow_on_tensorflow
+from tests.marks import rest_on_torch, slow_on_tensorflow
 
 SCHEMES = [
     *(schemes.get(name) for name in schemes.names()),
@@ -77,7 +77,7 @@ def test_prediction_refuses_no_branches(scheme):
         scheme.predicted_variance(0)
 
 
-@mostly_slow(
+@rest_on_torch(
     ("scheme", "branch_depth"),
     [
         *((schemes.get(name), 2) for name in schemes.names()),

@@ -24,7 +24,7 @@ from recipes.train import run as train
 from recipes.train import run_directory
 from recipes.train.callbacks import TrainingDiverged
 from recipes.train.settings import Settings
-from tests.marks import slow_on_tensorflow
+from tests.marks import mostly_on_torch, slow_on_tensorflow
 from tests.recipes.damage import mutations
 
 ROOT = pathlib.Path(train.__file__).parents[2]
@@ -146,22 +146,16 @@ def test_same_seed_gives_the_same_run(data, tmp_path):
         assert_same_run(tmp_path / "a", tmp_path / "c")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
+@mostly_on_torch(
     "moment, changes",
     [
         ("write_history", {}),
-        pytest.param(
-            "save_checkpoint",
-            {"mixed_precision": "mixed_float16", "warmup_epochs": 1},
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
+        ("save_checkpoint", {"mixed_precision": "mixed_float16", "warmup_epochs": 1}),
+        (
             "save_checkpoint",
             {"scheme": "batch_norm", "gradient_accumulation_steps": 4},
-            marks=pytest.mark.slow,
         ),
-        pytest.param(
+        (
             "save_checkpoint",
             {
                 "scheme": "normalizer_free",
@@ -171,9 +165,9 @@ def test_same_seed_gives_the_same_run(data, tmp_path):
                 "label_smoothing": 0.1,
                 "ema_momentum": 0.9,
             },
-            marks=pytest.mark.slow,
         ),
     ],
+    slow=1,
 )
 def test_interrupted_run_ends_as_an_undisturbed_one(
     data, finished, tmp_path, monkeypatch, moment, changes
@@ -345,8 +339,7 @@ def test_learning_rate_that_is_far_too_large_is_an_error(data, tmp_path):
     assert not list(tmp_path.glob("checkpoint-*"))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@mostly_on_torch("policy", ["mixed_bfloat16", "mixed_float16"], slow=1)
 def test_half_precision_trains(data, tmp_path, policy):
     settings = small(data, epochs=8, mixup_alpha=0.0, mixed_precision=policy)
     metrics = train.run(settings, tmp_path)["metrics"]
