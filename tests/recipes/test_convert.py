@@ -5,6 +5,7 @@ import pytest
 import fixinit
 from recipes.common.data.standard_inputs import standard_inputs
 from recipes.convert import EXPERIMENT, claims, measure
+from tests.marks import on_torch
 
 
 def small_model(path):
@@ -21,7 +22,7 @@ def small_model(path):
     return path
 
 
-@pytest.mark.slow
+@on_torch
 def test_runs_resumes_and_claims(check_experiment, tmp_path, capsys):
     path = small_model(tmp_path / "small.keras")
     content = check_experiment(EXPERIMENT, "--quick", f"--model={path}")

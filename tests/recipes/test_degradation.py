@@ -5,6 +5,7 @@ import pytest
 
 from recipes import degradation
 from recipes.degradation import EXPERIMENT, Settings
+from tests.marks import on_torch
 
 
 class FakeRuns:
@@ -64,7 +65,7 @@ def test_one_depth_is_refused():
         Settings(num_blocks=(4,))
 
 
-@pytest.mark.slow
+@on_torch
 def test_networks_are_trained(check_experiment):
     arguments = ("--num_blocks=1,2", "--units=16", "--epochs=2", "--runs=2")
     content = check_experiment(EXPERIMENT, *arguments)

@@ -13,6 +13,7 @@ from recipes.common.plotting import figure as plots
 from recipes.compare_stability import figures, findings, summary
 from recipes.compare_stability import report as comparison_report
 from recipes.compare_stability.settings import Settings
+from tests.marks import on_torch
 
 
 class Reader(html.parser.HTMLParser):
@@ -64,7 +65,7 @@ def write(results, drawn, output_dir):
     return path.read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
+@on_torch
 def test_report_needs_no_other_file(results, tmp_path):
     drawn = plots.draw_all(figures.ALL, results, tmp_path)
     text = write(results, drawn, tmp_path)

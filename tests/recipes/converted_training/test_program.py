@@ -84,7 +84,7 @@ def test_claims_need_networks_that_have_learned():
     assert not claims({"arms": [untrained]})[0].held
 
 
-@pytest.mark.slow
+@on_torch
 def test_runs_resumes_and_claims(check_experiment):
     content = check_experiment(EXPERIMENT, "--quick", "--samples=64")
     (arm,) = content["arms"]

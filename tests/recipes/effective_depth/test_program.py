@@ -1,13 +1,13 @@
 import keras
 import numpy as np
-import pytest
 
 import fixinit
 from recipes.effective_depth import __main__ as effective_depth
 from recipes.effective_depth.__main__ import EXPERIMENT
+from tests.marks import on_torch
 
 
-@pytest.mark.slow
+@on_torch
 def test_runs_resumes_and_claims(check_experiment):
     flags = ("--quick", "--schemes=batch_norm,scaled_residual", "--num_blocks=3")
     content = check_experiment(EXPERIMENT, *flags)

@@ -5,9 +5,10 @@ import pytest
 
 from recipes.path_lengths import __main__ as path_lengths
 from recipes.path_lengths.__main__ import EXPERIMENT
+from tests.marks import on_torch
 
 
-@pytest.mark.slow
+@on_torch
 def test_runs_resumes_and_claims(check_experiment):
     flags = ("--quick", "--schemes=scaled_residual", "--num_blocks=5", "--paths=20")
     content = check_experiment(EXPERIMENT, *flags)
