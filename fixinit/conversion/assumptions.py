@@ -54,7 +54,7 @@ def _unknown(plan: Any) -> Iterator[str]:
     tables = [c.name for c in plan.left if kinds.is_frozen_embedding(c.operation)]
     left = [c.name for c in plan.left if not plan.keep(c.operation)]
     left = [name for name in left if name not in tables]
-    if left:
+    if left and plan.draws:
         yield (
             "Layers with weights of a kind that the converter does not know stay as "
             "they are, with their own initializers or, if they are frozen, their "

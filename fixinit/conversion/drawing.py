@@ -15,7 +15,7 @@ from fixinit.schemes.apply import Applicator
 
 def drawn(
     applicator: Applicator, weight: Any, site: Site, splits: bool
-) -> tuple[keras.layers.Layer, float]:
+) -> tuple[keras.layers.Layer, float | None]:
     """A weight layer of a survey again, drawn as the scheme says.
 
     Args:
@@ -26,7 +26,7 @@ def drawn(
 
     Returns:
         `(layer, intended)`: the variance that the scheme wants here over that of
-        He initialization.
+        He initialization; `None` where it leaves it to the model.
     """
     old = kinds.unwrapped(weight.call.operation)
     arguments = kinds.kernel_arguments(old)
@@ -45,6 +45,8 @@ def drawn(
     if kinds.kernel_arguments(new) and kinds.size_argument(new) != arguments[-1]:
         return new, 1.0  # a factor of the kernel has its size, and starts at 1
     initializer = applicator.scheme.kernel_initializer(site)
+    if initializer is None:
+        return new, None
     intended = _intended(initializer, old, arguments[-1])
     return new, intended * _activation_square(applicator, site)
 

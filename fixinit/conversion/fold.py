@@ -88,7 +88,7 @@ class _Folding:
         elif isinstance(layer, StandardizedKernel) and not self.keep(layer):
             if id(layer) not in self.edits.layers:
                 self._standardized(layer)
-        elif kinds.is_normalization(layer) and not self.keep(layer):
+        elif kinds.has_statistics(layer) and not self.keep(layer):
             if id(layer) not in self.edits.layers:
                 self._normalization(call)
 
@@ -216,7 +216,7 @@ def check_foldable(model, graph, keep):
         )
     stuck = []
     for call, _ in graph.walk():
-        if not kinds.is_normalization(call.operation) or keep(call.operation):
+        if not kinds.has_statistics(call.operation) or keep(call.operation):
             continue
         arguments = {} if call.node is None else call.node.arguments.kwargs
         if arguments.get("training"):

@@ -122,7 +122,7 @@ class GraphPlan:
     def _measure(self, call: Any) -> None:
         """Puts a factor behind a layer of unknown size that makes the stream."""
         layer = call.operation
-        if self.survey.inside or self.plan.keep(layer):
+        if self.survey.inside or self.plan.keep(layer) or not self.plan.draws:
             return
         index = measured.stream_output(self.survey, call)
         if index is None:
@@ -173,7 +173,9 @@ class GraphPlan:
             new, intended = drawn(self.applicator, weight, site, bool(behind))
             self.edits.layers[id(layer)] = new
             # A layer in its place may scale its kernels itself.
-            if kinds.kernel_arguments(new):
+            if intended is None:
+                self.plan.redrawn.append(layer)
+            elif kinds.kernel_arguments(new):
                 is_fixed = given.has_size(layer)
                 self.kernels.append(Kernel(weight, new, intended, is_fixed))
         if weight.role == "projection":

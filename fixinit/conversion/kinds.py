@@ -19,6 +19,11 @@ def is_normalization(layer: Any) -> bool:
     return facts_of(layer).normalizes or (is_unknown(layer) and normalizes(layer))
 
 
+def has_statistics(layer: Any) -> bool:
+    """Whether a layer normalizes by a statistic of what it reads."""
+    return is_normalization(layer) and not facts_of(layer).pointwise
+
+
 def descends_from_normalization(layer: Any) -> bool:
     """Whether a layer normalizes, and possibly does more than that."""
     return inherited_facts(layer).normalizes

@@ -182,10 +182,17 @@ class Plan:
         return start.by == "kernel" and start.is_zero
 
     @property
+    def draws(self) -> bool:
+        """Whether the scheme draws kernels, rather than leave them to the model."""
+        return self.scheme.draw(Site(0, self.num_branches)) is not None
+
+    @property
     def zeroes_heads(self) -> bool:
         """Whether the scheme draws zeros for heads."""
         site = Site(0, self.num_branches, role="head")
         initializer = self.scheme.kernel_initializer(site)
+        if initializer is None:
+            return False
         return theory.weight_moments(initializer, (1, 1)) == (0.0, 0.0)
 
     def starts_by_kernels(self, branch: Any) -> bool:

@@ -10,6 +10,11 @@ from fixinit.layers.facts import Facts, facts_of, register_facts
 from fixinit.layers.parameter import Parameter
 from fixinit.layers.per_location_normalization import PerLocationNormalization
 from fixinit.layers.plain import plain_layer
+from fixinit.layers.pointwise_normalization import (
+    DynamicErf,
+    DynamicTanh,
+    PointwiseNormalization,
+)
 from fixinit.layers.residual_block import ResidualBlock
 from fixinit.layers.scalars import ScalarBias, ScalarMultiplier
 from fixinit.layers.scaled_activation import ScaledActivation, gelu_tanh
@@ -32,9 +37,12 @@ __all__ = [
     "CReLU",
     "ChannelAffine",
     "ChannelMultiplier",
+    "DynamicErf",
+    "DynamicTanh",
     "Facts",
     "Parameter",
     "PerLocationNormalization",
+    "PointwiseNormalization",
     "ProjectionShortcut",
     "ResidualBlock",
     "ScalarBias",

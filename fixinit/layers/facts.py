@@ -52,6 +52,8 @@ class Facts:
         rearranges: bool. Gives the numbers that it reads in another shape or order.
         normalizes: bool. Normalizes its input. `fixinit.convert` takes such a layer
             out, and refuses such an operation.
+        pointwise: bool. With `normalizes`: stands in the place of a normalization, and
+            is a function of single numbers, without a statistic.
         measures: bool. Measures how far values spread, as `keras.ops.std` does.
         activates: bool. Is an activation and nothing else.
         bounded: bool. Is an activation with bounded outputs, as gates have.
@@ -94,6 +96,7 @@ class Facts:
     pads: bool = False
     rearranges: bool = False
     normalizes: bool = False
+    pointwise: bool = False
     measures: bool = False
     activates: bool = False
     bounded: bool = False

@@ -13,6 +13,9 @@ from fixinit.models._plan import BlockPlan
 from fixinit.schemes import Site
 from fixinit.schemes.apply import Applicator, Layers
 
+# What networks of ReLUs draw kernels by, where the scheme leaves it to them.
+OWN_DRAW = "he_normal"
+
 
 @dataclasses.dataclass(frozen=True)
 class Blocks:
@@ -165,12 +168,15 @@ class Blocks:
     def _projection(self, filters: int, plan: BlockPlan) -> keras.layers.Layer:
         """A strided 1x1 convolution, or a dense layer."""
         if self.rank == 0:
-            return keras.layers.Dense(filters, name="shortcut")
+            return keras.layers.Dense(
+                filters, kernel_initializer=OWN_DRAW, name="shortcut"
+            )
         return convolution_class(self.rank)(
             filters,
             1,
             strides=1 if plan.pooled_shortcut else plan.stride,
             data_format="channels_last",
+            kernel_initializer=OWN_DRAW,
             name="shortcut",
         )
 
@@ -194,7 +200,7 @@ class Blocks:
         """The weight layer at `site`, `Dense` or convolution, and what precedes it."""
         built = self.applicator.at("before_weight", site, prefix or name)
         if self.rank == 0:
-            plain = keras.layers.Dense(filters, name=name)
+            plain = keras.layers.Dense(filters, kernel_initializer=OWN_DRAW, name=name)
             return [*built, self.applicator.weight(site, plain)]
         channels_last = {"data_format": "channels_last"}
         padding = "same"
@@ -210,6 +216,7 @@ class Blocks:
             strides=strides,
             padding=padding,
             groups=groups,
+            kernel_initializer=OWN_DRAW,
             name=name,
             **channels_last,
         )

@@ -216,7 +216,10 @@ class Network:
                 keras.layers.Dropout(drop_rate, seed=seed, name="head_dropout")
             )
         built += applicator.at("before_weight", site, "head_weight")
-        built.append(applicator.weight(site, keras.layers.Dense(classes, name="head")))
+        dense = keras.layers.Dense(
+            classes, kernel_initializer="lecun_normal", name="head"
+        )
+        built.append(applicator.weight(site, dense))
         # Losses in half precision are inexact: scores leave in float32.
         half = built[-1].compute_dtype in ("float16", "bfloat16")
         built.append(

@@ -10,6 +10,8 @@ from fixinit.schemes._registry import (
     unregister,
 )
 from fixinit.schemes.batch_norm import BatchNorm
+from fixinit.schemes.derf import Derf
+from fixinit.schemes.dyt import DyT
 from fixinit.schemes.fixup import Fixup
 from fixinit.schemes.idinit import IDInit
 from fixinit.schemes.layer_scale import LayerScale
@@ -27,6 +29,8 @@ from fixinit.schemes.zero import ZerO
 
 __all__ = [
     "BatchNorm",
+    "Derf",
+    "DyT",
     "Fixup",
     "IDInit",
     "LayerScale",
@@ -62,5 +66,7 @@ for _scheme in (
     Tailored,
     ZerO,
     IDInit,
+    DyT,
+    Derf,
 ):
     register_own(_scheme)

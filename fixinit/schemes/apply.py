@@ -201,9 +201,13 @@ class Applicator:
         """
         changes = dict(changes or {})
         for argument in kernels:
+            answer = self.scheme.kernel_initializer(site)
+            if answer is None:
+                changes[argument] = self.seeded(getattr(layer, argument))
+                continue
             initializer = keras.initializers.HeNormal()
             if argument == kernels[-1]:
-                initializer = self.scheme.kernel_initializer(site)
+                initializer = answer
                 carried.check_kernel(self.scheme, site, initializer)
             initializer = self.seeded(initializer)
             changes[argument] = fit(initializer, argument) if fit else initializer
@@ -216,6 +220,8 @@ class Applicator:
 
     def _bias(self, layer: keras.layers.Layer) -> dict[str, Any]:
         """The argument that says whether a layer has a bias."""
+        if self.scheme.use_bias is None:
+            return {}
         if hasattr(layer, "bias_axes"):
             # `EinsumDense` has no axes to give it where it had no bias.
             return {} if self.scheme.use_bias else {"bias_axes": None}

@@ -69,8 +69,9 @@ class Scheme:
     name: ClassVar[str | None] = None
     # A projecting or subsampling shortcut reads x + the branch's first bias.
     shifts_projection: ClassVar[bool] = False
-    # Weight layers carry a bias vector. The classification layer always does.
-    use_bias: ClassVar[bool] = True
+    # Weight layers carry a bias vector; `None` for those that the network gives one.
+    # The classification layer always does.
+    use_bias: ClassVar[bool | None] = True
     # The findings of `fixinit.diagnostics` that the method is published to repair:
     # `fixinit.schemes.remedies` lists the schemes for one.
     remedies: ClassVar[tuple[str, ...]] = ()
@@ -143,20 +144,31 @@ class Scheme:
         """
         return self.start(Site(0, 1)).is_zero
 
-    def draw(self, site: Site) -> keras.initializers.Initializer:
-        """The initializer at `site`, before `start` scales it."""
+    def draw(self, site: Site) -> keras.initializers.Initializer | None:
+        """The initializer at `site`, before `start` scales it.
+
+        Returns:
+            `keras.initializers.Initializer`, or `None` for the one that the network
+            gives the layer, of a scheme whose `start` does not scale kernels.
+        """
         if site.role == "head":
             return keras.initializers.LecunNormal()
         return keras.initializers.HeNormal()
 
-    def kernel_initializer(self, site: Site) -> keras.initializers.Initializer:
-        """The initializer of the weight layer at `site`."""
+    def kernel_initializer(self, site: Site) -> keras.initializers.Initializer | None:
+        """The initializer of the weight layer at `site`; `None` for its own."""
         start = self.started(site)
         if not (site.is_last and start.by == "kernel"):
             return self.draw(site)
         if start.is_zero:
             return keras.initializers.Zeros()
-        return start.scaled(self.draw(site))
+        drawn = self.draw(site)
+        if drawn is None:
+            raise TypeError(
+                f"Scheme {self!r} scales kernels by its start, {start!r}, and draw() "
+                "gives None for them. Give an initializer."
+            )
+        return start.scaled(drawn)
 
     def weight_layer(self, site: Site, layer: keras.layers.Layer) -> keras.layers.Layer:
         """The layer that stands for a plain weight layer.

@@ -9,7 +9,7 @@ import numpy as np
 import fixinit
 from fixinit import _keras
 from fixinit.conversion.assumptions import some
-from fixinit.conversion.kinds import is_normalization
+from fixinit.conversion.kinds import has_statistics, is_normalization
 from fixinit.graph import find_blocks, opened, run, trace
 from recipes.common.training import conversion
 
@@ -179,7 +179,7 @@ def silent_changes(original, free, published, x, targets):
     def unsaid(names):
         return _unsaid(names, record["assumptions"])
 
-    left = [h.name for h in _keras.flatten_layers(free) if is_normalization(h)]
+    left = [h.name for h in _keras.flatten_layers(free) if has_statistics(h)]
     squares = block_squares(free, x)
     variables = layer_variables(free)
     start = values(variables)

@@ -100,7 +100,8 @@ def test_every_scheme_in_both_orders_with_every_shortcut(
     parts = [v.path for v in model.trainable_variables if "/shortcut/" in v.path]
     projections = {"A": 0, "B": 1, "C": 2}[shortcut]
     assert sum(path.endswith("/kernel") for path in parts) == projections
-    biases = projections if schemes.get(scheme).use_bias else 0
+    # The networks' own layers have biases.
+    biases = 0 if schemes.get(scheme).use_bias is False else projections
     assert sum(path.endswith("/bias") for path in parts) == biases
 
 

@@ -43,11 +43,10 @@ def test_answers_are_new_keras_objects_at_every_call(scheme):
         assert all(isinstance(layer, keras.layers.Layer) for layer in first)
         assert not {id(layer) for layer in first} & {id(layer) for layer in second}
     assert scheme.merge(site()) is not scheme.merge(site())
-    assert isinstance(scheme.kernel_initializer(site()), keras.initializers.Initializer)
-    assert isinstance(
-        scheme.kernel_initializer(Site(0, 9, role="head")),
-        keras.initializers.Initializer,
-    )
+    for place in (site(), Site(0, 9, role="head")):
+        drawn = scheme.kernel_initializer(place)
+        # None leaves it to the network.
+        assert drawn is None or isinstance(drawn, keras.initializers.Initializer)
 
 
 @slow_on_tensorflow
@@ -68,7 +67,8 @@ def test_prediction_has_the_input_first_and_one_value_a_block(scheme):
     prediction = scheme.predicted_variance(7, input_variance=2.5)
     assert prediction.shape == (8,)
     assert prediction[0] == 2.5
-    assert np.all(np.diff(prediction) >= 0)
+    # A normalized sum is smaller than the input here.
+    assert np.all(np.diff(prediction[1:]) >= 0)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=repr)

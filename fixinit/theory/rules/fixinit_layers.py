@@ -111,6 +111,30 @@ def tailored_activation(layer: Layer, setting: Setting, x: Moments) -> Moments:
     )
 
 
+@register(layers.PointwiseNormalization)
+def pointwise_normalization(layer: Layer, setting: Setting, x: Moments) -> Moments:
+    if layer.axis % (len(x.shape) + 2) != len(x.shape) + 1:
+        raise NoRuleError(
+            f"No variance rule for {type(layer).__name__} `{setting.name}` but over "
+            f"the channels, last. Received: axis={layer.axis}"
+        )
+    alpha, spread = weight_moments(layer.alpha_initializer, ())
+    shift, spread_of_shift = (0.0, 0.0)
+    if layer.shift_initializer is not None:
+        shift, spread_of_shift = weight_moments(layer.shift_initializer, ())
+    if spread or spread_of_shift:
+        raise NoRuleError(
+            f"No variance rule for {type(layer).__name__} `{setting.name}`, which "
+            "draws its scalars at random. Only constant ones have one."
+        )
+    function = activations.activation(layer.function)
+    y = calculus.apply(calculus.scale(x, alpha, shift), function)
+    shape = (x.total_channels,)
+    gamma = weight_moments(layer.gamma_initializer, shape) if layer.scale else (1, 0)
+    beta = weight_moments(layer.beta_initializer, shape) if layer.center else (0, 0)
+    return calculus.randomly_scale(y, gamma, beta)
+
+
 @register(layers.StochasticDepth)
 def stochastic_depth(layer: Layer, setting: Setting, x: Moments) -> Moments:
     p = layer.survival_probability

@@ -1,0 +1,74 @@
+import dataclasses
+
+import keras
+import numpy as np
+
+from fixinit import layers
+from fixinit._checked import check_fields
+from fixinit.schemes import _pointwise
+from fixinit.schemes.scheme import Scheme
+from fixinit.schemes.site import Site
+from fixinit.schemes.start import constant
+
+
+@keras.saving.register_keras_serializable("fixinit.schemes")
+@dataclasses.dataclass(frozen=True)
+class DyT(Scheme):
+    """DyT: dynamic tanh in the place of layer normalization.
+
+        x + F(gamma * tanh(alpha x) + beta),    and the same behind the last block
+
+    A bounded function of every number squashes outliers as layer normalization does,
+    without a statistic of the token: see `fixinit.layers.DynamicTanh`. Kernels are
+    drawn as the model has them. `fixinit.convert` puts the function where a layer or
+    root mean square normalization was. It refuses batch normalization, as the authors
+    found worse results in its place.
+
+    Example:
+
+    >>> model = fixinit.models.ResidualMLP(2, 8, scheme="dyt")
+    >>> [layer.name for layer in model.get_layer("block1").branch][:2]
+    ['branch_dynamic_tanh', 'activation1']
+
+    Args:
+        alpha: float, not 0. Start of alpha, 0.5 by default.
+
+    Raises:
+        ValueError: If `alpha` is 0 or not finite; from `fixinit.convert`, for batch
+            normalization.
+
+    Reference:
+
+    - [Zhu et al., 2025](https://arxiv.org/abs/2503.10622)
+    """
+
+    alpha: float = 0.5
+
+    name = "dyt"
+    use_bias = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _pointwise.check_alpha(self.alpha)
+
+    def draw(self, site: Site) -> None:
+        return None
+
+    def branch_start(self, site: Site) -> list[keras.layers.Layer]:
+        return [layers.DynamicTanh(alpha_initializer=constant(self.alpha))]
+
+    def network_end(self, site: Site) -> list[keras.layers.Layer]:
+        return self.branch_start(site)
+
+    def normalization(
+        self, site: Site, layer: keras.layers.Layer
+    ) -> list[keras.layers.Layer]:
+        options = _pointwise.options_of(self, layer)
+        return [layers.DynamicTanh(alpha_initializer=constant(self.alpha), **options)]
+
+    def predicted_variance(
+        self, num_branches: int, input_variance: float = 1.0
+    ) -> np.ndarray:
+        return _pointwise.predicted_variance(
+            "tanh", self.alpha, num_branches, input_variance
+        )
