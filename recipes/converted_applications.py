@@ -18,7 +18,11 @@ from recipes.common.plotting import panels, style
 from recipes.common.plotting.variants import Schemes, variant
 from recipes.common.training import applications, conversion
 
-SCHEMES = tuple(fixinit.schemes.names())
+SCHEMES = tuple(
+    name
+    for name in fixinit.schemes.names()
+    if not fixinit.schemes.get(name).refuses_batch_norm
+)
 # Those that do without normalization and say how.
 FREE = tuple(s for s in SCHEMES if s not in ("unnormalized", "batch_norm"))
 CLASSES = 10

@@ -46,6 +46,7 @@ class Derf(Scheme):
 
     name = "derf"
     use_bias = None
+    refuses_batch_norm = True
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -46,6 +46,7 @@ class DyT(Scheme):
 
     name = "dyt"
     use_bias = None
+    refuses_batch_norm = True
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -72,6 +72,8 @@ class Scheme:
     # Weight layers carry a bias vector; `None` for those that the network gives one.
     # The classification layer always does.
     use_bias: ClassVar[bool | None] = True
+    # `normalization` refuses batch normalization, with the method's own reason.
+    refuses_batch_norm: ClassVar[bool] = False
     # The findings of `fixinit.diagnostics` that the method is published to repair:
     # `fixinit.schemes.remedies` lists the schemes for one.
     remedies: ClassVar[tuple[str, ...]] = ()

@@ -18,6 +18,14 @@ NORMALIZATIONS = (
 )
 
 
+# Those that networks with batch normalization convert with.
+FOR_BATCH_NORM = [
+    name
+    for name in fixinit.schemes.names()
+    if not fixinit.schemes.get(name).refuses_batch_norm
+]
+
+
 def convert(model, scheme="fixup", seed=0, **options):
     """`fixinit.convert` with a seed and without warnings."""
     with warnings.catch_warnings():

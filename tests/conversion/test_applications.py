@@ -9,7 +9,7 @@ import pytest
 import fixinit
 from recipes.common.data.standard_inputs import standard_inputs
 from recipes.common.training import applications
-from tests.conversion.helpers import NORMALIZATIONS
+from tests.conversion.helpers import FOR_BATCH_NORM, NORMALIZATIONS
 from tests.marks import ON_TORCH, mostly_on_torch
 
 SMALLEST = (
@@ -108,7 +108,7 @@ def test_large_families_convert_with_fixup(name, tmp_path):
 )
 def test_every_family_converts_with_the_other_schemes(name):
     model = build(name)
-    for scheme in sorted(set(fixinit.schemes.names()) - {"fixup"}):
+    for scheme in sorted(set(FOR_BATCH_NORM) - {"fixup"}):
         check(name, model, scheme)
         keras.utils.clear_session()
 

@@ -10,10 +10,9 @@ from keras import layers, ops
 import fixinit
 from fixinit import models
 from fixinit.conversion import explain
-from tests.conversion.helpers import NORMALIZATIONS
+from tests.conversion.helpers import FOR_BATCH_NORM, NORMALIZATIONS
 from tests.marks import on_torch, rest_on_torch, slow_on_tensorflow
 
-SCHEMES = fixinit.schemes.names()
 IMAGE = (8, 8, 3)
 
 
@@ -61,7 +60,7 @@ def same_function(first, second, seed=0):
 
 @slow_on_tensorflow
 @pytest.mark.every_backend
-@rest_on_torch("scheme", SCHEMES, quick=2)
+@rest_on_torch("scheme", FOR_BATCH_NORM, quick=2)
 @pytest.mark.parametrize("preactivation", [False, True])
 def test_gives_the_networks_of_the_library(scheme, preactivation):
     options = {"preactivation": preactivation, "input_shape": IMAGE, "shortcut": "B"}
@@ -118,7 +117,7 @@ def test_converts_between_schemes():
 
 
 @on_torch
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", FOR_BATCH_NORM)
 def test_a_users_own_network(scheme):
     free = fixinit.convert(network(), scheme, seed=0)
     assert bool(normalizations(free)) == (scheme == "batch_norm")

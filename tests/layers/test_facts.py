@@ -7,7 +7,7 @@ from keras import layers, ops
 
 import fixinit
 from fixinit.layers import Facts, ScaledAdd, facts_of, register_facts
-from tests.conversion.helpers import convert, normal, zeros
+from tests.conversion.helpers import FOR_BATCH_NORM, convert, normal, zeros
 from tests.marks import slow_on_tensorflow
 
 
@@ -97,7 +97,7 @@ def kinds(model):
 
 
 @slow_on_tensorflow
-@pytest.mark.parametrize("scheme", fixinit.schemes.names())
+@pytest.mark.parametrize("scheme", FOR_BATCH_NORM)
 def test_additions_of_ones_own_end_blocks(scheme):
     x = inputs = keras.Input((8,))
     for _ in range(2):
