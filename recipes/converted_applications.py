@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 import fixinit
+from fixinit import schemes
 from fixinit.conversion import delete_normalization
 from recipes.common import experiment
 from recipes.common.data.standard_inputs import standard_inputs
@@ -18,15 +19,10 @@ from recipes.common.plotting import panels, style
 from recipes.common.plotting.variants import Schemes, variant
 from recipes.common.training import applications, conversion
 
-SCHEMES = tuple(
-    name
-    for name in fixinit.schemes.names()
-    if not fixinit.schemes.get(name).refuses_batch_norm
-)
+SCHEMES = tuple(s for s in schemes.names() if not schemes.get(s).refuses_batch_norm)
 # Those that do without normalization and say how.
 FREE = tuple(s for s in SCHEMES if s not in ("unnormalized", "batch_norm"))
-CLASSES = 10
-STEPS = 3
+CLASSES, STEPS = 10, 3
 # Small, for networks that were not made for images of this size.
 LEARNING_RATE = 1e-3
 # Mean squares at the last block may leave the data's by this factor, either way.
