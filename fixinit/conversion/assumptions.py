@@ -6,6 +6,7 @@ from typing import Any
 from fixinit.conversion import findings, given, kinds
 from fixinit.graph import equal_draws
 from fixinit.graph.copies import is_described
+from fixinit.graph.functional import is_own
 from fixinit.graph.kinds import is_unknown
 from fixinit.graph.lambdas import is_lambda
 from fixinit.layers import facts_of
@@ -22,7 +23,7 @@ def assumptions(plan: Any) -> Iterator[str]:
 
 
 def _branches(plan: Any) -> Iterator[str]:
-    if not plan.closed:
+    if not plan.closed and plan.draws:
         yield (
             "The model has no residual branches. Of the scheme it has how layers "
             "outside of branches start and activate, and nothing but that keeps "
@@ -52,9 +53,11 @@ def _branches(plan: Any) -> Iterator[str]:
 
 def _unknown(plan: Any) -> Iterator[str]:
     tables = [c.name for c in plan.left if kinds.is_frozen_embedding(c.operation)]
-    left = [c.name for c in plan.left if not plan.keep(c.operation)]
+    left = [c for c in plan.left if not plan.keep(c.operation)]
+    # With their own initializers, all layers stay where the scheme draws none.
+    left = [c.name for c in left if plan.draws or not c.operation.trainable]
     left = [name for name in left if name not in tables]
-    if left and plan.draws:
+    if left:
         yield (
             "Layers with weights of a kind that the converter does not know stay as "
             "they are, with their own initializers or, if they are frozen, their "
@@ -235,6 +238,19 @@ def _normalization(plan: Any) -> Iterator[str]:
         for call in plan.graph.calls
         if plan.removed(call.operation) and kinds.is_normalization(call.operation)
     ]
+    own = [
+        call.operation.name
+        for call in taken
+        if plan.replaces and is_own(kinds.unwrapped(call.operation))
+    ]
+    if own:
+        yield (
+            "Normalization of the author's own is replaced as layer normalization of "
+            "the last axis, with a scale, and with a shift if it takes a mean away: "
+            f"{some(own)}. Pass keep={own} if it is another."
+        )
+    if plan.replaces:
+        taken = []
     starts = [call.name for call in taken if findings.reads_data(plan, call)]
     if starts:
         yield (

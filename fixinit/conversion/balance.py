@@ -48,6 +48,8 @@ def balance(model: keras.Model, plan: Any, rewriter: Any) -> list[str]:
     Returns:
         List of strings, what was assumed or could not be done.
     """
+    if not plan.draws:
+        return []
     said = []
     assume = assumption(plan, rewriter)
     try:

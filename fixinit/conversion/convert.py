@@ -60,7 +60,9 @@ def convert(
     of Keras that computes the same. Those that take no symbolic tensors, as functions
     of TensorFlow, stay as they are.
 
-    Kernels start as the scheme says, with two corrections, written down in their
+    Schemes that leave kernels to the network, as `"dyt"` does, leave a model's layers
+    their initializers, biases and scales of branches. Otherwise kernels start as the
+    scheme says, with two corrections, written down in their
     initializers. Fans are counted by the terms that an output sums up, and He's 2 is
     what the activation asks for, where that is no ReLU. Outside of branches, and in
     front of blocks inside of branches, whose stream they make, variances are chosen so
@@ -226,7 +228,7 @@ def _plan(
         keeps = _or_lambda(keeps)
         check_foldable(inside.model, graph, keeps)
     shape = batches.open_shape(inside.model, data)
-    return Plan(graph, schemes.get(scheme), keeps, seed, shape)
+    return Plan(graph, schemes.get(scheme), keeps, seed, shape, weights == "fold")
 
 
 def _or_lambda(keeps: Callable[[Any], bool]) -> Callable[[Any], bool]:

@@ -94,10 +94,16 @@ class GraphPlan:
                 site = self.sites.of_trunk()
                 if branch is not None:
                     site = self.sites.of_branch(branch, weight)
+                # Its axis is that of the normalization, whatever is around.
                 around = surroundings_of(self.graph, call)
-                made = self.scheme.normalization(site, old)
-                name = call.operation.name
-                self.placing.after(call, self.applicator.named(made, name, around))
+                around = dataclasses.replace(around, axis=-1)
+                made = self.applicator.named(
+                    self.scheme.normalization(site, old), call.operation.name, around
+                )
+                for layer in made:
+                    layer.trainable = call.operation.trainable
+                self.plan.redrawn.append(call.operation)
+                self.placing.after(call, made)
 
     def _weight(self, weight: Any) -> None:
         """Plans one weight layer, or a stack."""

@@ -7,7 +7,23 @@ import keras
 import numpy as np
 
 from fixinit.graph.recognition import centers
-from fixinit.layers import facts_of, gelu_tanh, plain_layer
+from fixinit.layers import (
+    PointwiseNormalization,
+    facts_of,
+    gelu_tanh,
+    plain_layer,
+)
+from fixinit.layers.configs import remade
+
+# Those whose arguments are known; others are taken for what they amount to.
+KNOWN = (
+    keras.layers.BatchNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.RMSNormalization,
+    keras.layers.UnitNormalization,
+    PointwiseNormalization,
+)
 
 
 def plain_activation(call: Any) -> keras.layers.Layer | None:
@@ -47,10 +63,20 @@ def _computes_the_same(operation: Any, layer: keras.layers.Layer) -> bool:
 def plain_normalization(layer: keras.layers.Layer) -> keras.layers.Layer:
     """The normalization layer that a layer is, applies along time or amounts to."""
     if isinstance(layer, keras.layers.TimeDistributed):
-        layer = layer.layer
-    if facts_of(layer).normalizes:
+        return _along_time(plain_normalization(layer.layer))
+    if facts_of(layer).normalizes and isinstance(layer, KNOWN):
         return layer
     kind = keras.layers.LayerNormalization
     if not centers(layer):
         kind = keras.layers.RMSNormalization
     return kind(name=layer.name, dtype=layer.dtype_policy)
+
+
+def _along_time(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """The same normalization for inputs with an axis of time behind that of batches."""
+    if not hasattr(layer, "axis"):
+        return layer
+    is_list = isinstance(layer.axis, (list, tuple))
+    axes = list(layer.axis) if is_list else [layer.axis]
+    axes = [axis + 1 if axis > 0 else axis for axis in axes]
+    return remade(layer, {"axis": axes if is_list else axes[0]})

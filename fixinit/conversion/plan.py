@@ -30,6 +30,7 @@ class Plan:
         seed: int or `None`.
         input_shape: That of data for a model which leaves sizes open: a list of
             shapes without the batch; or `None`.
+        folds: bool. Whether statistics are folded, and the scheme is not asked.
 
     Attributes:
         applicator: `fixinit.schemes.apply.Applicator` of the scheme.
@@ -42,8 +43,9 @@ class Plan:
             has a layer for them, as no Keras activation computes the same.
         left_out: List of the calls of weight layers without a layer that the scheme
             has for the place in front of them, as it changes the number of channels.
-        redrawn: List of weight layers that keep their initializers: gates, and those
-            of `kept_zeros`.
+        redrawn: List of layers that are drawn anew by initializers of the model:
+            gates, those of `kept_zeros`, all where the scheme draws none, and
+            normalization that the scheme replaces.
         kept_zeros: List of the calls of weight layers whose kernels are zero on
             purpose.
         drawn_heads: List of the calls of heads that are drawn though the scheme or the
@@ -66,6 +68,7 @@ class Plan:
         keep: Callable[[Any], bool],
         seed: int | None = None,
         input_shape: Any = None,
+        folds: bool = False,
     ) -> None:
         self.num_branches = count(graph, "branches")
         self.num_blocks = count(graph, "blocks")
@@ -94,7 +97,10 @@ class Plan:
         self.closed: dict[Any, bool] = {}
         self.surveys: list[Survey] = []
         self._described: dict[int, bool] = {}
-        self.replaces = any(self._replaced(call) for call, _ in graph.walk())
+        # Who folds statistics asks for nothing in the place of them.
+        self.replaces = not folds and any(
+            self._replaced(call) for call, _ in graph.walk()
+        )
         with self.applicator.building():
             self.root = GraphPlan(self, graph, Counter())
         self.root.placing.rename(self.names)
@@ -132,6 +138,8 @@ class Plan:
         if self.keep(operation):
             return False
         scales = kinds.is_branch_scale(operation) or self.is_own_scale(operation)
+        # A scheme that leaves kernels to the model leaves it the start of branches.
+        scales = scales and self.draws
         return kinds.is_normalization(operation) or scales
 
     def is_own_scale(self, operation: Any) -> bool:

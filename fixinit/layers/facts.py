@@ -116,6 +116,16 @@ class Facts:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.pointwise and not self.normalizes:
+            raise ValueError(
+                "Argument `pointwise` says how a normalization is replaced. Received: "
+                "pointwise=True with normalizes=False. Pass normalizes=True too."
+            )
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether it normalizes, by a statistic of what it reads."""
+        return self.normalizes and not self.pointwise
 
 
 Declaration: TypeAlias = Facts | Callable[[Any], Facts]

@@ -44,6 +44,8 @@ class PointwiseNormalization(keras.layers.Layer):
         scale: bool. Whether there is a gamma.
         beta_initializer: Initializer of beta, `"zeros"` by default.
         gamma_initializer: Initializer of gamma, `"ones"` by default.
+        beta_regularizer, gamma_regularizer: Regularizers, none by default.
+        beta_constraint, gamma_constraint: Constraints, none by default.
         **kwargs: The arguments of `keras.layers.Layer`.
 
     Input shape:
@@ -75,6 +77,10 @@ class PointwiseNormalization(keras.layers.Layer):
         scale: bool = True,
         beta_initializer: Identifier = "zeros",
         gamma_initializer: Identifier = "ones",
+        beta_regularizer: Identifier = None,
+        gamma_regularizer: Identifier = None,
+        beta_constraint: Identifier = None,
+        gamma_constraint: Identifier = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -95,6 +101,10 @@ class PointwiseNormalization(keras.layers.Layer):
         self.gamma_initializer = check_initializer(
             "gamma_initializer", gamma_initializer
         )
+        self.beta_regularizer = keras.regularizers.get(beta_regularizer)
+        self.gamma_regularizer = keras.regularizers.get(gamma_regularizer)
+        self.beta_constraint = keras.constraints.get(beta_constraint)
+        self.gamma_constraint = keras.constraints.get(gamma_constraint)
         self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:
@@ -102,15 +112,8 @@ class PointwiseNormalization(keras.layers.Layer):
         self.alpha = self._scalar("alpha", self.alpha_initializer)
         self.shift = self._scalar("shift", self.shift_initializer)
         shape = (input_shape[self.axis],)
-        self.gamma = self.beta = None
-        if self.scale:
-            self.gamma = self.add_weight(
-                name="gamma", shape=shape, initializer=self.gamma_initializer
-            )
-        if self.center:
-            self.beta = self.add_weight(
-                name="beta", shape=shape, initializer=self.beta_initializer
-            )
+        self.gamma = self._vector("gamma", shape) if self.scale else None
+        self.beta = self._vector("beta", shape) if self.center else None
         self.built = True
 
     def _scalar(self, name: str, initializer: Any) -> Any:
@@ -120,6 +123,11 @@ class PointwiseNormalization(keras.layers.Layer):
         return self.add_weight(
             name=name, shape=(), initializer=initializer, autocast=False
         )
+
+    def _vector(self, name: str, shape: Shape) -> Any:
+        kinds = ("initializer", "regularizer", "constraint")
+        options = {kind: getattr(self, f"{name}_{kind}") for kind in kinds}
+        return self.add_weight(name=name, shape=shape, **options)
 
     def call(self, inputs: Tensor) -> Tensor:
         check_float(self.name, inputs)
@@ -153,6 +161,11 @@ class PointwiseNormalization(keras.layers.Layer):
         for name in ("alpha", "shift", "beta", "gamma"):
             initializer = getattr(self, f"{name}_initializer")
             config[f"{name}_initializer"] = initializer and serialize(initializer)
+        for kind in ("regularizer", "constraint"):
+            module = getattr(keras, f"{kind}s")
+            for name in ("beta", "gamma"):
+                value = getattr(self, f"{name}_{kind}")
+                config[f"{name}_{kind}"] = module.serialize(value)
         return config
 
 
@@ -171,7 +184,8 @@ class DynamicTanh(PointwiseNormalization):
     Args:
         axis, alpha_initializer, center, scale, beta_initializer, gamma_initializer:
             See `PointwiseNormalization`.
-        **kwargs: The arguments of `keras.layers.Layer`.
+        **kwargs: Its regularizers and constraints, and the arguments of
+            `keras.layers.Layer`.
 
     Raises:
         ValueError: As `PointwiseNormalization` does.
@@ -191,6 +205,7 @@ class DynamicTanh(PointwiseNormalization):
         gamma_initializer: Identifier = "ones",
         **kwargs: Any,
     ) -> None:
+        _check_own(self, kwargs, "function", "shift_initializer")
         super().__init__(
             "tanh",
             axis=axis,
@@ -222,7 +237,8 @@ class DynamicErf(PointwiseNormalization):
         axis, alpha_initializer, center, scale, beta_initializer, gamma_initializer:
             See `PointwiseNormalization`.
         shift_initializer: Initializer of the shift, `"zeros"` by default.
-        **kwargs: The arguments of `keras.layers.Layer`.
+        **kwargs: Its regularizers and constraints, and the arguments of
+            `keras.layers.Layer`.
 
     Raises:
         ValueError: As `PointwiseNormalization` does.
@@ -243,6 +259,7 @@ class DynamicErf(PointwiseNormalization):
         gamma_initializer: Identifier = "ones",
         **kwargs: Any,
     ) -> None:
+        _check_own(self, kwargs, "function")
         super().__init__(
             "erf",
             axis=axis,
@@ -257,6 +274,16 @@ class DynamicErf(PointwiseNormalization):
 
     def get_config(self) -> dict[str, Any]:
         return _without(super().get_config(), "function")
+
+
+def _check_own(layer: Any, given: dict[str, Any], *fixed: str) -> None:
+    """Refuses arguments that the class of a layer has chosen."""
+    for name in fixed:
+        if name in given:
+            raise ValueError(
+                f"Argument `{name}` is none of {type(layer).__name__}'s. Received: "
+                f"{name}={given[name]!r}. Use fixinit.layers.PointwiseNormalization."
+            )
 
 
 def _without(config: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """What DyT and Derf have in common: what they replace, and what follows from it."""
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -49,7 +51,7 @@ def options_of(scheme: Scheme, layer: keras.layers.Layer) -> dict[str, Any]:
             f"The scheme {scheme.name!r} takes the place of normalizations of tokens: "
             f"{', '.join(kind.__name__ for kind in REPLACED)}.{reason} Received: "
             f"{layer.name!r}, a {type(layer).__name__}. Convert with 'fixup', or "
-            "another scheme of fixinit.schemes.names(), or pass "
+            "another scheme that takes normalization out, or pass "
             f"keep=({layer.name!r},)."
         )
     axis = getattr(layer, "axis", -1)
@@ -62,7 +64,14 @@ def options_of(scheme: Scheme, layer: keras.layers.Layer) -> dict[str, Any]:
         )
     # A root mean square normalization has a scale, and no shift.
     is_rms = not hasattr(layer, "center") or getattr(layer, "rms_scaling", False)
+    kept = {
+        f"{name}_{kind}": getattr(layer, f"{name}_{kind}")
+        for name in ("beta", "gamma")
+        for kind in ("initializer", "regularizer", "constraint")
+        if hasattr(layer, f"{name}_{kind}")
+    }
     return {
+        **kept,
         "axis": axes[0],
         "center": not is_rms and bool(layer.center),
         "scale": is_rms or bool(layer.scale),
@@ -72,18 +81,30 @@ def options_of(scheme: Scheme, layer: keras.layers.Layer) -> dict[str, Any]:
 def predicted_variance(
     name: str, alpha: float, num_branches: int, input_variance: float
 ) -> np.ndarray:
-    """`v + E[f(alpha sqrt(v) z)^2]` after every branch, for standard normal z.
-
-    The mean square is interpolated between 100 points for every power of ten, to 1e-10.
-    """
+    """`v + E[f(alpha sqrt(v) z)^2]` after every branch, for standard normal z."""
     check_positive_int("num_branches", num_branches, maximum=MOST_BRANCHES)
     variance = [check_variance("input_variance", input_variance)]
-    logs = np.linspace(_LOWEST, _HIGHEST, _POINTS)
-    function = theory.activation(name)
-    squares = function.moments(np.zeros(_POINTS), alpha**2 * 10**logs)[1]
-    square = interpolate.CubicSpline(logs, np.log(squares))
+    square = _mean_square(name)
     for _ in range(num_branches):
         v = variance[-1]
-        log = np.clip(math.log10(v), _LOWEST, _HIGHEST) if v else _LOWEST
-        variance.append(v + math.exp(square(log)) * bool(v))
+        log = 2 * math.log10(abs(alpha)) + math.log10(v) if v else -math.inf
+        variance.append(v + square(log))
     return np.array(variance)
+
+
+@functools.lru_cache
+def _mean_square(name: str) -> Callable[[float], float]:
+    """`log10(s) -> E[f(sqrt(s) z)^2]`, from a table to 1e-10.
+
+    In proportion to s below the table, and 1, the square of the bound, above.
+    """
+    logs = np.linspace(_LOWEST, _HIGHEST, _POINTS)
+    squares = theory.activation(name).moments(np.zeros(_POINTS), 10**logs)[1]
+    table = interpolate.CubicSpline(logs, np.log(squares))
+
+    def square(log: float) -> float:
+        if log < _LOWEST:
+            return float(squares[0] * 10 ** (log - _LOWEST))
+        return 1.0 if log > _HIGHEST else math.exp(table(log))
+
+    return square

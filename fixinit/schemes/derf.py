@@ -19,10 +19,11 @@ class Derf(Scheme):
         x + F(gamma * erf(alpha x + s) + beta),    and the same behind the last block
 
     A bounded function of every number squashes outliers as layer normalization does,
-    without a statistic of the token: see `fixinit.layers.DynamicErf`. Kernels are drawn
-    as the model has them. `fixinit.convert` puts the function where a layer or root
-    mean square normalization was. It refuses batch normalization, as the authors found
-    worse results in its place.
+    without a statistic of the token: see `fixinit.layers.DynamicErf`. Kernels are
+    drawn as the model has them. `fixinit.convert` puts the function where a layer,
+    group or root mean square normalization was, or, in models without any, at the start
+    of every branch and behind the last block. It refuses batch normalization, as the
+    authors found worse results in its place.
 
     Example:
 
@@ -35,7 +36,7 @@ class Derf(Scheme):
 
     Raises:
         ValueError: If `alpha` is 0 or not finite; from `fixinit.convert`, for batch
-            normalization.
+            normalization, unit normalization, and normalization over several axes.
 
     Reference:
 

@@ -38,7 +38,8 @@ class Scheme:
     * What stands for a plain layer: `weight_layer`, `activation`, `normalization`.
     * How a weight layer is drawn: `kernel_initializer`, which scales a `draw`.
     * How shortcut and branch are joined: `merge`.
-    * Facts: `start`, `depends_on_branch`, `use_bias`, `shifts_projection`.
+    * Facts: `start`, `depends_on_branch`, `use_bias`, `shifts_projection`,
+      `refuses_batch_norm`.
     * What it has to know of the whole network: `prepared`.
     * How it trains: `optimizer_rules`, by role, and `clipping`, which `optimizer`
       applies.

@@ -35,7 +35,12 @@ def first_seed(seed: int | None) -> int:
 def with_seed(
     initializer: keras.initializers.Initializer, seed: int | None
 ) -> keras.initializers.Initializer:
-    """The same initializer with another seed, if it or one that it holds has one."""
+    """The same initializer with another seed, if it or one that it holds has one.
+
+    Functions, which Keras takes as initializers too, stay as they are.
+    """
+    if not isinstance(initializer, keras.initializers.Initializer):
+        return initializer
     config = initializer.get_config()
     if "seed" in config:
         config = {**config, "seed": seed}

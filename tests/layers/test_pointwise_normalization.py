@@ -116,6 +116,28 @@ def test_refusals(arguments, says):
         PointwiseNormalization(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (DynamicTanh, "function"),
+        (DynamicTanh, "shift_initializer"),
+        (DynamicErf, "function"),
+    ],
+)
+def test_functions_of_one_kind_are_of_that_kind(kind, name):
+    with pytest.raises(ValueError, match=f"`{name}` is none of"):
+        kind(**{name: "zeros"})
+
+
+def test_regularizers_and_constraints_are_kept():
+    layer = DynamicTanh(gamma_regularizer="l2", beta_constraint="non_neg")
+    again = DynamicTanh.from_config(layer.get_config())
+    assert isinstance(again.gamma_regularizer, keras.regularizers.L2)
+    assert isinstance(again.beta_constraint, keras.constraints.NonNeg)
+    again.build((None, 4))
+    assert again.losses
+
+
 def test_refuses_integers():
     with pytest.raises(ValueError, match="floating-point"):
         DynamicTanh()(np.ones((2, 3), "int32"))

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 import fixinit
 from fixinit import schemes
@@ -11,7 +11,6 @@ from fixinit.layers import DynamicErf, DynamicTanh, PointwiseNormalization
 from tests.conversion.helpers import convert, said
 from tests.marks import on_torch, slow_where_compiled
 
-keras_hub = pytest.importorskip("keras_hub")
 KINDS = {"dyt": DynamicTanh, "derf": DynamicErf}
 BOTH = pytest.mark.parametrize("scheme", KINDS)
 
@@ -20,8 +19,12 @@ def functions(model):
     return [x for x in model.layers if isinstance(x, PointwiseNormalization)]
 
 
+def hub():
+    return pytest.importorskip("keras_hub").models
+
+
 def bert():
-    return keras_hub.models.BertBackbone(
+    return hub().BertBackbone(
         vocabulary_size=20,
         num_layers=2,
         num_heads=2,
@@ -32,7 +35,7 @@ def bert():
 
 
 def gpt2():
-    return keras_hub.models.GPT2Backbone(
+    return hub().GPT2Backbone(
         vocabulary_size=20,
         num_layers=2,
         num_heads=2,
@@ -43,7 +46,7 @@ def gpt2():
 
 
 def llama():
-    return keras_hub.models.LlamaBackbone(
+    return hub().LlamaBackbone(
         vocabulary_size=20,
         num_layers=2,
         num_query_heads=2,
@@ -54,7 +57,7 @@ def llama():
 
 
 def vit():
-    return keras_hub.models.ViTBackbone(
+    return hub().ViTBackbone(
         image_shape=(16, 16, 3),
         patch_size=4,
         num_layers=2,
@@ -65,7 +68,7 @@ def vit():
 
 
 def t5():
-    return keras_hub.models.T5Backbone(
+    return hub().T5Backbone(
         vocabulary_size=20,
         num_layers=2,
         num_heads=2,
@@ -206,7 +209,7 @@ def test_normalization_that_is_kept_is_not_refused():
 
 @pytest.mark.parametrize("alpha", [0, float("nan"), "half", None])
 @pytest.mark.parametrize("kind", [schemes.DyT, schemes.Derf])
-def test_refuses_an_alpha_that_is_none(kind, alpha):
+def test_refuses_what_is_no_alpha(kind, alpha):
     with pytest.raises((ValueError, TypeError), match="alpha"):
         kind(alpha=alpha)
 
@@ -214,3 +217,140 @@ def test_refuses_an_alpha_that_is_none(kind, alpha):
 @on_torch
 def test_layers_that_the_model_draws_are_no_news():
     assert "of a kind that the converter does not know" not in said(small(), "dyt")
+
+
+def block_of(normalization, shape=(6, 16)):
+    """One residual block behind a normalization."""
+    x = inputs = keras.Input(shape)
+    return keras.Model(inputs, x + layers.Dense(shape[-1])(normalization(x)))
+
+
+def function_of(normalization, shape=(6, 16)):
+    (function,) = functions(convert(block_of(normalization, shape), "dyt"))
+    return function
+
+
+@on_torch
+@pytest.mark.parametrize(
+    ("normalization", "shape", "axis", "size"),
+    [
+        (layers.LayerNormalization(axis=1), (6, 16), 1, 6),
+        (layers.GroupNormalization(4), (6, 16), -1, 16),
+        (layers.TimeDistributed(layers.LayerNormalization(axis=2)), (3, 5, 7), 3, 7),
+        (layers.TimeDistributed(layers.LayerNormalization()), (3, 5, 7), -1, 7),
+        (layers.LayerNormalization(rms_scaling=True), (6, 16), -1, 16),
+    ],
+    ids=["axis", "groups", "along time", "last, along time", "rms_scaling"],
+)
+def test_axes_are_those_of_the_normalization(normalization, shape, axis, size):
+    found = function_of(normalization, shape)
+    assert (found.axis, tuple(found.gamma.shape)) == (axis, (size,))
+    assert found.center != getattr(normalization, "rms_scaling", False)
+
+
+@on_torch
+def test_axis_behind_layers_of_other_formats():
+    x = inputs = keras.Input((3, 8, 8))
+    x = layers.Conv2D(4, 3, data_format="channels_first")(x)
+    x = layers.Reshape((36, 4))(layers.Permute((2, 3, 1))(x))
+    x = x + layers.Dense(4)(layers.LayerNormalization()(x))
+    (found,) = functions(convert(keras.Model(inputs, x), "dyt"))
+    assert tuple(found.gamma.shape) == (4,)
+
+
+@on_torch
+def test_what_a_normalization_was_given_stays():
+    found = function_of(
+        layers.LayerNormalization(
+            gamma_initializer="zeros",
+            beta_initializer=keras.initializers.Constant(0.5),
+            gamma_regularizer="l2",
+            beta_constraint="non_neg",
+            trainable=False,
+        )
+    )
+    assert not np.any(found.gamma) and np.all(np.equal(found.beta, 0.5))
+    assert isinstance(found.gamma.regularizer, keras.regularizers.L2)
+    assert isinstance(found.beta.constraint, keras.constraints.NonNeg)
+    assert not found.trainable
+    assert not function_of(layers.LayerNormalization(scale=False, center=False)).scale
+
+
+class OwnNorm(layers.Layer):
+    def build(self, shape):
+        self.gain = self.add_weight(shape=shape[-1:], initializer="ones")
+
+    def call(self, x):
+        return self.gain * x * ops.rsqrt(ops.mean(x * x, axis=-1, keepdims=True))
+
+
+class DeclaredNorm(OwnNorm):
+    fixinit_facts = fixinit.layers.Facts(normalizes=True)
+
+
+@on_torch
+@pytest.mark.parametrize("kind", [OwnNorm, DeclaredNorm])
+def test_normalization_of_ones_own_is_replaced_and_named(kind):
+    model = block_of(kind(name="own"))
+    (found,) = functions(convert(model, "dyt"))
+    assert found.scale and not found.center
+    assert "author's own is replaced" in said(model, "dyt")
+
+
+class Scale(layers.Layer):
+    fixinit_facts = fixinit.layers.Facts(scales_branch=True, linear=True)
+
+    def build(self, shape):
+        self.gain = self.add_weight(shape=shape[-1:], initializer="ones")
+
+    def call(self, x):
+        return 1e-6 * self.gain * x
+
+
+@on_torch
+def test_scales_of_branches_are_the_models_own():
+    x = inputs = keras.Input((6, 16))
+    branch = layers.Dense(16)(layers.LayerNormalization()(x))
+    model = keras.Model(inputs, x + Scale(name="scale")(branch))
+    assert isinstance(convert(model, "dyt").get_layer("scale"), Scale)
+
+
+def thousandth(shape, dtype=None):
+    return ops.full(shape, 1e-3, dtype)
+
+
+@on_torch
+def test_functions_may_be_initializers():
+    x = inputs = keras.Input((6, 16))
+    dense = layers.Dense(16, kernel_initializer=thousandth, name="dense")
+    model = keras.Model(inputs, x + dense(layers.LayerNormalization()(x)))
+    kernel = convert(model, "dyt").get_layer("dense").kernel
+    assert np.allclose(kernel, 1e-3)
+    assert "He's variances" not in said(model, "dyt")
+
+
+@on_torch
+def test_folding_does_not_ask_the_scheme():
+    x = inputs = keras.Input((16,))
+    x = layers.BatchNormalization()(layers.Dense(16)(x))
+    model = keras.Model(inputs, layers.Dense(3)(x))
+    assert not functions(convert(model, "dyt", weights="fold"))
+
+
+@on_torch
+@pytest.mark.parametrize("name", schemes.names())
+def test_who_refuses_batch_normalization_declares_it(name):
+    model = block_of(layers.BatchNormalization())
+    if not schemes.get(name).refuses_batch_norm:
+        convert(model, name)
+        return
+    with pytest.raises(ValueError, match=name):
+        convert(model, name)
+
+
+@pytest.mark.parametrize(("alpha", "variance"), [(0.5, 1e-20), (1e-200, 1.0)])
+def test_next_to_zero_functions_are_linear(alpha, variance):
+    grown = schemes.DyT(alpha).predicted_variance(1, variance)
+    expected = variance + (alpha * variance**0.5) ** 2
+    assert grown[1] == pytest.approx(expected, rel=1e-9)
+    assert schemes.DyT(1e200).predicted_variance(2).tolist() == [1, 2, 3]

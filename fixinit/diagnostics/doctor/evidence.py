@@ -135,7 +135,7 @@ class Evidence:
         if not readers:
             return False
         return all(
-            facts_of(reader.operation).normalizes
+            facts_of(reader.operation).has_statistics
             or _passes(reader)
             and self.normalized_behind(reader)
             for reader in readers

@@ -84,7 +84,7 @@ def _read(evidence: Evidence, value: int) -> Iterator[int]:
                 continue
             as_made = _is_not_adapted(operation)
             is_scaled = isinstance(operation, keras.layers.Normalization)
-            if (facts.normalizes or is_scaled) and not as_made:
+            if (facts.has_statistics or is_scaled) and not as_made:
                 continue
             same = facts.rearranges or facts.passes or facts.pads
             same = same or as_made or isinstance(operation, keras.layers.Masking)

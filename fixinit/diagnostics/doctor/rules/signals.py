@@ -233,7 +233,7 @@ def _growth_allowed(evidence: Evidence) -> float:
     """Growth of squared relative gradients that is no fault."""
     diagnosis = evidence.diagnosis
     normalized = sum(
-        bool(facts_of(call.operation).normalizes) for call in evidence.graph.calls
+        facts_of(call.operation).has_statistics for call in evidence.graph.calls
     )
     count = min(normalized, len(diagnosis.blocks or diagnosis.weight_path))
     allowed = math.exp(min(count * math.log(_NORMALIZED), math.log(_BACKWARD_ERROR)))
