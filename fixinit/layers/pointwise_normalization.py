@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from fixinit import backend
+from fixinit._checked import checked
 from fixinit._typing import Identifier, Shape, Tensor
 from fixinit._validation import (
     check_axis,
@@ -67,6 +68,7 @@ class PointwiseNormalization(keras.layers.Layer):
     # A scheme takes its place, as that of any normalization.
     fixinit_facts = Facts(normalizes=True, pointwise=True)
 
+    @checked
     def __init__(
         self,
         function: str,
@@ -96,7 +98,7 @@ class PointwiseNormalization(keras.layers.Layer):
             self.shift_initializer = check_initializer(
                 "shift_initializer", shift_initializer
             )
-        self.center, self.scale = bool(center), bool(scale)
+        self.center, self.scale = center, scale
         self.beta_initializer = check_initializer("beta_initializer", beta_initializer)
         self.gamma_initializer = check_initializer(
             "gamma_initializer", gamma_initializer
@@ -195,6 +197,7 @@ class DynamicTanh(PointwiseNormalization):
     - [Zhu et al., 2025](https://arxiv.org/abs/2503.10622)
     """
 
+    @checked
     def __init__(
         self,
         axis: int = -1,
@@ -248,6 +251,7 @@ class DynamicErf(PointwiseNormalization):
     - [Chen et al., 2025](https://arxiv.org/abs/2512.10938)
     """
 
+    @checked
     def __init__(
         self,
         axis: int = -1,

@@ -11,7 +11,7 @@ import numpy as np
 
 from fixinit import graph
 from fixinit._checked import checked
-from fixinit._validation import check_number, check_positive_int
+from fixinit._validation import check_factor, check_number, check_positive_int
 from fixinit.graph.functional import is_subclassed
 from fixinit.theory.calculus import backward
 from fixinit.theory.calculus.moments import Moments
@@ -96,7 +96,7 @@ def predict(
     - [Schoenholz et al., 2017](https://arxiv.org/abs/1611.01232)
     - [Xiao et al., 2018](https://arxiv.org/abs/1806.05393) (convolutions)
     """
-    check_number("input_mean", input_mean, "a finite number", lambda x: True)
+    check_factor("input_mean", input_mean)
     check_number("input_variance", input_variance, "at least 0", lambda x: x >= 0)
     for name, value in (
         ("input_correlation", input_correlation),

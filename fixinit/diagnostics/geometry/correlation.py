@@ -160,7 +160,13 @@ def gradient_correlation(
 def _direction(direction: ArrayLike | None, size: int) -> np.ndarray:
     if direction is None:
         return np.random.default_rng(0).normal(size=size) if size > 1 else np.ones(1)
-    direction = np.asarray(direction, "float64").reshape(-1)
+    given = np.asarray(direction)
+    if given.dtype.kind not in "biuf":
+        raise ValueError(
+            "Argument `direction` must hold real numbers. Received: "
+            f"direction={direction!r}"
+        )
+    direction = given.astype("float64").reshape(-1)
     if direction.size != size:
         raise ValueError(
             f"Argument `direction` must hold the {size} numbers of one output. "
