@@ -48,6 +48,7 @@ def versions_of(settings, model, loaded, name):
             optimizer_of(settings, regularization, clipping),
             divergence_loss=100.0,
             clipping=clipping,
+            rules=() if scheme is None else schemes.get(scheme).optimizer_rules,
             loss=regularization.loss(loaded.num_classes),
         )
         found[version].fit(1, seed=0)  # compiles

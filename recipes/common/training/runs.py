@@ -11,6 +11,7 @@ from recipes.common.training.noise import seed_noise
 from recipes.common.training.recorder import Recorder
 from recipes.common.training.shuffled import Shuffled
 
+FIXUP = (optimizers.Rule("scalar", learning_rate=0.1),)
 # More steps in one execution no longer pay, and divergence is noticed later.
 MAX_STEPS_PER_EXECUTION = 32
 TEST_BATCH_SIZE = 1000
@@ -37,6 +38,8 @@ class Runs:
             compiled again when the rate changes.
         divergence_loss: float. A larger loss on a batch ends a run.
         clipping: float, the factor of adaptive gradient clipping; `None` for none.
+        rules: Sequence of `fixinit.optimizers.Rule`s, by default Fixup's, a tenth of
+            the rate for scalars.
         loss: Keras loss of class indices and logits.
         jit_compile: bool. Whether to use XLA, which the JAX backend always does:
             slower to compile, and faster for stacks of many blocks. PyTorch runs
@@ -54,6 +57,7 @@ class Runs:
         jit_compile=False,
         clipping=None,
         loss=LOSS,
+        rules=None,
     ):
         self.build = build
         self.data = data
@@ -63,7 +67,8 @@ class Runs:
         self.loss = loss
         self.model = build(seed)
         self._weights = {seed: self.model.get_weights()}
-        optimizer = optimizers.with_scalar_learning_rate(optimizer or sgd())
+        rules = FIXUP if rules is None else rules
+        optimizer = optimizers.by_role(optimizer or sgd(), rules)
         if clipping is not None:
             optimizer = optimizers.adaptive_clipping(optimizer, self.model, clipping)
         self._compile(optimizer, jit_compile)

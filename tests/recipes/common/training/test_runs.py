@@ -2,27 +2,36 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 
 import fixinit
+from fixinit.diagnostics.report import loss_and_gradients
 from recipes.common.data.datasets import Dataset
 from recipes.common.training.runs import Runs
+from tests.marks import on_torch
+
+
+def dataset():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((96, 8)).astype("float32")
+    y = (x @ rng.standard_normal((8, 3))).argmax(1).astype("int32")
+    return Dataset("points", x[:64], y[:64], x[64:], y[64:], 3)
+
+
+def builder(scheme):
+    def build(seed):
+        return fixinit.models.ResidualMLP(
+            1, 8, input_shape=(8,), classes=3, seed=seed, scheme=scheme
+        )
+
+    return build
 
 
 @pytest.fixture(scope="module")
 def runs():
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((96, 8)).astype("float32")
-    y = (x @ rng.standard_normal((8, 3))).argmax(1).astype("int32")
-    data = Dataset("points", x[:64], y[:64], x[64:], y[64:], 3)
-
-    def build(seed):
-        return fixinit.models.ResidualMLP(
-            1, 8, input_shape=(8,), classes=3, seed=seed, scheme="scaled_residual"
-        )
-
-    return Runs(build, data, batch_size=16, seed=0)
+    return Runs(builder("scaled_residual"), dataset(), batch_size=16, seed=0)
 
 
 @pytest.mark.slow
@@ -49,3 +58,31 @@ def test_test_samples_can_be_left_out(runs):
     (without,), _ = runs.run(0.05, seed=0, epochs=1, tests=False)
     assert without["test_loss"] is None is without["test_accuracy"]
     assert without["train_loss"] == with_tests["train_loss"]
+
+
+@on_torch
+@pytest.mark.parametrize(("rules", "expected"), [(None, 0.1), ((), 1.0)])
+def test_scalars_train_by_the_rules(rules, expected):
+    """One step of plain gradient descent, by the gradient that it was taken with."""
+    data = dataset()
+    runs = Runs(
+        builder(fixinit.schemes.SkipInit(0.5)),
+        data,
+        batch_size=64,
+        seed=0,
+        optimizer=keras.optimizers.SGD(1.0),
+        rules=rules,
+    )
+    runs.reset(0.01, 0)
+    model = runs.model
+    x, y = data.x_train, data.y_train
+    gradients = loss_and_gradients(model, runs.loss)(x, y)[1]
+    before = [keras.ops.convert_to_numpy(v).copy() for v in model.trainable_variables]
+    runs.fit(1, seed=0, tests=False)
+    for variable, old, gradient in zip(
+        model.trainable_variables, before, gradients, strict=True
+    ):
+        rate = 0.01 * (expected if "scalar" in variable.path else 1.0)
+        moved = old - keras.ops.convert_to_numpy(variable)
+        expected_move = rate * keras.ops.convert_to_numpy(gradient)
+        np.testing.assert_allclose(moved, expected_move, rtol=1e-3, atol=1e-7)
