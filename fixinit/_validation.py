@@ -288,6 +288,20 @@ def check_known_shape(
     )
 
 
+def check_regularizer(argument: str, value: Any) -> Any:
+    """The regularizer that an identifier stands for; `None` is none."""
+    if value is None:
+        return None
+    return check_keras(argument, value, keras.regularizers.get, "a regularizer")
+
+
+def check_constraint(argument: str, value: Any) -> Any:
+    """The constraint that an identifier stands for; `None` is none."""
+    if value is None:
+        return None
+    return check_keras(argument, value, keras.constraints.get, "a constraint")
+
+
 def check_keras(argument: str, value: Any, get: Callable[[Any], Any], what: str) -> Any:
     """What Keras makes of an identifier; its errors do not name the argument.
 

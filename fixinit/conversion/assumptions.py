@@ -238,19 +238,27 @@ def _normalization(plan: Any) -> Iterator[str]:
         for call in plan.graph.calls
         if plan.removed(call.operation) and kinds.is_normalization(call.operation)
     ]
-    own = [
-        call.operation.name
-        for call in taken
-        if plan.replaces and is_own(kinds.unwrapped(call.operation))
-    ]
+    yield from _replaced(taken) if plan.replaces else _taken_out(plan, taken)
+    if measures := _names(plan, lambda call: facts_of(call.operation).measures):
+        yield (
+            "Operations that measure how far values spread stay, also if they "
+            f"normalize: {some(measures)}."
+        )
+
+
+def _replaced(taken: Sequence[Any]) -> Iterator[str]:
+    """Normalization that the scheme has something in the place of."""
+    own = [c.operation.name for c in taken if is_own(kinds.unwrapped(c.operation))]
     if own:
         yield (
             "Normalization of the author's own is replaced as layer normalization of "
             "the last axis, with a scale, and with a shift if it takes a mean away: "
             f"{some(own)}. Pass keep={own} if it is another."
         )
-    if plan.replaces:
-        taken = []
+
+
+def _taken_out(plan: Any, taken: Sequence[Any]) -> Iterator[str]:
+    """Normalization in whose place nothing stands."""
     starts = [call.name for call in taken if findings.reads_data(plan, call)]
     if starts:
         yield (
@@ -264,11 +272,6 @@ def _normalization(plan: Any) -> Iterator[str]:
         yield (
             "Normalization of the model's outputs is taken out like any other: "
             f"{some(ends)}. Pass keep={ends} if the outputs are to be normalized."
-        )
-    if measures := _names(plan, lambda call: facts_of(call.operation).measures):
-        yield (
-            "Operations that measure how far values spread stay, also if they "
-            f"normalize: {some(measures)}."
         )
 
 

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import copy
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -189,7 +190,7 @@ class Plan:
         start = self.start(branch)
         return start.by == "kernel" and start.is_zero
 
-    @property
+    @functools.cached_property
     def draws(self) -> bool:
         """Whether the scheme draws kernels, rather than leave them to the model."""
         return self.scheme.draw(Site(0, self.num_branches)) is not None

@@ -7,6 +7,7 @@ from keras import ops
 
 from fixinit._typing import Identifier, Shape, Tensor
 from fixinit._validation import check_axis, check_axis_of, check_initializer
+from fixinit.layers.channels import along_axis
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -70,10 +71,8 @@ class ChannelAffine(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: Tensor) -> Tensor:
-        shape = [1] * len(inputs.shape)
-        shape[self.axis] = inputs.shape[self.axis]
         gamma, beta = (
-            ops.cast(ops.reshape(v, shape), inputs.dtype)
+            ops.cast(along_axis(v, inputs, self.axis), inputs.dtype)
             for v in (self.gamma, self.beta)
         )
         return inputs * gamma + beta

@@ -7,6 +7,7 @@ from keras import ops
 
 from fixinit._typing import Identifier, Shape, Tensor
 from fixinit._validation import check_axis, check_axis_of, check_initializer
+from fixinit.layers.channels import along_axis
 from fixinit.layers.facts import Facts
 from fixinit.layers.scalars import check_float
 
@@ -68,9 +69,7 @@ class ChannelMultiplier(keras.layers.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         check_float(self.name, inputs)
-        shape = [1] * len(inputs.shape)
-        shape[self.axis] = inputs.shape[self.axis]
-        gamma = ops.reshape(self.gamma, shape)
+        gamma = along_axis(self.gamma, inputs, self.axis)
         # In the precision of gamma: products of half precision would vanish.
         outputs = ops.cast(inputs, self.gamma.dtype) * gamma
         return ops.cast(outputs, inputs.dtype)

@@ -6,7 +6,12 @@ import keras
 
 from fixinit._checked import checked
 from fixinit._typing import Identifier, Shape, Tensor
-from fixinit._validation import check_initializer, check_keras, check_known_shape
+from fixinit._validation import (
+    check_constraint,
+    check_initializer,
+    check_known_shape,
+    check_regularizer,
+)
 from fixinit.layers.facts import Facts
 
 
@@ -50,15 +55,8 @@ class Parameter(keras.layers.Layer):
         super().__init__(**kwargs)
         self.shape = check_known_shape("shape", shape, (1, 1, 64), 0)
         self.initializer = check_initializer("initializer", initializer)
-        self.regularizer = self.constraint = None
-        if regularizer is not None:
-            self.regularizer = check_keras(
-                "regularizer", regularizer, keras.regularizers.get, "a regularizer"
-            )
-        if constraint is not None:
-            self.constraint = check_keras(
-                "constraint", constraint, keras.constraints.get, "a constraint"
-            )
+        self.regularizer = check_regularizer("regularizer", regularizer)
+        self.constraint = check_constraint("constraint", constraint)
         self.parameter: Any = None
 
     @classmethod

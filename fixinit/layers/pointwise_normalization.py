@@ -12,8 +12,11 @@ from fixinit._validation import (
     check_axis,
     check_axis_of,
     check_choice,
+    check_constraint,
     check_initializer,
+    check_regularizer,
 )
+from fixinit.layers.channels import along_axis
 from fixinit.layers.facts import Facts
 from fixinit.layers.scalars import check_float
 
@@ -103,10 +106,12 @@ class PointwiseNormalization(keras.layers.Layer):
         self.gamma_initializer = check_initializer(
             "gamma_initializer", gamma_initializer
         )
-        self.beta_regularizer = keras.regularizers.get(beta_regularizer)
-        self.gamma_regularizer = keras.regularizers.get(gamma_regularizer)
-        self.beta_constraint = keras.constraints.get(beta_constraint)
-        self.gamma_constraint = keras.constraints.get(gamma_constraint)
+        self.beta_regularizer = check_regularizer("beta_regularizer", beta_regularizer)
+        self.gamma_regularizer = check_regularizer(
+            "gamma_regularizer", gamma_regularizer
+        )
+        self.beta_constraint = check_constraint("beta_constraint", beta_constraint)
+        self.gamma_constraint = check_constraint("gamma_constraint", gamma_constraint)
         self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:
@@ -144,9 +149,7 @@ class PointwiseNormalization(keras.layers.Layer):
         return x
 
     def _of_channels(self, weight: Any, inputs: Tensor) -> Tensor:
-        shape = [1] * len(inputs.shape)
-        shape[self.axis] = inputs.shape[self.axis]
-        return ops.cast(ops.reshape(weight, shape), inputs.dtype)
+        return ops.cast(along_axis(weight, inputs, self.axis), inputs.dtype)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape

@@ -1,15 +1,17 @@
-"""What DyT and Derf have in common: what they replace, and what follows from it."""
+"""What DyT and Derf have in common: all but the function."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 from scipy import interpolate
 
 from fixinit import layers, theory
+from fixinit._checked import check_fields
 from fixinit._validation import (
     MOST_BRANCHES,
     check_number,
@@ -17,6 +19,8 @@ from fixinit._validation import (
     check_variance,
 )
 from fixinit.schemes.scheme import Scheme
+from fixinit.schemes.site import Site
+from fixinit.schemes.start import constant
 
 REPLACED = (
     keras.layers.LayerNormalization,
@@ -28,10 +32,55 @@ REPLACED = (
 _LOWEST, _HIGHEST, _POINTS = -12, 12, 2401
 
 
-def check_alpha(alpha: float) -> None:
-    """Refuses a start at which the function would be flat."""
-    allowed = "a number other than 0, at which all outputs are alike"
-    check_number("alpha", alpha, allowed, lambda x: x != 0)
+@dataclasses.dataclass(frozen=True)
+class PointwiseScheme(Scheme):
+    """A bounded function at the start of every branch and behind the last block.
+
+    A subclass says which: `kind`, a layer, and `function`, its name in
+    `fixinit.theory.activation`.
+    """
+
+    alpha: float = 0.5
+
+    kind: ClassVar[Callable[..., keras.layers.Layer]]
+    function: ClassVar[str]
+    use_bias = None
+    refuses_batch_norm = True
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        allowed = "a number other than 0, at which all outputs are alike"
+        check_number("alpha", self.alpha, allowed, lambda x: x != 0)
+
+    def draw(self, site: Site) -> None:
+        return None
+
+    def branch_start(self, site: Site) -> list[keras.layers.Layer]:
+        return [self._layer()]
+
+    def network_end(self, site: Site) -> list[keras.layers.Layer]:
+        return [self._layer()]
+
+    def normalization(
+        self, site: Site, layer: keras.layers.Layer
+    ) -> list[keras.layers.Layer]:
+        return [self._layer(**options_of(self, layer))]
+
+    def _layer(self, **options: Any) -> keras.layers.Layer:
+        return type(self).kind(alpha_initializer=constant(self.alpha), **options)
+
+    def predicted_variance(
+        self, num_branches: int, input_variance: float = 1.0
+    ) -> np.ndarray:
+        """`v + E[f(alpha sqrt(v) z)^2]` after every branch, for standard normal z."""
+        check_positive_int("num_branches", num_branches, maximum=MOST_BRANCHES)
+        variance = [check_variance("input_variance", input_variance)]
+        square = _mean_square(self.function)
+        for _ in range(num_branches):
+            v = variance[-1]
+            log = 2 * math.log10(abs(self.alpha)) + math.log10(v) if v else -math.inf
+            variance.append(v + square(log))
+        return np.array(variance)
 
 
 def options_of(scheme: Scheme, layer: keras.layers.Layer) -> dict[str, Any]:
@@ -76,20 +125,6 @@ def options_of(scheme: Scheme, layer: keras.layers.Layer) -> dict[str, Any]:
         "center": not is_rms and bool(layer.center),
         "scale": is_rms or bool(layer.scale),
     }
-
-
-def predicted_variance(
-    name: str, alpha: float, num_branches: int, input_variance: float
-) -> np.ndarray:
-    """`v + E[f(alpha sqrt(v) z)^2]` after every branch, for standard normal z."""
-    check_positive_int("num_branches", num_branches, maximum=MOST_BRANCHES)
-    variance = [check_variance("input_variance", input_variance)]
-    square = _mean_square(name)
-    for _ in range(num_branches):
-        v = variance[-1]
-        log = 2 * math.log10(abs(alpha)) + math.log10(v) if v else -math.inf
-        variance.append(v + square(log))
-    return np.array(variance)
 
 
 @functools.lru_cache

@@ -200,14 +200,14 @@ class Applicator:
             changes: Dict of further arguments of the layer.
         """
         changes = dict(changes or {})
+        main = self.scheme.kernel_initializer(site)
+        if main is None:
+            changes |= {name: self.seeded(getattr(layer, name)) for name in kernels}
+            kernels = ()
         for argument in kernels:
-            answer = self.scheme.kernel_initializer(site)
-            if answer is None:
-                changes[argument] = self.seeded(getattr(layer, argument))
-                continue
             initializer = keras.initializers.HeNormal()
             if argument == kernels[-1]:
-                initializer = answer
+                initializer = main
                 carried.check_kernel(self.scheme, site, initializer)
             initializer = self.seeded(initializer)
             changes[argument] = fit(initializer, argument) if fit else initializer

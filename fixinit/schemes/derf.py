@@ -1,19 +1,14 @@
 import dataclasses
 
 import keras
-import numpy as np
 
 from fixinit import layers
-from fixinit._checked import check_fields
-from fixinit.schemes import _pointwise
-from fixinit.schemes.scheme import Scheme
-from fixinit.schemes.site import Site
-from fixinit.schemes.start import constant
+from fixinit.schemes._pointwise import PointwiseScheme
 
 
 @keras.saving.register_keras_serializable("fixinit.schemes")
 @dataclasses.dataclass(frozen=True)
-class Derf(Scheme):
+class Derf(PointwiseScheme):
     """Derf: dynamic error function in the place of layer normalization.
 
         x + F(gamma * erf(alpha x + s) + beta),    and the same behind the last block
@@ -43,34 +38,6 @@ class Derf(Scheme):
     - [Chen et al., 2025](https://arxiv.org/abs/2512.10938)
     """
 
-    alpha: float = 0.5
-
     name = "derf"
-    use_bias = None
-    refuses_batch_norm = True
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        _pointwise.check_alpha(self.alpha)
-
-    def draw(self, site: Site) -> None:
-        return None
-
-    def branch_start(self, site: Site) -> list[keras.layers.Layer]:
-        return [layers.DynamicErf(alpha_initializer=constant(self.alpha))]
-
-    def network_end(self, site: Site) -> list[keras.layers.Layer]:
-        return self.branch_start(site)
-
-    def normalization(
-        self, site: Site, layer: keras.layers.Layer
-    ) -> list[keras.layers.Layer]:
-        options = _pointwise.options_of(self, layer)
-        return [layers.DynamicErf(alpha_initializer=constant(self.alpha), **options)]
-
-    def predicted_variance(
-        self, num_branches: int, input_variance: float = 1.0
-    ) -> np.ndarray:
-        return _pointwise.predicted_variance(
-            "erf", self.alpha, num_branches, input_variance
-        )
+    kind = layers.DynamicErf
+    function = "erf"

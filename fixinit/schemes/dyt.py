@@ -1,19 +1,14 @@
 import dataclasses
 
 import keras
-import numpy as np
 
 from fixinit import layers
-from fixinit._checked import check_fields
-from fixinit.schemes import _pointwise
-from fixinit.schemes.scheme import Scheme
-from fixinit.schemes.site import Site
-from fixinit.schemes.start import constant
+from fixinit.schemes._pointwise import PointwiseScheme
 
 
 @keras.saving.register_keras_serializable("fixinit.schemes")
 @dataclasses.dataclass(frozen=True)
-class DyT(Scheme):
+class DyT(PointwiseScheme):
     """DyT: dynamic tanh in the place of layer normalization.
 
         x + F(gamma * tanh(alpha x) + beta),    and the same behind the last block
@@ -43,34 +38,6 @@ class DyT(Scheme):
     - [Zhu et al., 2025](https://arxiv.org/abs/2503.10622)
     """
 
-    alpha: float = 0.5
-
     name = "dyt"
-    use_bias = None
-    refuses_batch_norm = True
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        _pointwise.check_alpha(self.alpha)
-
-    def draw(self, site: Site) -> None:
-        return None
-
-    def branch_start(self, site: Site) -> list[keras.layers.Layer]:
-        return [layers.DynamicTanh(alpha_initializer=constant(self.alpha))]
-
-    def network_end(self, site: Site) -> list[keras.layers.Layer]:
-        return self.branch_start(site)
-
-    def normalization(
-        self, site: Site, layer: keras.layers.Layer
-    ) -> list[keras.layers.Layer]:
-        options = _pointwise.options_of(self, layer)
-        return [layers.DynamicTanh(alpha_initializer=constant(self.alpha), **options)]
-
-    def predicted_variance(
-        self, num_branches: int, input_variance: float = 1.0
-    ) -> np.ndarray:
-        return _pointwise.predicted_variance(
-            "tanh", self.alpha, num_branches, input_variance
-        )
+    kind = layers.DynamicTanh
+    function = "tanh"

@@ -8,6 +8,7 @@ from keras import layers, ops
 import fixinit
 from fixinit import schemes
 from fixinit.layers import DynamicErf, DynamicTanh, PointwiseNormalization
+from recipes.real_models.networks import NETWORKS
 from tests.conversion.helpers import convert, said
 from tests.marks import on_torch, slow_where_compiled
 
@@ -19,71 +20,13 @@ def functions(model):
     return [x for x in model.layers if isinstance(x, PointwiseNormalization)]
 
 
-def hub():
-    return pytest.importorskip("keras_hub").models
-
-
-def bert():
-    return hub().BertBackbone(
-        vocabulary_size=20,
-        num_layers=2,
-        num_heads=2,
-        hidden_dim=16,
-        intermediate_dim=32,
-        max_sequence_length=8,
-    )
-
-
-def gpt2():
-    return hub().GPT2Backbone(
-        vocabulary_size=20,
-        num_layers=2,
-        num_heads=2,
-        hidden_dim=16,
-        intermediate_dim=32,
-        max_sequence_length=8,
-    )
-
-
-def llama():
-    return hub().LlamaBackbone(
-        vocabulary_size=20,
-        num_layers=2,
-        num_query_heads=2,
-        num_key_value_heads=1,
-        hidden_dim=16,
-        intermediate_dim=32,
-    )
-
-
-def vit():
-    return hub().ViTBackbone(
-        image_shape=(16, 16, 3),
-        patch_size=4,
-        num_layers=2,
-        num_heads=2,
-        hidden_dim=16,
-        mlp_dim=32,
-    )
-
-
-def t5():
-    return hub().T5Backbone(
-        vocabulary_size=20,
-        num_layers=2,
-        num_heads=2,
-        hidden_dim=16,
-        intermediate_dim=32,
-    )
-
-
 # Branches, and normalizations: two for each block, T5's decoder has three.
 BACKBONES = {
-    "BERT": (bert, 4, 5),
-    "GPT-2": (gpt2, 4, 5),
-    "Llama": (llama, 4, 5),
-    "ViT": (vit, 4, 5),
-    "T5": (t5, 10, 12),
+    "BertBackbone": (4, 5),
+    "GPT2Backbone": (4, 5),
+    "LlamaBackbone": (4, 5),
+    "ViTBackbone": (4, 5),
+    "T5Backbone": (10, 12),
 }
 
 
@@ -91,14 +34,17 @@ BACKBONES = {
 @BOTH
 @pytest.mark.parametrize("name", BACKBONES)
 def test_converts_backbones_of_keras_hub_in_one_line(name, scheme):
-    build, branches, normalizations = BACKBONES[name]
-    free = convert(build(), scheme)
+    pytest.importorskip("keras_hub")
+    branches, normalizations = BACKBONES[name]
+    free = convert(NETWORKS[name].build(), scheme)
     assert free.conversion["num_branches"] == branches
     found = functions(free)
     assert len(found) == normalizations
     assert all(type(layer) is KINDS[scheme] for layer in found)
     # Root mean square normalizations have no shift, and get none.
-    assert all(layer.center == (name not in ("Llama", "T5")) for layer in found)
+    assert all(
+        layer.center == (name not in ("LlamaBackbone", "T5Backbone")) for layer in found
+    )
     kinds = (layers.LayerNormalization, layers.RMSNormalization)
     assert not any(isinstance(layer, kinds) for layer in free.layers)
 

@@ -4,14 +4,13 @@ import math
 
 import keras
 
-from fixinit import optimizers
+from fixinit import optimizers, schemes
 from recipes.common.training.divergence import Divergence
 from recipes.common.training.fit import LOSS
 from recipes.common.training.noise import seed_noise
 from recipes.common.training.recorder import Recorder
 from recipes.common.training.shuffled import Shuffled
 
-FIXUP = (optimizers.Rule("scalar", learning_rate=0.1),)
 # More steps in one execution no longer pay, and divergence is noticed later.
 MAX_STEPS_PER_EXECUTION = 32
 TEST_BATCH_SIZE = 1000
@@ -67,7 +66,7 @@ class Runs:
         self.loss = loss
         self.model = build(seed)
         self._weights = {seed: self.model.get_weights()}
-        rules = FIXUP if rules is None else rules
+        rules = schemes.Fixup.optimizer_rules if rules is None else rules
         optimizer = optimizers.by_role(optimizer or sgd(), rules)
         if clipping is not None:
             optimizer = optimizers.adaptive_clipping(optimizer, self.model, clipping)
