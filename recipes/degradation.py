@@ -75,7 +75,9 @@ def measure(settings, network, num_blocks):
         options |= NETWORKS[network].options
         return families.residual_mlp(data, num_blocks, settings.units, **options)
 
-    runs = Runs(build, data, settings.batch_size, settings.seed, jit_compile=True)
+    scheme = NETWORKS[network].options["scheme"]
+    sizes = settings.batch_size, settings.seed
+    runs = Runs(build, data, *sizes, scheme=scheme, jit_compile=True)
     seeds = range(settings.seed, settings.seed + settings.runs)
     curves = [runs.run(settings.learning_rate, s, settings.epochs)[0] for s in seeds]
     train, test = (

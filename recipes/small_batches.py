@@ -84,8 +84,7 @@ def measure(settings, scheme, batch_size):
             seed=seed,
         )
 
-    clipping = schemes.get(scheme).clipping
-    runs = Runs(build, data, batch_size, settings.seed, clipping=clipping)
+    runs = Runs(build, data, batch_size, settings.seed, scheme=scheme)
     rates = [rate * (batch_size / 32) ** 0.5 for rate in settings.learning_rates]
     tried = [accuracy(runs, rate, settings.seed, settings) for rate in rates]
     best = rates[int(np.argmax(tried))]

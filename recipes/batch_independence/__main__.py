@@ -77,7 +77,7 @@ def measure(settings, scheme):
         return families.residual_mlp(data, *shape, scheme=scheme, seed=seed)
 
     def accuracy(batch_size):
-        runs = Runs(build, data, batch_size, settings.seed)
+        runs = Runs(build, data, batch_size, settings.seed, scheme=scheme)
         # A step of a mean over fewer samples is smaller in proportion.
         rate = settings.learning_rate * batch_size / settings.batch_size
         epochs, _ = runs.run(rate, settings.seed, settings.epochs)

@@ -122,8 +122,8 @@ class Settings(settings_lib.Settings):
     )
     optimizer: str = setting(
         "sgd",
-        f"One of {', '.join(OPTIMIZERS)}. sgd has momentum 0.9. Scalar multipliers "
-        "and biases train at a tenth of the learning rate.",
+        f"One of {', '.join(OPTIMIZERS)}. sgd has momentum 0.9. Each scheme trains by "
+        "its rules: the scalars of Fixup at a tenth of the learning rate.",
         choices=OPTIMIZERS,
     )
     mixed_precision: str = setting(

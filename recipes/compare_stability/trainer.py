@@ -35,7 +35,7 @@ class Trainer:
             settings.seeds[0],
             settings.make_optimizer(),
             settings.divergence_loss,
-            clipping=schemes.get(scheme).clipping,
+            scheme=scheme,
         )
         self._probe = probe(data)
         self._measurements = BlockMeasurements(self.runs.model, self.runs.loss)

@@ -47,8 +47,8 @@ def versions_of(settings, model, loaded, name):
             settings.seeds[0],
             optimizer_of(settings, regularization, clipping),
             divergence_loss=100.0,
-            clipping=clipping,
-            rules=() if scheme is None else schemes.get(scheme).optimizer_rules,
+            clipping=clipping or 0,
+            scheme=scheme,
             loss=regularization.loss(loaded.num_classes),
         )
         found[version].fit(1, seed=0)  # compiles

@@ -64,6 +64,7 @@ def measure(settings, way):
         BATCH_SIZE,
         settings.seed,
         keras.optimizers.SGD(schedule, momentum=0.9),
+        scheme="fixup",  # whose scalars all but networks with BatchNorm have
     )
     seeds = [settings.seed + SEED_STEP * repeat for repeat in range(settings.repeats)]
     found = [measure_run(settings, runs, data, seed) for seed in seeds]

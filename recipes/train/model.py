@@ -84,10 +84,12 @@ def add_weight_decay(model, settings):
 
 
 def compile_model(model, settings, schedule, jit_compile):
-    """Compiles the model, with weight decay, clipping and smaller rates for scalars."""
+    """Compiles the model by the rules and the clipping of its scheme."""
     add_weight_decay(model, settings)
     accumulate = settings.gradient_accumulation_steps
-    optimizer = fixinit.optimizers.with_scalar_learning_rate(
+    multiplier = settings.scalar_learning_rate_multiplier
+    rules = () if multiplier is None else (Rule("scalar", multiplier),)
+    optimizer = fixinit.optimizers.by_role(
         keras.optimizers.SGD(
             schedule,
             momentum=settings.momentum,
@@ -95,7 +97,7 @@ def compile_model(model, settings, schedule, jit_compile):
             ema_momentum=settings.ema_momentum,
             gradient_accumulation_steps=accumulate if accumulate > 1 else None,
         ),
-        settings.scalar_learning_rate_multiplier,
+        (*rules, *fixinit.schemes.get(settings.scheme).optimizer_rules),
     )
     if settings.clipping:
         clipping = settings.clipping

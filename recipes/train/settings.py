@@ -85,10 +85,10 @@ class Settings(settings_lib.Settings):
         "its random order that do not fill a batch. Default: 128, for digits 32.",
     )
     learning_rate: float = setting(0.1, "Peak learning rate; a cosine takes it to 0.")
-    scalar_learning_rate_multiplier: float = setting(
-        0.1,
-        "Factor of the learning rate for the scalar biases and multipliers of schemes "
-        "like fixup.",
+    scalar_learning_rate_multiplier: float | None = setting(
+        None,
+        "Factor of the learning rate for scalar biases and multipliers. Default: the "
+        "scheme's, 0.1 for fixup and 1 for the others.",
     )
     momentum: float = setting(
         0.9, "Momentum of stochastic gradient descent.", at_least=0, below=1

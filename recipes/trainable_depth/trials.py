@@ -31,7 +31,14 @@ def last_losses(settings, data, network, num_blocks):
         options = {"seed": seed, "stacked": True} | NETWORKS[network].options
         return families.residual_mlp(data, num_blocks, settings.units, **options)
 
-    runs = Runs(build, data, settings.batch_size, settings.seed, jit_compile=True)
+    runs = Runs(
+        build,
+        data,
+        settings.batch_size,
+        settings.seed,
+        scheme=NETWORKS[network].options["scheme"],
+        jit_compile=True,
+    )
     losses = []
     for rate in settings.learning_rates:
         epochs, diverged = runs.run(rate, settings.seed, settings.epochs, tests=False)

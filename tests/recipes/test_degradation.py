@@ -11,7 +11,7 @@ from tests.marks import on_torch
 class FakeRuns:
     """Errors that grow with the depth of plain networks and fall with residual ones."""
 
-    def __init__(self, build, data, batch_size, seed, jit_compile):
+    def __init__(self, build, data, batch_size, seed, scheme, jit_compile):
         self.model = build(seed)
         names = [layer.name for layer in self.model.layers]
         self.plain = any(getattr(x, "plain", False) for x in _blocks(self.model))

@@ -9,10 +9,10 @@ from recipes.small_batches import EXPERIMENT, Settings
 class FakeRuns:
     """BatchNorm falls with small batches; the best rate is the second one."""
 
-    def __init__(self, build, data, batch_size, seed, clipping=None):
+    def __init__(self, build, data, batch_size, seed, scheme):
         model = build(seed)
         self.normalized = "batch_norm" in model.name
-        assert (clipping is None) == ("normalizer_free" not in model.name)
+        assert scheme in model.name
         assert len(data.x_train) == 256
         self.batch_size = batch_size
 

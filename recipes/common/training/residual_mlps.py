@@ -20,4 +20,5 @@ def residual_mlp_runs(settings, **options):
     def build(seed):
         return families.residual_mlp(data, *shape, seed=seed, **options)
 
-    return Runs(build, data, settings.batch_size, settings.seed)
+    scheme = options.get("scheme")
+    return Runs(build, data, settings.batch_size, settings.seed, scheme=scheme)

@@ -36,9 +36,10 @@ class Runs:
         optimizer: Keras optimizer of learning rate 1, or with a schedule. It is not
             compiled again when the rate changes.
         divergence_loss: float. A larger loss on a batch ends a run.
-        clipping: float, the factor of adaptive gradient clipping; `None` for none.
-        rules: Sequence of `fixinit.optimizers.Rule`s, by default Fixup's, a tenth of
-            the rate for scalars.
+        clipping: float, the factor of adaptive gradient clipping, 0 for none; `None`
+            for the scheme's.
+        scheme: The scheme of the models, by whose rules and with whose clipping they
+            train; `None` for neither.
         loss: Keras loss of class indices and logits.
         jit_compile: bool. Whether to use XLA, which the JAX backend always does:
             slower to compile, and faster for stacks of many blocks. PyTorch runs
@@ -56,7 +57,7 @@ class Runs:
         jit_compile=False,
         clipping=None,
         loss=LOSS,
-        rules=None,
+        scheme=None,
     ):
         self.build = build
         self.data = data
@@ -66,9 +67,13 @@ class Runs:
         self.loss = loss
         self.model = build(seed)
         self._weights = {seed: self.model.get_weights()}
-        rules = schemes.Fixup.optimizer_rules if rules is None else rules
+        rules = ()
+        if scheme is not None:
+            scheme = schemes.get(scheme)
+            rules = scheme.optimizer_rules
+            clipping = scheme.clipping if clipping is None else clipping
         optimizer = optimizers.by_role(optimizer or sgd(), rules)
-        if clipping is not None:
+        if clipping:
             optimizer = optimizers.adaptive_clipping(optimizer, self.model, clipping)
         self._compile(optimizer, jit_compile)
 

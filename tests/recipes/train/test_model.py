@@ -10,7 +10,7 @@ from recipes.train.settings import Settings
 
 def compiled(model, steps_per_epoch=1000, **changes):
     """A model with the recipe's optimizer, by default at a nearly constant rate."""
-    settings = Settings(epochs=1000, **changes)
+    settings = Settings(epochs=1000, scheme="fixup", **changes)
     schedule = warmup_and_cosine(settings, steps_per_epoch)
     training.compile_model(model, settings, schedule, jit_compile="auto")
     return model

@@ -13,7 +13,7 @@ def test_defaults_are_the_published_recipe():
     assert (settings.model, settings.depth) == ("cifar_resnet", 110)
     assert (settings.batch_size, settings.epochs) == (128, 200)
     assert (settings.learning_rate, settings.momentum) == (0.1, 0.9)
-    assert settings.scalar_learning_rate_multiplier == 0.1
+    assert settings.scalar_learning_rate_multiplier is None  # that of Fixup
     assert settings.weight_decay == 1e-4
     assert settings.decay_scalars and settings.decay_biases
     assert (settings.augment, settings.mixup_alpha) == ("crop_flip", 1.0)

@@ -61,8 +61,10 @@ def test_test_samples_can_be_left_out(runs):
 
 
 @on_torch
-@pytest.mark.parametrize(("rules", "expected"), [(None, 0.1), ((), 1.0)])
-def test_scalars_train_by_the_rules(rules, expected):
+@pytest.mark.parametrize(
+    ("scheme", "expected"), [("fixup", 0.1), ("skip_init", 1.0), (None, 1.0)]
+)
+def test_scalars_train_by_the_rules_of_the_scheme(scheme, expected):
     """One step of plain gradient descent, by the gradient that it was taken with."""
     data = dataset()
     runs = Runs(
@@ -71,7 +73,7 @@ def test_scalars_train_by_the_rules(rules, expected):
         batch_size=64,
         seed=0,
         optimizer=keras.optimizers.SGD(1.0),
-        rules=rules,
+        scheme=scheme,
     )
     runs.reset(0.01, 0)
     model = runs.model
