@@ -46,7 +46,15 @@ ALLOWED = {
         "optimizers",
         "theory",
     },
-    "models": {"_functional", "_checked", "_validation", "layers", "schemes"},
+    "models": {
+        "_functional",
+        "_checked",
+        "_validation",
+        "backend",
+        "initializers",
+        "layers",
+        "schemes",
+    },
     "optimizers": {"_checked", "_validation", "backend", "layers"},
     "graph": {"_functional", "_checked", "_validation", "backend", "layers"},
     "conversion": {

@@ -8,6 +8,7 @@ from fixinit.initializers.looks_linear import LooksLinear
 from fixinit.initializers.rescaled import Rescaled
 from fixinit.initializers.scaled_residual import ScaledResidual, residual_scale
 from fixinit.initializers.scaled_uniform_orthogonal import ScaledUniformOrthogonal
+from fixinit.initializers.sine_positions import SinePositions
 from fixinit.initializers.stacked import Stacked
 from fixinit.initializers.zero import ZerO
 
@@ -20,6 +21,7 @@ __all__ = [
     "Rescaled",
     "ScaledResidual",
     "ScaledUniformOrthogonal",
+    "SinePositions",
     "Stacked",
     "ZerO",
     "residual_scale",

@@ -7,6 +7,7 @@ from fixinit.layers.channel_affine import ChannelAffine
 from fixinit.layers.channel_multiplier import ChannelMultiplier
 from fixinit.layers.crelu import CReLU
 from fixinit.layers.facts import Facts, facts_of, register_facts
+from fixinit.layers.gated_unit import GatedUnit
 from fixinit.layers.parameter import Parameter
 from fixinit.layers.per_location_normalization import PerLocationNormalization
 from fixinit.layers.plain import plain_layer
@@ -15,10 +16,14 @@ from fixinit.layers.pointwise_normalization import (
     DynamicTanh,
     PointwiseNormalization,
 )
+from fixinit.layers.positions import ClassToken, PositionEmbedding
 from fixinit.layers.residual_block import ResidualBlock
+from fixinit.layers.rms_normalization import RMSNormalization
 from fixinit.layers.scalars import ScalarBias, ScalarMultiplier
 from fixinit.layers.scaled_activation import ScaledActivation, gelu_tanh
 from fixinit.layers.scaled_add import ScaledAdd
+from fixinit.layers.self_attention import SelfAttention
+from fixinit.layers.sequence_pooling import SequencePooling
 from fixinit.layers.shake_drop import ShakeDrop
 from fixinit.layers.shake_shake import ShakeShake
 from fixinit.layers.shortcuts import ProjectionShortcut, ZeroPaddingShortcut
@@ -30,6 +35,7 @@ from fixinit.layers.standardized import (
 )
 from fixinit.layers.stochastic_depth import StochasticDepth, survival_probability
 from fixinit.layers.tailored_activation import TailoredActivation
+from fixinit.layers.token_embedding import TokenEmbedding
 
 __all__ = [
     "BranchInputScale",
@@ -37,24 +43,31 @@ __all__ = [
     "CReLU",
     "ChannelAffine",
     "ChannelMultiplier",
+    "ClassToken",
     "DynamicErf",
     "DynamicTanh",
     "Facts",
+    "GatedUnit",
     "Parameter",
     "PerLocationNormalization",
     "PointwiseNormalization",
+    "PositionEmbedding",
     "ProjectionShortcut",
+    "RMSNormalization",
     "ResidualBlock",
     "ScalarBias",
     "ScalarMultiplier",
     "ScaledActivation",
     "ScaledAdd",
+    "SelfAttention",
     "ShakeDrop",
     "ShakeShake",
+    "SequencePooling",
     "Stack",
     "StandardizedKernel",
     "StochasticDepth",
     "TailoredActivation",
+    "TokenEmbedding",
     "ZeroPaddingShortcut",
     "can_be_standardized",
     "facts_of",

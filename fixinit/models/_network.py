@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from fixinit import layers, schemes
+from fixinit import schemes
 from fixinit._typing import Shape
 from fixinit._validation import check_activation, check_choice
 from fixinit.layers.stack_arguments import check_remat
@@ -13,19 +13,13 @@ from fixinit.models._blocks import Blocks
 from fixinit.models._noise import check_rate
 from fixinit.models._plan import BlockPlan, equal_blocks, with_sums
 from fixinit.models._residual_network import ResidualNetwork
+from fixinit.models._scores import in_float32
+from fixinit.models._stacking import is_stacked, stack_of
 from fixinit.models._subnetworks import Subnetworks
 from fixinit.schemes import Scheme, Site
 from fixinit.schemes.apply import Applicator, Layers
-from fixinit.schemes.independence import check_independent, compared
 
 SHORTCUTS = ("A", "B", "C")
-
-
-# By default networks of so many blocks are stacked: from there on a loop takes less
-# time to the first step and no more for the others (measured: docs/stack.md).
-STACKED_FROM = 50
-# PyTorch, which traces nothing, gains nothing: there, where Keras may fail to build.
-STACKED_FROM_ON_TORCH = 500
 
 
 class Network:
@@ -153,35 +147,19 @@ class Network:
 
     def is_stacked(self) -> bool:
         """Whether equal blocks become a stack."""
-        if self.stacked != "auto":
-            return bool(self.stacked)
-        on_torch = keras.backend.backend() == "torch"
-        least = STACKED_FROM_ON_TORCH if on_torch else STACKED_FROM
-        return self.blocks.num_branches >= least
+        return is_stacked(self.stacked, self.blocks.num_branches)
 
     def stack(self, branch: int, plans: list[BlockPlan]) -> keras.layers.Layer:
         """One layer for equal blocks, the first of which is number `branch`."""
-        applicator, channels = self.applicator, plans[0].filters[-1]
-        start = applicator.next_seed
-        first = self.blocks.block(branch, plans[0], channels)
-        seed_step = applicator.next_seed - start
-        name = re.sub(r"\d+$", "s", plans[0].name)
-        options = {"remat": self.remat, "seed_step": seed_step, "name": name}
-        scheme, is_shifted = applicator.scheme, applicator.knows_seeds(first, start)
-        differs = scheme.depends_on_branch or len({p.noise_rate for p in plans}) > 1
-        if differs or not is_shifted:
-            rest = [
-                self.blocks.block(branch + index, plan, channels)
-                for index, plan in enumerate(plans[1:], start=1)
-            ]
-            return layers.Stack.from_blocks([first, *rest], **options)
-        others = (
-            self.blocks.block(branch + index, plans[index], channels)
-            for index in compared(len(plans))
+        channels = plans[0].filters[-1]
+        return stack_of(
+            self.applicator,
+            lambda index: self.blocks.block(branch + index, plans[index], channels),
+            len(plans),
+            differs=len({p.noise_rate for p in plans}) > 1,
+            remat=self.remat,
+            name=re.sub(r"\d+$", "s", plans[0].name),
         )
-        check_independent(scheme, first, others)
-        applicator.next_seed = start + len(plans) * seed_step
-        return layers.Stack(first, len(plans), **options)
 
     def head(
         self,
@@ -220,16 +198,7 @@ class Network:
             classes, kernel_initializer="lecun_normal", name="head"
         )
         built.append(applicator.weight(site, dense))
-        # Losses in half precision are inexact: scores leave in float32.
-        half = built[-1].compute_dtype in ("float16", "bfloat16")
-        built.append(
-            keras.layers.Activation(
-                classifier_activation,
-                dtype="float32" if half else None,
-                name="predictions",
-            )
-        )
-        return built
+        return [*built, in_float32(built[-1], classifier_activation, "predictions")]
 
 
 def _not_zero() -> list[str]:

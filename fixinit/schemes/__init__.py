@@ -17,6 +17,9 @@ from fixinit.schemes.idinit import IDInit
 from fixinit.schemes.layer_scale import LayerScale
 from fixinit.schemes.normalized_sum import NormalizedSum
 from fixinit.schemes.normalizer_free import NormalizerFree
+from fixinit.schemes.post_layer_norm import PostLayerNorm
+from fixinit.schemes.pre_layer_norm import PreLayerNorm
+from fixinit.schemes.pre_rms_norm import PreRMSNorm
 from fixinit.schemes.rezero import ReZero
 from fixinit.schemes.scaled_residual import ScaledResidual
 from fixinit.schemes.scheme import Scheme
@@ -36,6 +39,9 @@ __all__ = [
     "LayerScale",
     "NormalizedSum",
     "NormalizerFree",
+    "PreLayerNorm",
+    "PostLayerNorm",
+    "PreRMSNorm",
     "ReZero",
     "ScaledResidual",
     "Scheme",
@@ -66,6 +72,9 @@ for _scheme in (
     Tailored,
     ZerO,
     IDInit,
+    PreLayerNorm,
+    PostLayerNorm,
+    PreRMSNorm,
     DyT,
     Derf,
 ):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fixinit import diagnostics, layers, models, schemes
-from fixinit.models import _network as network
+from fixinit.models import _stacking as stacking
 from tests.marks import mostly_slow, slow_on_tensorflow
 from third_party import fixup_pytorch
 
@@ -94,9 +94,9 @@ def test_deep_models_are_stacked_by_default(scheme):
         return any(isinstance(layer, layers.Stack) for layer in model.layers)
 
     on_torch = keras.backend.backend() == "torch"
-    assert is_stacked(network.STACKED_FROM) is not on_torch
-    assert not is_stacked(network.STACKED_FROM - 1)
-    assert is_stacked(network.STACKED_FROM_ON_TORCH)
+    assert is_stacked(stacking.STACKED_FROM) is not on_torch
+    assert not is_stacked(stacking.STACKED_FROM - 1)
+    assert is_stacked(stacking.STACKED_FROM_ON_TORCH)
 
 
 def test_statistics_of_stacked_blocks():

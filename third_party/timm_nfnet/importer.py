@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from third_party import nfnets_haiku
+from third_party.tensors import arrays_of
 
 # Added to the variances of kernels, where the authors have a maximum.
 TIMM_EPSILON = 1e-5
@@ -56,12 +57,7 @@ def import_state_dict(
         ValueError: If names are missing or unknown, or values have other shapes or
             types: one error that lists them all.
     """
-    if not isinstance(state_dict, Mapping):
-        raise TypeError(
-            "Argument `state_dict` must be a dict from parameter names to arrays, such "
-            f"as PyTorch's `module.state_dict()`. Received: {type(state_dict).__name__}"
-        )
-    arrays = {str(name): _array(value) for name, value in state_dict.items()}
+    arrays = arrays_of(state_dict)
     theirs = _haiku_names(arrays)
     unknown = [name for name in arrays if theirs[name] is None]
     if unknown:
@@ -87,14 +83,6 @@ def import_state_dict(
         raise ValueError(
             f"Argument `state_dict` is not one of timm's dm_nfnet networks. {message}"
         ) from error
-
-
-def _array(value: Any) -> np.ndarray:
-    # Tensors may need gradients or lie on another device.
-    for method in ("detach", "cpu", "float", "numpy"):
-        if not isinstance(value, np.ndarray) and hasattr(value, method):
-            value = getattr(value, method)()
-    return np.asarray(value)
 
 
 def _haiku_names(names: Any) -> dict[str, Any]:

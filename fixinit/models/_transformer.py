@@ -1,0 +1,294 @@
+"""Transformer blocks: a plan's layers with a scheme applied."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from fixinit import layers
+from fixinit._validation import check_activation, check_size
+from fixinit.models._noise import NOISES, check_rate
+from fixinit.models._scores import in_float32
+from fixinit.models._stacking import stack_of
+from fixinit.schemes import Scheme, Site
+from fixinit.schemes.apply import Applicator, Layers
+from fixinit.schemes.site import ATTENTION_ROLES
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerPlan:
+    """The shape of all blocks of one Transformer.
+
+    Attributes:
+        num_blocks: Number of blocks (N), of two branches each.
+        width: Channels of the stream.
+        num_heads: Heads of the queries.
+        num_key_value_heads: Heads of keys and values.
+        mlp_width: Units of the MLP.
+        activation: Keras activation of the MLP.
+        gated: Whether the MLP is a gated linear unit.
+        is_causal: Whether positions see only what is before them.
+        rotary_base: Base of rotary positions, `None` for none.
+        query_key_norm: Whether queries and keys are normalized head by head.
+        soft_cap: The most that a score may be, `None` for any.
+        use_bias: Whether weight layers have biases, where the scheme leaves it open.
+        draw: Initializer of kernels, where the scheme leaves it open.
+        last_draw: The same for the last kernel of every branch.
+        stochastic_depth_rate: Rate at the last branch.
+    """
+
+    num_blocks: int
+    width: int
+    num_heads: int
+    num_key_value_heads: int
+    mlp_width: int
+    activation: Any
+    gated: bool = False
+    is_causal: bool = False
+    rotary_base: float | None = None
+    query_key_norm: bool = False
+    soft_cap: float | None = None
+    use_bias: bool = True
+    draw: Any = None
+    last_draw: Any = None
+    stochastic_depth_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("width", "num_heads", "num_key_value_heads", "mlp_width"):
+            check_size(name, getattr(self, name))
+        check_activation("activation", self.activation)
+        if self.width % self.num_heads:
+            raise ValueError(
+                "Argument `num_heads` must divide `width`. Received: num_heads="
+                f"{self.num_heads}, width={self.width}. The nearest width is "
+                f"{round(self.width / self.num_heads) * self.num_heads}."
+            )
+        if self.num_heads % self.num_key_value_heads:
+            raise ValueError(
+                "Argument `num_key_value_heads` must divide `num_heads`. Received: "
+                f"num_key_value_heads={self.num_key_value_heads}, "
+                f"num_heads={self.num_heads}"
+            )
+        head = self.width // self.num_heads
+        if self.rotary_base is not None and head % 2:
+            raise ValueError(
+                "Rotary positions turn pairs of channels: heads need an even width. "
+                f"Received: width={self.width}, num_heads={self.num_heads}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Subnetworks:
+    """The largest value over the subnetworks of a Transformer.
+
+    A callable `(x, local_map)`, for `fixinit.schemes.Scheme.prepared`. Attention has no
+    activation, the MLP has one.
+
+    Attributes:
+        scheme: `fixinit.schemes.Scheme`, whose `start` says how branches add.
+        num_blocks: int.
+    """
+
+    scheme: Scheme
+    num_blocks: int
+
+    def __call__(self, x: float, local_map: Callable[[float], float]) -> float:
+        value = x
+        for branch in range(1, 2 * self.num_blocks, 2):
+            site = Site(branch, 2 * self.num_blocks, num_blocks=self.num_blocks)
+            start = self.scheme.start(site)
+            squares = start.shortcut_scale**2, start.total_scale**2
+            added = squares[1] * local_map(value)
+            value = (squares[0] * value + added) / sum(squares)
+        return max(x, value, local_map(x))
+
+
+@keras.saving.register_keras_serializable("fixinit")
+class TransformerBlock(keras.Model):
+    """Both branches of a block as a functional model, through which masks pass."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.supports_masking = True
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        return mask
+
+
+class TransformerBlocks:
+    """The blocks of one Transformer.
+
+    Args:
+        scheme: `fixinit.schemes.Scheme`, which is prepared for the network.
+        plan: `TransformerPlan`.
+        seed: int or `None`, see `fixinit.schemes.apply.Applicator`.
+
+    Attributes:
+        applicator: `fixinit.schemes.apply.Applicator`.
+    """
+
+    def __init__(
+        self, scheme: Scheme, plan: TransformerPlan, seed: int | None = None
+    ) -> None:
+        self.plan = plan
+        prepared = scheme.prepared(Subnetworks(scheme, plan.num_blocks))
+        self.applicator = Applicator(prepared, seed)
+
+    def site(self, branch: int = 0, depth: int = 1, **place: Any) -> Site:
+        """The site of a layer of this network."""
+        return Site(
+            branch,
+            2 * self.plan.num_blocks,
+            branch_depth=depth,
+            num_blocks=self.plan.num_blocks,
+            **place,
+        )
+
+    def body(self, stacked: bool, remat: Any) -> Layers:
+        """All blocks: two layers each, or one stack."""
+        plan = self.plan
+        if stacked and plan.num_blocks > 1:
+            return [
+                stack_of(
+                    self.applicator,
+                    self.block,
+                    plan.num_blocks,
+                    differs=plan.stochastic_depth_rate > 0,
+                    remat=remat,
+                    name="blocks",
+                )
+            ]
+        return [
+            branch
+            for index in range(plan.num_blocks)
+            for branch in (self.attention(index), self.mlp(index))
+        ]
+
+    def block(self, index: int) -> keras.layers.Layer:
+        """Both branches of a block as one layer."""
+        inputs = keras.Input((None, self.plan.width))
+        outputs = self.attention(index)(inputs)
+        outputs = self.mlp(index)(outputs)
+        return TransformerBlock(inputs, outputs, name=f"block{index + 1}")
+
+    def attention(self, index: int) -> keras.layers.Layer:
+        """The residual block of attention."""
+        plan, branch = self.plan, 2 * index
+        place = {"branch": branch, "depth": 2, "stage_block": branch}
+        place |= {"stream_sums": branch}
+        query, key, value, output = (
+            self.site(role=role, layer=int(role == "output"), **place)
+            for role in ATTENTION_ROLES
+        )
+        head = plan.width // plan.num_heads
+        built = self.applicator.at("branch_start", query, "branch")
+        built += self.applicator.at("before_weight", query, "attention")
+        sizes = plan.num_heads, plan.num_key_value_heads, plan.num_key_value_heads
+        parts = [
+            self._dense(site, heads * head, site.role)
+            for site, heads in zip((query, key, value), sizes, strict=True)
+        ]
+        norms = [
+            layers.RMSNormalization(name=f"{name}_norm")
+            if plan.query_key_norm
+            else None
+            for name in ("query", "key")
+        ]
+        built.append(
+            layers.SelfAttention(
+                parts[0],
+                parts[1],
+                parts[2],
+                num_heads=plan.num_heads,
+                num_key_value_heads=plan.num_key_value_heads,
+                is_causal=plan.is_causal,
+                rotary_base=plan.rotary_base,
+                soft_cap=plan.soft_cap,
+                query_norm=norms[0],
+                key_norm=norms[1],
+                name="attention",
+            )
+        )
+        built += self.applicator.at("before_weight", output, "output")
+        built.append(self._dense(output, plan.width, "output", is_last=True))
+        return self._residual(built, output, f"block{index + 1}_attention")
+
+    def mlp(self, index: int) -> keras.layers.Layer:
+        """The residual block of the MLP."""
+        plan, branch = self.plan, 2 * index + 1
+        place = {"branch": branch, "depth": 2, "stage_block": branch}
+        place |= {"stream_sums": branch}
+        first, last = (self.site(layer=layer, **place) for layer in range(2))
+        built = self.applicator.at("branch_start", first, "branch")
+        built += self.applicator.at("before_weight", first, "expand")
+        activated = self._activated(first)
+        if plan.gated:
+            gate, up = (
+                self._dense(first, plan.mlp_width, name) for name in ("gate", "up")
+            )
+            built.append(layers.GatedUnit(gate, up, activated, name="expand"))
+        else:
+            built += [self._dense(first, plan.mlp_width, "expand"), *activated]
+        built += self.applicator.at("before_weight", last, "reduce")
+        built.append(self._dense(last, plan.width, "reduce", is_last=True))
+        return self._residual(built, last, f"block{index + 1}_mlp")
+
+    def end(self) -> Layers:
+        """What the scheme has behind the last block."""
+        return self.applicator.at("network_end", self._head(), "network_end")
+
+    def scores(
+        self, classes: int, activation: Any, draw: Any, drop_rate: float = 0.0
+    ) -> Layers:
+        """The classification layer.
+
+        Args:
+            classes: int.
+            activation: Activation of the scores.
+            draw: Initializer of the kernel, where the scheme leaves it open.
+            drop_rate: float. Rate of dropout in front.
+        """
+        built: Layers = []
+        if check_rate("drop_rate", drop_rate):
+            seed = self.applicator.take_seed()
+            built.append(
+                keras.layers.Dropout(drop_rate, seed=seed, name="head_dropout")
+            )
+        built += self.applicator.at("before_weight", self._head(), "head_weight")
+        scores = keras.layers.Dense(classes, kernel_initializer=draw, name="head")
+        built.append(self.applicator.weight(self._head(), scores))
+        return [*built, in_float32(built[-1], activation, "predictions")]
+
+    def _head(self) -> Site:
+        return self.site(2 * self.plan.num_blocks - 1, role="head")
+
+    def _activated(self, site: Site) -> Layers:
+        plain = keras.layers.Activation(self.plan.activation, name="activation")
+        before = self.applicator.at("before_activation", site, "activation")
+        return [*before, self.applicator.activation(site, plain)]
+
+    def _dense(
+        self, site: Site, units: int, name: str, is_last: bool = False
+    ) -> keras.layers.Layer:
+        plan = self.plan
+        plain = keras.layers.Dense(
+            units,
+            use_bias=plan.use_bias,
+            kernel_initializer=plan.last_draw if is_last else plan.draw,
+            name=name,
+        )
+        return self.applicator.weight(site, plain)
+
+    def _residual(self, branch: Layers, site: Site, name: str) -> keras.layers.Layer:
+        branch = branch + self.applicator.at("branch_end", site, "branch")
+        rate = self.plan.stochastic_depth_rate
+        if rate:
+            rate *= (site.branch + 1) / site.num_branches
+            branch.append(NOISES["stochastic_depth"](rate, self.applicator.take_seed()))
+        return layers.ResidualBlock(
+            branch=branch,
+            merge=self.applicator.merge(site),
+            after_merge=self.applicator.at("after_merge", site, "merge"),
+            name=name,
+        )

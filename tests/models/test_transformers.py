@@ -1,0 +1,211 @@
+"""Vision Transformers and language models."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from fixinit import models, schemes
+from tests.marks import on_torch, slow_on_tensorflow, slow_where_compiled
+
+TOKENS = np.array([[1, 2, 3, 4, 5]])
+
+
+def numpy(x):
+    return ops.convert_to_numpy(x)
+
+
+def language(scheme="dyt", **options):
+    sizes = {"max_length": 12, "num_blocks": 3, "width": 16, "num_heads": 4}
+    return models.LanguageModel(20, scheme=scheme, seed=0, **{**sizes, **options})
+
+
+LLAMA = {
+    "positions": "rotary",
+    "gated": True,
+    "activation": "silu",
+    "use_bias": False,
+    "num_key_value_heads": 2,
+    "tied": False,
+    "scheme": "pre_rms_norm",
+}
+
+
+def spread(model):
+    """Draws all kernels larger, so that outputs differ."""
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        if len(variable.shape) > 1:
+            variable.assign(rng.normal(0, 0.3, variable.shape))
+    return model
+
+
+@on_torch
+@pytest.mark.parametrize(
+    ("variant", "patch_size", "parameters"),
+    # Those of timm's vit_tiny_patch16_224 and so on.
+    [("Ti", 16, 5_717_416), ("S", 16, 22_050_664), ("B", 32, 88_224_232)],
+)
+def test_parameters_are_those_of_the_published_vision_transformers(
+    variant, patch_size, parameters
+):
+    model = models.VisionTransformer(variant, patch_size, scheme="pre_layer_norm")
+    assert model.count_params() == parameters
+
+
+@on_torch
+def test_parameters_are_those_of_gpt_2():
+    model = models.LanguageModel(50_257, scheme="pre_layer_norm", stacked=True)
+    assert model.count_params() == 124_439_808
+
+
+@on_torch
+@pytest.mark.parametrize("scheme", schemes.names())
+@pytest.mark.parametrize("stochastic_depth_rate", [0.0, 0.2])
+def test_stacked_is_unstacked_bit_for_bit(scheme, stochastic_depth_rate):
+    rate = {"stochastic_depth_rate": stochastic_depth_rate}
+    outputs = [
+        language(scheme, stacked=stacked, **rate).predict_on_batch(TOKENS)
+        for stacked in (False, True)
+    ]
+    np.testing.assert_array_equal(*outputs)
+    assert np.isfinite(outputs[0]).all()
+
+
+@slow_where_compiled
+@pytest.mark.every_backend
+@pytest.mark.parametrize("options", [{}, LLAMA], ids=["gpt-2", "llama"])
+def test_stacked_computes_what_unstacked_does(options):
+    outputs = [
+        language(**{**options, "stacked": stacked}).predict_on_batch(TOKENS)
+        for stacked in (False, True)
+    ]
+    np.testing.assert_allclose(*outputs, rtol=1e-5, atol=1e-6)
+
+
+@on_torch
+@pytest.mark.parametrize("scheme", schemes.names())
+@pytest.mark.parametrize("pooling", ["token", "average"])
+def test_images_of_every_scheme(scheme, pooling):
+    model = models.VisionTransformer(
+        "Ti", 8, 2, pooling=pooling, scheme=scheme, input_shape=(16, 16, 3), classes=5
+    )
+    x = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype("float32")
+    assert np.isfinite(model.predict_on_batch(x)).all()
+
+
+@slow_where_compiled
+@pytest.mark.every_backend
+def test_trains_and_survives_saving(tmp_path):
+    model = models.VisionTransformer(
+        None, 4, 2, 16, 2, positions="sine", input_shape=(8, 8, 3), classes=3, seed=0
+    )
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 48)
+    x = rng.normal(size=(48, 8, 8, 3)).astype("float32") + y[:, None, None, None]
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-2), loss)
+    losses = model.fit(x, y, epochs=12, verbose=0).history["loss"]
+    assert losses[-1] < 0.5 * losses[0]
+    assert not any("positions" in v.path for v in model.trainable_variables)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_allclose(
+        loaded.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6
+    )
+
+
+@slow_on_tensorflow
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("options", [{}, LLAMA], ids=["gpt-2", "llama"])
+def test_padding_on_either_side_changes_nothing(options, stacked):
+    model = spread(language(**options, mask_token=0, stacked=stacked))
+    alone = model.predict_on_batch(np.array([[5, 6, 7]]))[0]
+    left, right = model.predict_on_batch(np.array([[0, 0, 5, 6, 7], [5, 6, 7, 0, 0]]))
+    np.testing.assert_allclose(left[2:], alone, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(right[:3], alone, rtol=1e-4, atol=1e-5)
+
+
+GENERATING = {
+    "gpt-2": {"scheme": "pre_layer_norm"},
+    "stacked": {"scheme": "pre_layer_norm", "stacked": True},
+    "llama": {**LLAMA, "query_key_norm": True, "soft_cap": 20.0},
+    "llama, stacked": {**LLAMA, "stacked": True},
+}
+
+
+@slow_where_compiled
+@pytest.mark.every_backend
+@pytest.mark.parametrize("name", GENERATING)
+def test_generates_what_whole_passes_would(name):
+    model = spread(language(**GENERATING[name], mask_token=0))
+    tokens = np.array([[5, 6, 7], [9, 8, 3]])
+    found = model.generate(tokens, num_tokens=6)
+    expected = tokens
+    for _ in range(6):
+        scores = model.predict_on_batch(expected)[:, -1]
+        expected = np.concatenate([expected, scores.argmax(-1)[:, None]], axis=1)
+    np.testing.assert_array_equal(found, expected)
+    padded = model.generate(np.array([[0, 0, 5, 6, 7], [0, 0, 9, 8, 3]]), 6)
+    np.testing.assert_array_equal(padded[:, 2:], expected)
+
+
+@on_torch
+def test_draws_tokens_in_proportion_to_their_probabilities():
+    model = spread(language())
+    start = np.tile([[3, 4]], (4000, 1))
+    drawn = model.generate(start, 1, temperature=0.7, seed=0)[:, -1]
+    scores = model.predict_on_batch(start[:1])[0, -1].astype("float64") / 0.7
+    p = np.exp(scores - scores.max())
+    p /= p.sum()
+    share = np.bincount(drawn, minlength=20) / 4000
+    # Five standard errors of each of the twenty shares.
+    assert np.all(np.abs(share - p) < 5 * np.sqrt(p * (1 - p) / 4000) + 1e-9)
+    again = model.generate(start, 1, temperature=0.7, seed=0)[:, -1]
+    np.testing.assert_array_equal(again, drawn)
+    few = model.generate(start, 1, temperature=0.7, top_k=2, seed=0)[:, -1]
+    assert set(few) == set(np.argsort(p)[-2:])
+
+
+@on_torch
+def test_sequences_stop():
+    model = spread(language())
+    first = model.generate(TOKENS, 1)[0, -1]
+    found = model.generate(TOKENS, 6, stop_token=int(first))
+    assert found.shape == (1, 6)
+
+
+@on_torch
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"tokens": [[1.0]]}, "must be integers"),
+        ({"tokens": [1, 2]}, "must be integers"),
+        ({"tokens": [[20]]}, "0 to 19"),
+        ({"tokens": [[1]], "num_tokens": 40}, "has 12 positions"),
+        ({"tokens": [[1]], "temperature": -1.0}, "`temperature` must be"),
+        ({"tokens": [[1]], "top_k": 0}, "`top_k` must be"),
+    ],
+)
+def test_what_cannot_be_continued(arguments, says):
+    with pytest.raises(ValueError, match=says):
+        language().generate(**{"num_tokens": 2, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: language(num_heads=3), "must divide `width`"),
+        (lambda: language(num_key_value_heads=3), "must divide `num_heads`"),
+        (lambda: language(positions="none"), "`positions` must be one of"),
+        (lambda: language(positions="rotary", width=12), "even width"),
+        (lambda: language(mask_token=20), "`mask_token` must be"),
+        (lambda: models.VisionTransformer("XL"), "`variant` must be one of"),
+        (lambda: models.VisionTransformer(None), "`width` must be"),
+        (lambda: models.VisionTransformer(patch_size=15), "multiple of the patch"),
+        (lambda: models.VisionTransformer(class_token=False), "reads the class token"),
+    ],
+)
+def test_refusals(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()
