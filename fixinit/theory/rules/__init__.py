@@ -29,6 +29,7 @@ of the operations in `fixinit.theory.calculus`, which know their gradients:
 | `resizing` | interpolation and padding |
 | `shape_layers` | reshaping, padding, cropping, repetition |
 | `slicing` | slices, splits, rolls, repetition |
+| `transformer_layers` | attention, gates and positions of `fixinit.models` |
 | `transposing` | reshapes, transpositions, stacks, depth to space |
 | `weight_layers` | dense layers, convolutions, embeddings |
 | `wrapping_layers` | layers that apply another one at every step |
@@ -54,6 +55,7 @@ from fixinit.theory.rules import (
     resizing,
     shape_layers,
     slicing,
+    transformer_layers,
     transposing,
     weight_layers,
     wrapping_layers,
@@ -79,6 +81,7 @@ __all__ = [
     "resizing",
     "shape_layers",
     "slicing",
+    "transformer_layers",
     "transposing",
     "weight_layers",
     "wrapping_layers",
