@@ -18,16 +18,21 @@ from recipes.common.experiment.reading import number
 from recipes.common.plotting import panels, style
 from recipes.common.plotting.variants import Schemes, variant
 from recipes.common.training import applications, conversion
+from recipes.common.training.last_block import at_last_block, last_block
 
-SCHEMES = tuple(s for s in schemes.names() if not schemes.get(s).refuses_batch_norm)
 # Those that do without normalization and say how.
-FREE = tuple(s for s in SCHEMES if s not in ("unnormalized", "batch_norm"))
+FREE = [
+    name
+    for name in schemes.names()
+    if not (schemes.get(name).normalizes or schemes.get(name).refuses_batch_norm)
+    and name != "unnormalized"
+]
+SCHEMES = ("unnormalized", "batch_norm", *FREE)
 CLASSES, STEPS = 10, 3
 # Small, for networks that were not made for images of this size.
 LEARNING_RATE = 1e-3
 # Mean squares at the last block may leave the data's by this factor, either way.
 FACTOR = 3.0
-VERSIONS = ("normalized", "deleted", *SCHEMES)
 DRAWN = {
     "normalized": variant("as it is", style.INK, marker="s"),
     "deleted": variant("normalization deleted", style.MUTED, marker="X"),
@@ -49,34 +54,17 @@ class Settings(experiment.Settings):
         "With which of the schemes networks are also saved, loaded and trained.",
         choices=SCHEMES,
     )
+    schemes: tuple[str, ...] = setting(
+        SCHEMES,
+        "What networks are converted with.",
+        quick=("unnormalized", "batch_norm", "fixup"),
+        choices=SCHEMES,
+    )
     batch_size: int = setting(16, "Inputs that are measured and trained on.", quick=4)
 
 
 def arms(settings):
     return experiment.grid(model=settings.models)
-
-
-def last_block(model):
-    """The call that ends the last block; without, the last weights before the head."""
-    graph = fixinit.graph.trace(model)
-    blocks = fixinit.graph.find_blocks(graph)
-    if blocks:
-        return blocks[-1].merge.name
-    return [call for call in graph.calls if call.has_weights][-2].name
-
-
-def at_last_block(model, place, x):
-    """What stands there, with the statistics of the batch where they are used."""
-    graph = fixinit.graph.trace(model)
-    # The network ends there.
-    graph.outputs = [c.outputs[0] for c in graph.calls if c.name == place]
-    with keras.StatelessScope():
-        (y,), _ = fixinit.graph.run(graph, [x], fixinit.graph.Hook(), training=True)
-    y = keras.ops.convert_to_numpy(y).astype("float64")
-    return {
-        "variance": y.var(axis=tuple(range(y.ndim - 1))).mean(),
-        "mean_square": np.mean(y**2),
-    }
 
 
 def measure(settings, model):
@@ -93,7 +81,7 @@ def measure(settings, model):
         "versions": versions,
         "normalizations": {},
     }
-    for scheme in SCHEMES:
+    for scheme in dict.fromkeys((*settings.schemes, settings.scheme)):
         free = conversion.convert(network, scheme, seed=settings.seed)
         for shape in ("input_shape", "output_shape"):
             if getattr(free, shape) != getattr(network, shape):
@@ -132,7 +120,10 @@ def tables(results):
         columns = {
             "network": "model",
             "L": lambda arm: arm["num_branches"] or "none",
-            **{version: at(version, quantity) for version in VERSIONS},
+            **{
+                version: at(version, quantity)
+                for version in results["arms"][0]["versions"]
+            },
         }
         return Table.of(quantity, results["arms"], columns)
 
@@ -156,7 +147,7 @@ def claims(results):
     # The scheme BatchNorm puts in its own.
     found = [arm["normalizations"] | {"batch_norm": 0} for arm in arms]
     left = sum(sum(counts.values()) for counts in found)
-    counts = {"networks": len(arms), "schemes": len(SCHEMES), "left": left}
+    counts = {"networks": len(arms), "schemes": len(found[0]), "left": left}
     yield Verdict("all_convert", left == 0, **counts)
     # The first NaN, if there is one.
     errors = [number(arm["reload_error"]) for arm in arms]
@@ -165,7 +156,7 @@ def claims(results):
     yield Verdict("reload", errors[worst] < 1e-4, **largest)
     losses = [number(loss) for arm in arms for loss in arm["losses"]]
     yield Verdict("finite_losses", np.all(np.isfinite(losses)), steps=len(losses))
-    for scheme in FREE:
+    for scheme in filter(FREE.__contains__, arms[0]["versions"]):
         found = {arm["model"]: at(scheme, "mean_square")(arm) for arm in arms}
         outside = {x: y for x, y in found.items() if not 1 / FACTOR < y < FACTOR}
         numbers = {"found": found, "outside": outside, "factor": FACTOR}
@@ -177,8 +168,9 @@ def draw(results):
     arms = results["arms"]
     figure, ((axis,),) = style.new_figure(1, 1, row_height=1.4 + 0.27 * len(arms))
     # One below the other, for many give nearly the same.
-    shifts = np.linspace(-0.33, 0.33, len(DRAWN))
-    for shift, (version, drawn) in zip(shifts, DRAWN.items(), strict=True):
+    shown = {v: DRAWN[v] for v in arms[0]["versions"] if v in DRAWN}
+    shifts = np.linspace(-0.33, 0.33, len(shown))
+    for shift, (version, drawn) in zip(shifts, shown.items(), strict=True):
         values = [at(version, "mean_square")(arm) for arm in arms]
         rows = np.arange(len(arms)) + shift
         look = drawn.look | {"linestyle": "", "label": drawn.label}

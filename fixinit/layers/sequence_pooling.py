@@ -17,6 +17,8 @@ POOLINGS = ("first", "average")
 class SequencePooling(keras.layers.Layer):
     """The first vector of a sequence, or the average of those behind the first few.
 
+    Vectors that are masked count for neither.
+
     Example:
 
     >>> x = np.array([[[1.0], [2.0], [4.0]]])
@@ -33,8 +35,10 @@ class SequencePooling(keras.layers.Layer):
             average.
         **kwargs: The arguments of `keras.layers.Layer`.
 
-    Input shape:
-        `(batch, length, channels)`.
+    Call arguments:
+        inputs: Tensor of shape `(batch, length, channels)`.
+        mask: Boolean tensor `(batch, length)`, `False` for padding. By default the one
+            that Keras has attached to `inputs`.
 
     Output shape:
         `(batch, channels)`.
@@ -50,11 +54,26 @@ class SequencePooling(keras.layers.Layer):
         super().__init__(**kwargs)
         self.pooling = check_choice("pooling", pooling, POOLINGS)
         self.skip = check_positive_int("skip", skip, minimum=0)
+        self.supports_masking = True
 
-    def call(self, inputs: Tensor) -> Tensor:
+    def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        if mask is not None:
+            return self._of_seen(inputs, ops.cast(mask, "int32")[:, :, None])
         if self.pooling == "first":
             return inputs[:, 0]
         return ops.mean(inputs[:, self.skip :], axis=1)
+
+    def _of_seen(self, inputs: Tensor, seen: Tensor) -> Tensor:
+        """The same for sequences of which some vectors count, those with a 1."""
+        place = ops.cumsum(seen, axis=1) * seen
+        if self.pooling == "first":
+            return ops.sum(inputs * ops.cast(place == 1, inputs.dtype), axis=1)
+        counted = ops.cast(place > self.skip, inputs.dtype)
+        number = ops.maximum(ops.sum(counted, axis=1), 1)
+        return ops.sum(inputs * counted, axis=1) / number
+
+    def compute_mask(self, inputs: Tensor, mask: Any = None) -> None:
+        return None
 
     def compute_output_shape(self, input_shape: Shape) -> tuple[int | None, ...]:
         return input_shape[0], input_shape[-1]

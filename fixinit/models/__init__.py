@@ -11,6 +11,7 @@ from fixinit.models.nf_resnet import NFResNet
 from fixinit.models.nfnet import NFNet
 from fixinit.models.residual_mlp import ResidualMLP
 from fixinit.models.resnet import ResNet
+from fixinit.models.transformer_encoder import TransformerEncoder
 from fixinit.models.vision_transformer import VisionTransformer
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "ResNet",
     "ResNet1D",
     "ResidualMLP",
+    "TransformerEncoder",
     "VisionTransformer",
     "WideResNet",
 ]

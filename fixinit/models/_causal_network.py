@@ -6,14 +6,14 @@ import keras
 import numpy as np
 
 from fixinit._checked import checked
-from fixinit._functional import DeepModel
 from fixinit._validation import check_number, check_positive_int, check_seed
 from fixinit.layers import PositionEmbedding, TokenEmbedding
 from fixinit.models._decoding import Decoder
+from fixinit.models._token_network import TokenNetwork
 
 
 @keras.saving.register_keras_serializable("fixinit")
-class CausalNetwork(DeepModel):
+class CausalNetwork(TokenNetwork):
     """A functional `keras.Model` from tokens to scores of the next.
 
     The class of `fixinit.models.LanguageModel`.

@@ -1,4 +1,6 @@
-"""The class of the models: a functional model that checks inputs."""
+"""The classes of the models: functional models that check inputs."""
+
+from typing import Any
 
 import keras
 
@@ -20,3 +22,12 @@ class ResidualNetwork(DeepModel):
     ) -> Tensor:
         check_float(self.name, inputs)
         return super().call(inputs, training=training, mask=mask)
+
+
+@keras.saving.register_keras_serializable("fixinit")
+class SequenceNetwork(ResidualNetwork):
+    """A `ResidualNetwork` of sequences, through which masks pass."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.supports_masking = True

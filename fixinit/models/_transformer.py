@@ -8,6 +8,7 @@ import keras
 
 from fixinit import layers
 from fixinit._validation import check_activation, check_size
+from fixinit.initializers import SinePositions
 from fixinit.models._noise import NOISES, check_rate
 from fixinit.models._scores import in_float32
 from fixinit.models._stacking import stack_of
@@ -144,6 +145,25 @@ class TransformerBlocks:
             num_blocks=self.plan.num_blocks,
             **place,
         )
+
+    def embedding(self, draw: keras.initializers.Initializer) -> Any:
+        """The initializer of a table of tokens; `draw` where the scheme has none."""
+        scheme = self.applicator.scheme
+        if scheme.draws_embeddings:
+            draw = scheme.draw(self.site(role="embedding")) or draw
+        return self.applicator.seeded(draw)
+
+    def positions(self, kind: str, length: int) -> Layers:
+        """What is added to the vectors: a table, or sines; nothing if rotary."""
+        if kind == "rotary":
+            return []
+        table: keras.initializers.Initializer = SinePositions()
+        if kind == "learned":
+            normal = keras.initializers.RandomNormal(stddev=0.02)
+            table = self.applicator.seeded(normal)
+        added = layers.PositionEmbedding(length, table, name="positions")
+        added.trainable = kind == "learned"
+        return [added]
 
     def body(self, stacked: bool, remat: Any) -> Layers:
         """All blocks: two layers each, or one stack."""

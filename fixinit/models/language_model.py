@@ -134,13 +134,11 @@ def LanguageModel(
             vocabulary_size,
             width,
             mask_token=mask_token,
-            embeddings_initializer=applicator.seeded(normal(stddev=0.02)),
+            embeddings_initializer=blocks.embedding(normal(stddev=0.02)),
             name="tokens",
         )
         body: list[keras.layers.Layer] = [embedding]
-        if positions == "learned":
-            table = applicator.seeded(normal(stddev=0.02))
-            body.append(layers.PositionEmbedding(max_length, table, name="positions"))
+        body += blocks.positions(positions, max_length)
         if dropout_rate:
             seed_of_dropout = applicator.take_seed()
             body.append(

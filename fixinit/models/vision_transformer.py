@@ -1,5 +1,3 @@
-from typing import Any
-
 import keras
 
 from fixinit import layers, schemes
@@ -12,7 +10,6 @@ from fixinit._validation import (
     check_shape,
     check_size,
 )
-from fixinit.initializers import SinePositions
 from fixinit.layers.stack_arguments import check_remat
 from fixinit.models._noise import check_rate
 from fixinit.models._residual_network import ResidualNetwork
@@ -143,7 +140,9 @@ def VisionTransformer(
     is_average = pooling == "average"
     with blocks.applicator.building():
         body = _patches(blocks, patch_size, height * breadth)
-        body += _sequence(blocks, height * breadth, class_token, positions)
+        if class_token:
+            body += _class_token(blocks)
+        body += blocks.positions(positions, height * breadth + class_token)
         body += blocks.body(is_stacked(stacked, plan.num_blocks), check_remat(remat))
         body += _pooled(blocks, is_average, class_token)
         body += blocks.scores(classes, classifier_activation, draw, drop_rate)
@@ -212,20 +211,9 @@ def _patches(blocks: TransformerBlocks, patch_size: int, count: int) -> Layers:
     ]
 
 
-def _sequence(
-    blocks: TransformerBlocks, count: int, class_token: bool, positions: str
-) -> Layers:
-    """The class token and the positions."""
-    seeded, built = blocks.applicator.seeded, []
-    if class_token:
-        token = seeded(keras.initializers.RandomNormal(stddev=1e-6))
-        built.append(layers.ClassToken(token, name="class_token"))
-    table: Any = SinePositions()
-    if positions == "learned":
-        table = seeded(keras.initializers.RandomNormal(stddev=0.02))
-    added = layers.PositionEmbedding(count + class_token, table, name="positions")
-    added.trainable = positions == "learned"
-    return [*built, added]
+def _class_token(blocks: TransformerBlocks) -> Layers:
+    token = blocks.applicator.seeded(keras.initializers.RandomNormal(stddev=1e-6))
+    return [layers.ClassToken(token, name="class_token")]
 
 
 def _pooled(blocks: TransformerBlocks, is_average: bool, class_token: bool) -> Layers:

@@ -10,10 +10,12 @@ from fixinit.schemes._registry import (
     unregister,
 )
 from fixinit.schemes.batch_norm import BatchNorm
+from fixinit.schemes.deep_norm import DeepNorm
 from fixinit.schemes.derf import Derf
 from fixinit.schemes.dyt import DyT
 from fixinit.schemes.fixup import Fixup
 from fixinit.schemes.idinit import IDInit
+from fixinit.schemes.layer_norm_scaling import LayerNormScaling
 from fixinit.schemes.layer_scale import LayerScale
 from fixinit.schemes.normalized_sum import NormalizedSum
 from fixinit.schemes.normalizer_free import NormalizerFree
@@ -26,6 +28,7 @@ from fixinit.schemes.scheme import Scheme
 from fixinit.schemes.site import Site
 from fixinit.schemes.skip_init import SkipInit
 from fixinit.schemes.start import Start
+from fixinit.schemes.t_fixup import TFixup
 from fixinit.schemes.tailored import Tailored
 from fixinit.schemes.unnormalized import Unnormalized
 from fixinit.schemes.zero import ZerO
@@ -39,6 +42,8 @@ __all__ = [
     "LayerScale",
     "NormalizedSum",
     "NormalizerFree",
+    "DeepNorm",
+    "LayerNormScaling",
     "PreLayerNorm",
     "PostLayerNorm",
     "PreRMSNorm",
@@ -48,6 +53,7 @@ __all__ = [
     "Site",
     "SkipInit",
     "Start",
+    "TFixup",
     "Tailored",
     "Unnormalized",
     "ZerO",
@@ -75,6 +81,9 @@ for _scheme in (
     PreLayerNorm,
     PostLayerNorm,
     PreRMSNorm,
+    LayerNormScaling,
+    DeepNorm,
+    TFixup,
     DyT,
     Derf,
 ):

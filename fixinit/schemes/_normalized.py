@@ -26,6 +26,7 @@ class NormalizedScheme(Scheme):
     epsilon: float = 1e-5
 
     use_bias = None
+    normalizes = True
 
     def __post_init__(self) -> None:
         check_fields(self)

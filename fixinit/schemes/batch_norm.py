@@ -57,6 +57,7 @@ class BatchNorm(Scheme):
     epsilon: float = 1e-5
 
     name = "batch_norm"
+    normalizes = True
     # The normalization's own shift takes the place of a bias.
     use_bias = False
 

@@ -39,7 +39,7 @@ class Scheme:
     * How a weight layer is drawn: `kernel_initializer`, which scales a `draw`.
     * How shortcut and branch are joined: `merge`.
     * Facts: `start`, `depends_on_branch`, `use_bias`, `shifts_projection`,
-      `refuses_batch_norm`.
+      `draws_embeddings`, `normalizes`, `refuses_batch_norm`.
     * What it has to know of the whole network: `prepared`.
     * How it trains: `optimizer_rules`, by role, and `clipping`, which `optimizer`
       applies.
@@ -73,6 +73,10 @@ class Scheme:
     # Weight layers carry a bias vector; `None` for those that the network gives one.
     # The classification layer always does.
     use_bias: ClassVar[bool | None] = True
+    # Its layers normalize, by a statistic of a batch or of a sample.
+    normalizes: ClassVar[bool] = False
+    # `draw` has an initializer for the tables of token embeddings, too.
+    draws_embeddings: ClassVar[bool] = False
     # `normalization` refuses batch normalization, with the method's own reason.
     refuses_batch_norm: ClassVar[bool] = False
     # The findings of `fixinit.diagnostics` that the method is published to repair:

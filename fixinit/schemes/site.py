@@ -78,6 +78,12 @@ class Site:
         check_variance("smallest_start", self.smallest_start)
 
     @property
+    def block(self) -> int:
+        """Index of the residual block, from 0: a Transformer's holds two branches."""
+        assert self.num_blocks is not None
+        return self.branch * self.num_blocks // self.num_branches
+
+    @property
     def is_in_branch(self) -> bool:
         """Whether the layer is a weight layer of a residual branch."""
         return self.role in BRANCH_ROLES

@@ -26,14 +26,6 @@ FOR_BATCH_NORM = [
 ]
 
 
-def normalizes(scheme):
-    """Whether a scheme has normalization of its own."""
-    scheme, site = fixinit.schemes.get(scheme), fixinit.schemes.Site(0, 1)
-    asked = (scheme.branch_start, scheme.before_activation, scheme.after_merge)
-    answers = [layer for ask in asked for layer in ask(site)]
-    return any(fixinit.layers.facts_of(layer).has_statistics for layer in answers)
-
-
 def convert(model, scheme="fixup", seed=0, **options):
     """`fixinit.convert` with a seed and without warnings."""
     with warnings.catch_warnings():

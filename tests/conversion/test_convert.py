@@ -10,7 +10,7 @@ from keras import layers, ops
 import fixinit
 from fixinit import models
 from fixinit.conversion import explain
-from tests.conversion.helpers import FOR_BATCH_NORM, NORMALIZATIONS, normalizes
+from tests.conversion.helpers import FOR_BATCH_NORM, NORMALIZATIONS
 from tests.marks import on_torch, rest_on_torch, slow_on_tensorflow
 
 IMAGE = (8, 8, 3)
@@ -125,7 +125,7 @@ def test_converts_between_schemes():
 @pytest.mark.parametrize("scheme", FOR_BATCH_NORM)
 def test_a_users_own_network(scheme):
     free = fixinit.convert(network(), scheme, seed=0)
-    assert bool(normalizations(free)) == normalizes(scheme)
+    assert bool(normalizations(free)) == fixinit.schemes.get(scheme).normalizes
     assert free.conversion["num_branches"] == 3
     assert free.input_shape == (None, 6) and free.output_shape == (None, 3)
     free.compile("sgd", "mse", run_eagerly=True)

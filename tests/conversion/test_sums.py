@@ -10,7 +10,6 @@ from tests.conversion.helpers import (
     assert_close,
     convert,
     normal,
-    normalizes,
     still,
     zeros,
 )
@@ -47,7 +46,7 @@ TAKE_AWAY = {
 def test_differences_are_residual_blocks(take_away, scheme):
     free = convert(network(take_away), scheme)
     assert free.conversion["num_branches"] == 10
-    grows = scheme == "unnormalized" or normalizes(scheme)
+    grows = scheme == "unnormalized" or fixinit.schemes.get(scheme).normalizes
     assert grows or 0.2 < mean_square(free(normal(64, 32))) < 6
 
 
@@ -114,5 +113,5 @@ def test_sums_of_many_forecasts_keep_their_size(scheme):
     free = convert(keras.Model(inputs, outputs), scheme)
     head = free.layers[-1].name
     before = keras.Model(free.inputs, free.get_layer(head).input)
-    grows = scheme == "unnormalized" or normalizes(scheme)
+    grows = scheme == "unnormalized" or fixinit.schemes.get(scheme).normalizes
     assert grows or 0.2 < mean_square(before(normal(64, 32))) < 5

@@ -81,3 +81,20 @@ def test_embeddings_score_tokens_too_and_mask_any_of_them():
     assert again.mask_token == 4
     with pytest.raises(ValueError, match="`mask_token` must be"):
         TokenEmbedding(5, 3, mask_token=5)
+
+
+@pytest.mark.parametrize("pooling", ["first", "average"])
+def test_pooling_leaves_out_what_is_masked(pooling):
+    x = normal(2, 5, 3)
+    mask = np.array(
+        [[False, False, True, True, True], [True, True, True, False, False]]
+    )
+    layer = SequencePooling(pooling, skip=1)
+    found = numpy(layer(x, mask=mask))
+    for row, start in ((0, 2), (1, 0)):
+        expected = numpy(layer(x[row : row + 1, start : start + 3]))[0]
+        np.testing.assert_allclose(found[row], expected, rtol=1e-5)
+    # More vectors than half precision counts to.
+    many = np.ones((1, 3000, 1), "float32")
+    half = SequencePooling("average", dtype="bfloat16")(many, mask=many[:, :, 0] > 0)
+    assert float(half[0, 0]) == 1.0

@@ -20,6 +20,12 @@ def language(scheme="dyt", **options):
     return models.LanguageModel(20, scheme=scheme, seed=0, **{**sizes, **options})
 
 
+def encoder(**options):
+    sizes = {"max_length": 12, "num_blocks": 2, "width": 16, "num_heads": 4}
+    given = {"scheme": "pre_layer_norm", "seed": 0, **sizes, **options}
+    return models.TransformerEncoder(**given)
+
+
 LLAMA = {
     "positions": "rotary",
     "gated": True,
@@ -126,6 +132,51 @@ def test_padding_on_either_side_changes_nothing(options, stacked):
     np.testing.assert_allclose(right[:3], alone, rtol=1e-4, atol=1e-5)
 
 
+@slow_on_tensorflow
+@pytest.mark.parametrize("positions", ["learned", "sine", "rotary"])
+@pytest.mark.parametrize("pooling", ["first", "average"])
+def test_padding_of_an_encoder_changes_nothing(positions, pooling):
+    options = {"positions": positions, "pooling": pooling, "classes": 3}
+    model = spread(encoder(vocabulary_size=20, mask_token=0, **options))
+    (alone,) = model.predict_on_batch(np.array([[5, 6, 7]]))
+    padded = np.array([[0, 0, 5, 6, 7], [5, 6, 7, 0, 0]])
+    for found in model.predict_on_batch(padded):
+        np.testing.assert_allclose(found, alone, rtol=1e-4, atol=1e-5)
+
+
+@slow_where_compiled
+@pytest.mark.every_backend
+def test_vectors_with_a_mask_of_keras(tmp_path):
+    inputs = keras.Input((None, 6))
+    masked = keras.layers.Masking()(inputs)
+    inner = spread(encoder(input_shape=(None, 6), pooling="average", stacked=True))
+    model = keras.Model(inputs, inner(masked))
+    x = np.random.default_rng(0).normal(size=(1, 4, 6)).astype("float32")
+    longer = np.concatenate([x, np.zeros((1, 3, 6), "float32")], axis=1)
+    expected = inner.predict_on_batch(x)
+    found = model.predict_on_batch(longer)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_allclose(loaded.predict_on_batch(longer), found, rtol=1e-5)
+
+
+@on_torch
+def test_an_encoder_sees_in_both_directions():
+    model = spread(encoder(vocabulary_size=20))
+    first, second = model.predict_on_batch(np.array([[1, 2, 3], [1, 2, 4]]))
+    assert np.abs(first[0] - second[0]).max() > 1e-3
+    assert model.output_shape == (None, None, 16)
+
+
+@on_torch
+def test_a_scheme_may_draw_the_tables_of_tokens():
+    model = models.LanguageModel(500, 8, 1, 64, 4, scheme="t_fixup", seed=0)
+    table = numpy(model.get_layer("tokens").embeddings)
+    # Of 32,000 numbers: five standard errors.
+    assert table.std() == pytest.approx(64**-0.5, rel=5 / 64_000**0.5)
+
+
 GENERATING = {
     "gpt-2": {"scheme": "pre_layer_norm"},
     "stacked": {"scheme": "pre_layer_norm", "stacked": True},
@@ -200,6 +251,11 @@ def test_what_cannot_be_continued(arguments, says):
         (lambda: language(positions="none"), "`positions` must be one of"),
         (lambda: language(positions="rotary", width=12), "even width"),
         (lambda: language(mask_token=20), "`mask_token` must be"),
+        (lambda: encoder(), "give one of them"),
+        (lambda: encoder(vocabulary_size=3, input_shape=(4, 2)), "give one of them"),
+        (lambda: encoder(vocabulary_size=3, classes=2), "needs one vector"),
+        (lambda: encoder(vocabulary_size=3, pooling="max"), "`pooling` must be one of"),
+        (lambda: encoder(input_shape=(4,)), "must be \\(length, channels\\)"),
         (lambda: models.VisionTransformer("XL"), "`variant` must be one of"),
         (lambda: models.VisionTransformer(None), "`width` must be"),
         (lambda: models.VisionTransformer(patch_size=15), "multiple of the patch"),

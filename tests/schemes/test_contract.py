@@ -8,6 +8,7 @@ import pytest
 
 import fixinit
 from fixinit import schemes
+from fixinit.layers import facts_of
 from fixinit.schemes import Site
 from tests.marks import rest_on_torch, slow_on_tensorflow
 
@@ -75,6 +76,13 @@ def test_prediction_has_the_input_first_and_one_value_a_block(scheme):
 def test_prediction_refuses_no_branches(scheme):
     with pytest.raises(ValueError, match="num_branches"):
         scheme.predicted_variance(0)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=repr)
+def test_normalizes_means_what_it_says(scheme):
+    asked = (scheme.branch_start, scheme.before_activation, scheme.after_merge)
+    found = [facts_of(layer) for ask in asked for layer in ask(site())]
+    assert scheme.normalizes == any(facts.has_statistics for facts in found)
 
 
 def is_measured(name):

@@ -6,7 +6,7 @@ import fixinit
 from fixinit import layers, models, schemes, theory
 from fixinit.schemes import NormalizerFree, Site
 from fixinit.schemes.normalizer_free import PUBLISHED_GAINS
-from tests.marks import mostly_on_torch, slow_where_compiled
+from tests.marks import ON_TORCH, slow_where_compiled
 
 SCHEME = NormalizerFree()
 INNER = Site(1, 4, stream_sums=3)
@@ -106,7 +106,14 @@ OTHERS = (
 NORMALIZED |= dict.fromkeys(OTHERS, 0.68)
 
 
-@mostly_on_torch("name", NORMALIZED, slow=0)
+def networks():
+    """One of each kind; the others are the long form."""
+    for name in NORMALIZED:
+        is_quick = name in ("VGG16", "MobileNetV2", "ConvNeXtTiny")
+        yield pytest.param(name, marks=ON_TORCH if is_quick else pytest.mark.evidence)
+
+
+@pytest.mark.parametrize("name", networks())
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_inputs_stay_apart_in_converted_networks(name):
     """Variance over mean square at the last block within 3 of the normalized one's."""

@@ -31,6 +31,9 @@ _STYLES = {
     "pre_layer_norm": ("#6b2fb3", (0, (6, 2)), "h", "Pre-LayerNorm"),
     "post_layer_norm": ("#a889d6", (0, (6, 2, 1, 2)), "1", "Post-LayerNorm"),
     "pre_rms_norm": ("#4a7bd0", (0, (3, 1)), "2", "Pre-RMSNorm"),
+    "layer_norm_scaling": ("#8d5a97", (0, (4, 2, 1, 2)), "3", "LayerNorm Scaling"),
+    "deep_norm": ("#27496d", (0, (2, 1)), "4", "DeepNorm"),
+    "t_fixup": ("#e0662f", (0, (5, 2)), "|", "T-Fixup"),
     "dyt": ("#2d6ca2", (0, (4, 1, 1, 1)), "H", "DyT"),
     "derf": ("#d9622b", (0, (2, 2)), "p", "Derf"),
 }
@@ -38,7 +41,7 @@ _STYLES = {
 # For schemes of the user's own: other colors, line styles and markers than above.
 _OTHER_COLORS = ("#5b3a1e", "#2e6f2a", "#8a5fc4", "#b08d57", "#7f9c3a", "#e58a7b")
 _OTHER_LINESTYLES = ((0, (5, 1, 1, 1, 1, 1)), (0, (3, 2)), (0, (8, 2)), "-")
-_OTHER_MARKERS = ("3", "4", "|")
+_OTHER_MARKERS = ("_", "+", "x")
 
 # In inches: five entries of a legend side by side.
 _MIN_WIDTH = 7.5

@@ -84,6 +84,12 @@ def language(scheme, width, seed, **options):
     )
 
 
+def encoder(scheme, width, seed, **options):
+    return fixinit.models.TransformerEncoder(
+        500, 24, 2, width, 4, scheme=scheme, seed=seed, **options
+    )
+
+
 SINES = {"positions": "sine", "pooling": "average"}
 LLAMA = {
     "positions": "rotary",
@@ -100,6 +106,7 @@ QUICK = {
     "vision, sines": (vision, "derf", SINES),
     "vision": (vision, "pre_layer_norm", {}),
     "language": (language, "post_layer_norm", {}),
+    "encoder": (encoder, "deep_norm", {"positions": "sine"}),
     "llama": (language, "pre_rms_norm", LLAMA),
 }
 MODELS = {
@@ -139,7 +146,7 @@ def compare(build, scheme, options, width, seeds, share):
     ratios = []
     for stacked in (False, True):
         model = build(scheme, width, 0, stacked=stacked, **options)
-        shape = (24,) if build is language else None
+        shape = None if build is vision else (24,)
         prediction = theory.predict(model, input_shape=shape)
         predicted = np.array(behind_blocks(prediction, stacked))
         assert np.all(abs(predicted - measured) <= 4 * errors + share * measured)
