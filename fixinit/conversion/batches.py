@@ -75,7 +75,7 @@ def inputs(
     features = sum(math.prod(n or 1 for n in shape[1:]) for shape in shapes)
     batch = int(np.clip(numbers // features, _FEWEST, most))
     if data is not None:
-        return [x[:batch] for x in _arrays(model, data)]
+        return [x[:batch] for x in arrays(model, data)]
     return [
         _drawn(graph, value, (shape[0] or batch, *shape[1:]), rng)
         for value, shape in zip(graph.inputs, shapes, strict=True)
@@ -90,7 +90,7 @@ def open_shape(model: keras.Model, data: Any) -> list[tuple[int, ...]] | None:
     own = [tuple(x.shape[1:]) for x in functional_of(model).inputs]
     if data is None or all(None not in shape for shape in own):
         return None
-    given = [x.shape[1:] for x in _arrays(model, data)]
+    given = [x.shape[1:] for x in arrays(model, data)]
     fits = [
         len(shape) == len(sizes)
         and all(n in (None, m) for n, m in zip(shape, sizes, strict=True))
@@ -99,7 +99,7 @@ def open_shape(model: keras.Model, data: Any) -> list[tuple[int, ...]] | None:
     return given if len(given) == len(own) and all(fits) else None
 
 
-def _arrays(model: keras.Model, data: Any) -> list[np.ndarray]:
+def arrays(model: keras.Model, data: Any) -> list[np.ndarray]:
     """The arrays of a batch, in the order of the model's inputs."""
     functional = functional_of(model)
     names = [tensor.name for tensor in functional.inputs]

@@ -10,10 +10,11 @@ import keras
 from fixinit import _keras, schemes
 from fixinit._checked import checked_but
 from fixinit._validation import check_choice
-from fixinit.conversion import batches, checks, given
+from fixinit.conversion import batches, checks, given, statistics
 from fixinit.conversion.balance import assumption, balance, foreseen
 from fixinit.conversion.deviations import deviations
-from fixinit.conversion.fold import check_foldable, fold
+from fixinit.conversion.fold import fold
+from fixinit.conversion.foldable import check_foldable
 from fixinit.conversion.heads import draw_heads
 from fixinit.conversion.plan import Plan
 from fixinit.conversion.record import Record, record
@@ -91,8 +92,11 @@ def convert(
         weights: `"initialize"` (default) draws new weights. `"fold"` keeps those of a
             trained model, and what it computes in test mode: every BatchNormalization
             becomes part of the weight layer in front of it, or, where there is none,
-            a `fixinit.layers.ChannelAffine`. The scheme, which says how networks
-            start, is not asked then.
+            a `fixinit.layers.ChannelAffine`. With `data`, layer, root mean square and
+            group normalization divide by constants, the averages of what they measure
+            there, which become part of dense layers behind; a warning says by how much
+            that moves the outputs. The scheme, which says how networks start, is not
+            asked then.
         keep: Normalization that stays: a tuple of layers' names, names of classes, or
             classes.
         seed: int. The same seed gives the same weights, but for layers whose kernels
@@ -105,7 +109,7 @@ def convert(
             models with a `call` of their own that are not built, which it builds. Sizes
             of signals are predicted for inputs of its shape, where the model leaves
             that open, and compared with one pass on it, otherwise on standard normal
-            inputs.
+            inputs. `"fold"` measures constants on all of it.
 
     Returns:
         A functional `keras.Model`, not compiled. Its `conversion` is the record of what
@@ -191,7 +195,7 @@ def _carried_out(
     """`(model, record)`: the converted model, and what was found and assumed."""
     found = record(plan, model, weights, inside)
     if weights == "fold":
-        return fold(inside.model, plan.keep, found.to_dict()), found
+        return _folded(plan, inside.model, found, data), found
     rewriter = Rewriter(plan.edits)
     with keras.name_scope(""), plan.applicator.building():
         new = rewriter.model(inside.model, found)
@@ -206,6 +210,21 @@ def _carried_out(
     found.assumptions.extend(deviations(new, plan, rewriter, assume, data))
     new.conversion = found.to_dict()
     return new, found
+
+
+def _folded(plan: Plan, model: keras.Model, found: Record, data: Any) -> keras.Model:
+    """The model with statistics folded into weights, and by how much it differs."""
+    if not check_foldable(model, plan.graph, plan.keep, data is not None):
+        return fold(model, plan.keep, found.to_dict())
+    inputs = batches.arrays(model, data)
+    new = fold(model, plan.keep, found.to_dict(), inputs=inputs)
+    found.assumptions.append(
+        "Constants, averages over data=..., take the place of what normalizations "
+        "measured of each input. On these data they move the outputs by "
+        f"{100 * statistics.moved(model, new, inputs):.2g} % (root mean square)."
+    )
+    new.conversion = found.to_dict()
+    return new
 
 
 def _plan(
@@ -226,7 +245,7 @@ def _plan(
     if weights == "fold":
         # Lambda layers have no statistics, and compute what they did.
         keeps = _or_lambda(keeps)
-        check_foldable(inside.model, graph, keeps)
+        check_foldable(inside.model, graph, keeps, data is not None)
     shape = batches.open_shape(inside.model, data)
     return Plan(graph, schemes.get(scheme), keeps, seed, shape, weights == "fold")
 

@@ -1,22 +1,20 @@
-"""Folds statistics of BatchNormalization, and standardizations, into weights."""
+"""Folds statistics of normalization, and standardizations, into weights."""
 
 import keras
 import numpy as np
 from keras import tree
 
-from fixinit import _keras
-from fixinit.conversion import kinds
+from fixinit.conversion import kinds, statistics
 from fixinit.conversion.edits import Edits
 from fixinit.conversion.kernels import TRANSPOSED
 from fixinit.conversion.rewrite import Rewriter, cloned_stack
 from fixinit.conversion.state import copy_state
 from fixinit.graph import trace
-from fixinit.graph.functional import functional_of
 from fixinit.layers import ChannelAffine, StandardizedKernel, plain_layer
 from fixinit.layers.configs import config_of
 
 
-def fold(model, keep, record=None):
+def fold(model, keep, record=None, constants=None, inputs=None):
     """A model that computes what the given one does in test mode.
 
     A BatchNormalization in test mode multiplies every channel by
@@ -26,15 +24,24 @@ def fold(model, keep, record=None):
     where the two are called together every time. A layer that standardizes its kernel
     becomes the plain layer with the kernel that it multiplies by.
 
+    Other normalization gets constants, which are folded into dense layers behind, where
+    these alone read it.
+
     Args:
         model: `keras.Model` that has passed `check_foldable`.
         keep: Callable from a layer to whether it stays.
         record: Dict, the record of the conversion.
+        constants: Dict from names of calls to the constants of their normalization.
+        inputs: List of arrays, a batch that these are measured on in the place of that;
+            `None` without such normalization.
 
     Returns:
         `keras.Model`.
     """
-    folding = _Folding(trace(model), keep)
+    graph = trace(model)
+    if inputs is not None:
+        constants = statistics.measure(graph, inputs, _measured(keep))
+    folding = _Folding(graph, keep, constants or {})
     rewriter = Rewriter(folding.edits)
     new = rewriter.model(model, record)
     for old in folding.layers():
@@ -47,11 +54,16 @@ def fold(model, keep, record=None):
     return new
 
 
+def _measured(keep):
+    """A function from an operation to whether it gets constants."""
+    return lambda operation: statistics.is_measurable(operation) and not keep(operation)
+
+
 class _Folding:
     """What becomes of every layer of a graph."""
 
-    def __init__(self, graph, keep):
-        self.graph, self.keep = graph, keep
+    def __init__(self, graph, keep, constants):
+        self.graph, self.keep, self.constants = graph, keep, constants
         self.edits, self.values, self.affine = Edits(), {}, []
         self._producers, self._consumers = graph.producers(), graph.consumers()
         self._calls, self._read = {}, set()  # ids of variables that operations read
@@ -78,7 +90,7 @@ class _Folding:
     def _add(self, call):
         layer = call.operation
         if call.body is not None:
-            self.edits.layers[id(layer)] = self._stack(layer)
+            self.edits.layers[id(layer)] = self._stack(call)
         elif isinstance(layer, keras.layers.SpectralNormalization):
             if not self.keep(layer) and id(layer) not in self.edits.layers:
                 config = {**config_of(layer.layer), "name": layer.name}
@@ -89,7 +101,11 @@ class _Folding:
             if id(layer) not in self.edits.layers:
                 self._standardized(layer)
         elif kinds.has_statistics(layer) and not self.keep(layer):
-            if id(layer) not in self.edits.layers:
+            if id(layer) in self.edits.layers:
+                return
+            if statistics.is_measurable(layer):
+                self._constant(call)
+            else:
                 self._normalization(call)
 
     def _standardized(self, layer):
@@ -128,6 +144,63 @@ class _Folding:
         *others, kernel, bias = self.values[id(weight)]
         kernel = kernel * _spread(scale, inner, kernel.shape)
         self.values[id(weight)] = [*others, kernel, bias * scale + shift]
+
+    def _constant(self, call):
+        """Scales and shifts in the place of what a normalization measures."""
+        layer = call.operation
+        # A layer that is called several times has the same constants every time.
+        found = [self.constants[c.name] for c in self._calls[id(layer)]]
+        scale, shift = (
+            keras.ops.convert_to_numpy(x).astype("float64")
+            for x in statistics.affine(layer, np.mean(found, axis=0))
+        )
+        centered = statistics.is_centered(layer)
+        behind = self._dense_behind(call)
+        if not behind:
+            made = ChannelAffine(
+                statistics.axis_of(layer),
+                centered=centered,
+                name=layer.name,
+                dtype=layer.dtype_policy,
+            )
+            made.trainable = layer.trainable
+            self.edits.layers[id(layer)] = made
+            self.affine.append((layer, [scale, shift]))
+            return
+        self.edits.layers[id(layer)] = None
+        for dense in behind:
+            config = {**config_of(dense), "use_bias": True}
+            self.edits.layers[id(dense)] = type(dense).from_config(config)
+            kernel, *bias = (np.asarray(w, "float64") for w in dense.get_weights())
+            bias = (bias[0] if bias else 0.0) + shift @ kernel
+            kernel = scale[:, None] * kernel
+            if centered:
+                kernel = kernel - kernel.mean(axis=0)
+            self.values[id(dense)] = [kernel, bias]
+
+    def _dense_behind(self, call):
+        """The dense layers that alone read a normalization; none if others do."""
+        layer, value = call.operation, call.outputs[0]
+        rank = len(self.graph.specs[value].shape)
+        is_last = statistics.axis_of(layer) % rank == rank - 1
+        is_output = value in self.graph.outputs
+        if is_output or not is_last or len(self._calls[id(layer)]) > 1:
+            return []
+        calls = self._consumers[value]
+        takes = all(self._is_free_dense(c, layer.trainable) for c in calls)
+        return [c.operation for c in calls] if takes else []
+
+    def _is_free_dense(self, call, trains):
+        """Whether a call is the only one of a dense layer that takes constants."""
+        dense = call.operation
+        return (
+            type(dense) is keras.layers.Dense
+            and self._takes(dense)
+            and (dense.trainable or not trains)
+            and len(self._calls[id(dense)]) == 1
+            and len(call.inputs) == 1
+            and id(dense) not in self.edits.layers
+        )
 
     def _foldable(self, norm, layer):
         """The weight layer in front of a normalization, if that alone reads it.
@@ -176,13 +249,21 @@ class _Folding:
         # Training would undo it, or sees something else.
         return not kinds.constraints(inner) and inner.activity_regularizer is None
 
-    def _stack(self, stack):
+    def _stack(self, call):
         """The stack of the folded blocks."""
+        stack, folds = call.operation, _measured(self.keep)
         shape = stack.get_build_config()["input_shape"]
+        names = [c.name for c in call.body.calls if folds(c.operation)]
         blocks = []
-        for block in stack.unstack():
+        for index, block in enumerate(stack.unstack()):
             inputs = keras.Input(shape[1:], dtype=block.compute_dtype)
-            folded = fold(keras.Model(inputs, block(inputs)), self.keep)
+            model = keras.Model(inputs, block(inputs))
+            inner = [c.name for c in trace(model).calls if folds(c.operation)]
+            constants = {
+                own: self.constants[name][index]
+                for own, name in zip(inner, names, strict=True)
+            }
+            folded = fold(model, self.keep, constants=constants)
             blocks.append(_only_layer(folded))
         return cloned_stack(stack, blocks, stack.depth, stack.seed_step)
 
@@ -203,51 +284,6 @@ def _only_layer(model):
     layers = [x for x in model.layers if not isinstance(x, keras.layers.InputLayer)]
     (layer,) = layers
     return layer
-
-
-def check_foldable(model, graph, keep):
-    """Refuses normalization by what every single input or batch says."""
-    trained = list(_called_in_training(model, keep))
-    if trained:
-        raise ValueError(
-            f"Models inside are called with training=True: {trained}. Their "
-            "BatchNormalization takes the batch in test mode too, which no weights can "
-            "do. Pass keep=['BatchNormalization'], or weights='initialize'."
-        )
-    stuck = []
-    for call, _ in graph.walk():
-        if not kinds.has_statistics(call.operation) or keep(call.operation):
-            continue
-        arguments = {} if call.node is None else call.node.arguments.kwargs
-        if arguments.get("training"):
-            raise ValueError(
-                f"`{call.name}` is called with training=True: it normalizes by the "
-                "batch in test mode too, which no weights can do. Pass "
-                f"keep={[call.operation.name]}, or weights='initialize'."
-            )
-        layer = getattr(call.operation, "layer", call.operation)
-        if not isinstance(layer, keras.layers.BatchNormalization):
-            stuck.append(f"{call.name} ({type(layer).__name__})")
-    if stuck:
-        raise ValueError(
-            "Only BatchNormalization has moving statistics that can be folded into "
-            f"weights. Received: {stuck}. Pass keep=[...] with their names or classes "
-            "to leave them where they are, or weights='initialize'."
-        )
-
-
-def _called_in_training(model, keep):
-    """The names of models whose BatchNormalization is always in training mode."""
-    for node in _keras.calls(functional_of(model)):
-        inner = node.operation
-        if isinstance(inner, keras.Model):
-            by_batch = any(
-                isinstance(layer, keras.layers.BatchNormalization) and not keep(layer)
-                for layer in _keras.flatten_layers(inner)
-            )
-            if by_batch and node.arguments.kwargs.get("training"):
-                yield inner.name
-            yield from _called_in_training(inner, keep)
 
 
 def _affine(layer):

@@ -6,7 +6,12 @@ import keras
 from keras import ops
 
 from fixinit._typing import Identifier, Shape, Tensor
-from fixinit._validation import check_axis, check_axis_of, check_initializer
+from fixinit._validation import (
+    check_axis,
+    check_axis_of,
+    check_bool,
+    check_initializer,
+)
 from fixinit.layers.channels import along_axis
 
 
@@ -15,7 +20,8 @@ class ChannelAffine(keras.layers.Layer):
     """Multiplies every channel by a trainable number and adds another.
 
     `outputs = gamma * inputs + beta`, both of shape `(channels,)`: batch normalization
-    with constant statistics.
+    with constant statistics. `centered` takes away the mean of the channels before:
+    layer normalization with a constant standard deviation.
 
     Example:
 
@@ -28,6 +34,8 @@ class ChannelAffine(keras.layers.Layer):
         axis: int. The axis of the channels, the last one by default.
         gamma_initializer: Initializer of the scales, `"ones"` by default.
         beta_initializer: Initializer of the shifts, `"zeros"` by default.
+        centered: bool. Whether `inputs - mean(inputs)`, over the channels, is scaled;
+            `False` by default.
         **kwargs: The arguments of `keras.layers.Layer`.
 
     Input shape:
@@ -42,6 +50,7 @@ class ChannelAffine(keras.layers.Layer):
     Reference:
 
     - [Touvron et al., 2021](https://arxiv.org/abs/2105.03404), section 2
+    - [Baroni et al., 2025](https://arxiv.org/abs/2507.02559) (`centered`)
     """
 
     def __init__(
@@ -49,9 +58,11 @@ class ChannelAffine(keras.layers.Layer):
         axis: int = -1,
         gamma_initializer: Identifier = "ones",
         beta_initializer: Identifier = "zeros",
+        centered: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.centered = check_bool("centered", centered)
         self.axis = check_axis("axis", axis)
         self.gamma_initializer = check_initializer(
             "gamma_initializer", gamma_initializer
@@ -75,6 +86,8 @@ class ChannelAffine(keras.layers.Layer):
             ops.cast(along_axis(v, inputs, self.axis), inputs.dtype)
             for v in (self.gamma, self.beta)
         )
+        if self.centered:
+            inputs = inputs - ops.mean(inputs, axis=self.axis, keepdims=True)
         return inputs * gamma + beta
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -87,4 +100,5 @@ class ChannelAffine(keras.layers.Layer):
             "axis": self.axis,
             "gamma_initializer": serialize(self.gamma_initializer),
             "beta_initializer": serialize(self.beta_initializer),
+            "centered": self.centered,
         }

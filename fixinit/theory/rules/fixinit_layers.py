@@ -32,6 +32,8 @@ def scalar_multiplier(layer: Layer, setting: Setting, x: Moments) -> Moments:
 
 @register(layers.ChannelAffine)
 def channel_affine(layer: Layer, setting: Setting, x: Moments) -> Moments:
+    if layer.centered:
+        raise NoRuleError(f"No variance rule for `{setting.name}`, which is centered.")
     rank = len(x.shape) + 2
     if layer.axis % rank != rank - 1:
         raise NoRuleError(
