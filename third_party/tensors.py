@@ -20,6 +20,23 @@ def arrays_of(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {str(name): _array(value) for name, value in state_dict.items()}
 
 
+def checked_shape(
+    arrays: Mapping[str, np.ndarray], name: str, rank: int
+) -> tuple[int, ...]:
+    """The shape of an array that tells sizes of the network.
+
+    Raises:
+        ValueError: If it has another number of axes.
+    """
+    shape = arrays[name].shape
+    if len(shape) != rank:
+        raise ValueError(
+            f"Argument `state_dict` has a `{name}` of another shape. Expected: {rank} "
+            f"axes. Received: {shape}"
+        )
+    return shape
+
+
 def _array(value: Any) -> np.ndarray:
     # Tensors may need gradients or lie on another device.
     for method in ("detach", "cpu", "float", "numpy"):

@@ -13,6 +13,22 @@ from third_party.shapes import mismatches
 SCALARS = (".alpha", ".shift")
 
 
+def number_of_heads(
+    num_heads: int | None, width: int, published: Mapping[int, int]
+) -> int:
+    """The heads of a network, by its width where that is one of the published ones.
+
+    Raises:
+        ValueError: If they are not given, and the width is none of these.
+    """
+    if num_heads is None and width not in published:
+        raise ValueError(
+            "Argument `num_heads` is needed: names and shapes do not tell it, and the "
+            f"width {width} is none of the published models: {sorted(published)}."
+        )
+    return published[width] if num_heads is None else num_heads
+
+
 def normalization(
     arrays: Mapping[str, np.ndarray], name: str, epsilon: float
 ) -> tuple[fixinit.schemes.Scheme, str, dict[str, str]]:

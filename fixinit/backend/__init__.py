@@ -1,6 +1,6 @@
 """The only package that imports a backend: gradients, compilation and loops."""
 
-from fixinit.backend.compilation import compiled, is_eager
+from fixinit.backend.compilation import compiled, is_eager, without_gradients
 from fixinit.backend.curvature import hessian_products
 from fixinit.backend.custom_gradients import custom_gradient
 from fixinit.backend.gradients import value_and_gradients
@@ -28,4 +28,5 @@ __all__ = [
     "scan",
     "value_and_gradients",
     "vector_products",
+    "without_gradients",
 ]

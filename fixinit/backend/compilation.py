@@ -1,5 +1,6 @@
 """Compilation of functions of tensors."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,15 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
         return jax.jit(function)
     return function
+
+
+def without_gradients() -> contextlib.AbstractContextManager[Any]:
+    """A context in which PyTorch keeps nothing for gradients; others do not anyway."""
+    if keras.backend.backend() != "torch":
+        return contextlib.nullcontext()
+    import torch
+
+    return torch.no_grad()
 
 
 def is_eager(tensor: Tensor) -> bool:

@@ -6,14 +6,15 @@ import keras
 from keras import ops
 
 from fixinit._typing import Identifier, Shape, Tensor
-from fixinit._validation import check_initializer, check_positive_int
+from fixinit._validation import check_bool, check_initializer, check_positive_int
 from fixinit.layers.facts import Facts
 from fixinit.layers.self_attention import positions
+from fixinit.layers.sequence_masks import checked_mask
 
 
 @keras.saving.register_keras_serializable("fixinit")
 class PositionEmbedding(keras.layers.Layer):
-    """Adds a trained vector for every position: `outputs_t = inputs_t + table_t`.
+    """Adds a vector for every position: `outputs_t = inputs_t + table_t`.
 
     Positions count from the first element that is not masked.
 
@@ -28,6 +29,7 @@ class PositionEmbedding(keras.layers.Layer):
         length: int. The most positions of a sequence.
         initializer: Initializer of the table, by default normal with a standard
             deviation of 0.02.
+        learned: bool. Whether the table trains (default).
         **kwargs: The arguments of `keras.layers.Layer`.
 
     Input shape:
@@ -47,9 +49,14 @@ class PositionEmbedding(keras.layers.Layer):
     fixinit_facts = Facts(elementwise=True)
 
     def __init__(
-        self, length: int, initializer: Identifier = None, **kwargs: Any
+        self,
+        length: int,
+        initializer: Identifier = None,
+        learned: bool = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.learned = check_bool("learned", learned)
         self.length = check_positive_int("length", length)
         if initializer is None:
             initializer = keras.initializers.RandomNormal(stddev=0.02)
@@ -57,22 +64,33 @@ class PositionEmbedding(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:
-        size = input_shape[1]
-        if size is not None and size > self.length:
-            raise ValueError(
-                f"`{self.name}` has {self.length} positions. Received: sequences of "
-                f"{size}. Cut them, or make the model with more positions."
-            )
+        self.check_length(input_shape)
         self.table = self.add_weight(
             name="table",
             shape=(self.length, input_shape[-1]),
             initializer=self.initializer,
+            trainable=self.learned,
         )
         self.built = True
 
+    def check_length(self, shape: Shape) -> None:
+        """Refuses what is no sequence, and one of more positions than there are."""
+        if len(shape) != 3:
+            raise ValueError(
+                f"`{self.name}` takes sequences (batch, length, channels). Received: "
+                f"inputs of shape {tuple(shape)}"
+            )
+        if shape[1] is not None and shape[1] > self.length:
+            raise ValueError(
+                f"`{self.name}` has {self.length} positions. Received: sequences of "
+                f"{shape[1]}. Cut them, or make the model with more positions."
+            )
+
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        self.check_length(tuple(inputs.shape))
         table = ops.cast(self.table, inputs.dtype)
         if mask is not None:
+            mask = checked_mask(self.name, inputs, mask)
             return inputs + ops.take(table, positions(inputs, mask), axis=0)
         size = inputs.shape[1]
         if size is None:
@@ -87,6 +105,7 @@ class PositionEmbedding(keras.layers.Layer):
             **super().get_config(),
             "length": self.length,
             "initializer": keras.initializers.serialize(self.initializer),
+            "learned": self.learned,
         }
 
 

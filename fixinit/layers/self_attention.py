@@ -11,6 +11,7 @@ from fixinit._validation import check_number, check_positive_int
 from fixinit.layers.block_configs import without_build
 from fixinit.layers.key_value_cache import KeyValueCache
 from fixinit.layers.rotary import rotate
+from fixinit.layers.sequence_masks import checked_mask
 
 _PARTS = ("query", "key", "value", "query_norm", "key_norm")
 
@@ -65,7 +66,8 @@ class SelfAttention(keras.layers.Layer):
 
     Raises:
         ValueError: If heads do not divide the channels that a weight layer gives, or
-            `num_key_value_heads` not `num_heads`.
+            `num_key_value_heads` not `num_heads`; if heads of queries and keys differ
+            in width, or it is odd with rotary positions; for masks of other shapes.
 
     References:
 
@@ -111,6 +113,12 @@ class SelfAttention(keras.layers.Layer):
 
     def build(self, input_shape: Shape) -> None:
         shape = tuple(input_shape)
+        if len(shape) != 3:
+            raise ValueError(
+                f"`{self.name}` takes sequences (batch, length, channels). Received: "
+                f"inputs of shape {shape}"
+            )
+        widths = {}
         heads = {"query": self.num_heads, "key": self.num_key_value_heads}
         for name in ("query", "key", "value"):
             layer = getattr(self, name)
@@ -124,9 +132,20 @@ class SelfAttention(keras.layers.Layer):
                     f"`{layer.name}` gives. Received: {channels}. Take a width that is "
                     f"a multiple of {count}."
                 )
+            widths[name] = channels // count
             norm = getattr(self, f"{name}_norm", None)
             if norm is not None and not norm.built:
                 norm.build((*shape[:-1], count, channels // count))
+        if widths["query"] != widths["key"]:
+            raise ValueError(
+                f"The heads of queries and keys in `{self.name}` must have one width. "
+                f"Received: {widths['query']} and {widths['key']}"
+            )
+        if self.rotary_base is not None and widths["query"] % 2:
+            raise ValueError(
+                "Rotary positions turn pairs of channels: heads need an even width. "
+                f"Received: heads of width {widths['query']} in `{self.name}`"
+            )
         self.built = True
 
     def call(
@@ -135,6 +154,8 @@ class SelfAttention(keras.layers.Layer):
         mask: Tensor | None = None,
         cache: KeyValueCache | None = None,
     ) -> Tensor:
+        if mask is not None:
+            mask = checked_mask(self.name, inputs, mask)
         q, k, v = self._heads(inputs)
         if cache is not None:
             return self._continued(q, k, v, cache)
@@ -173,20 +194,22 @@ class SelfAttention(keras.layers.Layer):
     ) -> Tensor:
         group = self.num_heads // self.num_key_value_heads
         if group > 1:
-            k, v = (ops.repeat(x, group, axis=2) for x in (k, v))
-        if self.soft_cap is None:
+            k, v = (_repeated(x, group) for x in (k, v))
+        # JAX's own takes values of the width of queries alone.
+        if self.soft_cap is None and q.shape[-1] == v.shape[-1]:
             y = ops.dot_product_attention(q, k, v, mask=seen, is_causal=is_causal)
         else:
-            y = self._capped(q, k, v, seen, is_causal)
+            y = self._averaged(q, k, v, seen, is_causal)
         shape = ops.shape(y)
         return ops.reshape(y, (shape[0], shape[1], y.shape[-2] * y.shape[-1]))
 
-    def _capped(
+    def _averaged(
         self, q: Tensor, k: Tensor, v: Tensor, seen: Any, is_causal: bool
     ) -> Tensor:
         scores = ops.einsum("bthd,bshd->bhts", q, k) * q.shape[-1] ** -0.5
         scores = ops.cast(scores, "float32")
-        scores = self.soft_cap * ops.tanh(scores / self.soft_cap)
+        if self.soft_cap is not None:
+            scores = self.soft_cap * ops.tanh(scores / self.soft_cap)
         if is_causal:
             size = ops.shape(scores)[-1]
             before = ops.tril(ops.ones((size, size), "bool"))[None, None]
@@ -226,6 +249,15 @@ class SelfAttention(keras.layers.Layer):
             if config.get(name) is not None
         }
         return cls(**{**config, **made})
+
+
+def _repeated(x: Tensor, group: int) -> Tensor:
+    """Heads, each as often in a row as there are queries that it serves."""
+    # `ops.repeat` fails in loops under XLA on TensorFlow.
+    batch, length = ops.shape(x)[0], ops.shape(x)[1]
+    heads, width = x.shape[2:]
+    x = ops.broadcast_to(x[:, :, :, None], (batch, length, heads, group, width))
+    return ops.reshape(x, (batch, length, heads * group, width))
 
 
 def positions(inputs: Tensor, mask: Tensor | None) -> Tensor:

@@ -9,6 +9,7 @@ from fixinit._checked import checked
 from fixinit._typing import Shape, Tensor
 from fixinit._validation import check_choice, check_positive_int
 from fixinit.layers.facts import Facts
+from fixinit.layers.sequence_masks import checked_mask
 
 POOLINGS = ("first", "average")
 
@@ -44,7 +45,8 @@ class SequencePooling(keras.layers.Layer):
         `(batch, channels)`.
 
     Raises:
-        ValueError: If an argument is outside its range.
+        ValueError: If an argument is outside its range; for masks of other shapes, and
+            sequences of which all is left out.
     """
 
     fixinit_facts = Facts(linear=True, follows_head=True)
@@ -57,7 +59,14 @@ class SequencePooling(keras.layers.Layer):
         self.supports_masking = True
 
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        length = inputs.shape[1]
+        if self.pooling == "average" and length is not None and length <= self.skip:
+            raise ValueError(
+                f"`{self.name}` leaves out the first {self.skip}. Received: sequences "
+                f"of {length}"
+            )
         if mask is not None:
+            mask = checked_mask(self.name, inputs, mask)
             return self._of_seen(inputs, ops.cast(mask, "int32")[:, :, None])
         if self.pooling == "first":
             return inputs[:, 0]
@@ -68,9 +77,11 @@ class SequencePooling(keras.layers.Layer):
         place = ops.cumsum(seen, axis=1) * seen
         if self.pooling == "first":
             return ops.sum(inputs * ops.cast(place == 1, inputs.dtype), axis=1)
-        counted = ops.cast(place > self.skip, inputs.dtype)
+        # Half precision holds no sums.
+        counted = ops.cast(place > self.skip, "float32")
         number = ops.maximum(ops.sum(counted, axis=1), 1)
-        return ops.sum(inputs * counted, axis=1) / number
+        total = ops.sum(ops.cast(inputs, "float32") * counted, axis=1)
+        return ops.cast(total / number, inputs.dtype)
 
     def compute_mask(self, inputs: Tensor, mask: Any = None) -> None:
         return None

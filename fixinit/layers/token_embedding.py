@@ -68,7 +68,8 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
             self.supports_masking = True
 
     def compute_mask(self, inputs: Tensor, mask: Any = None) -> Any:
-        if self.mask_token is None or "int" not in str(inputs.dtype):
+        # Vectors that are scored have one axis more.
+        if self.mask_token is None or len(inputs.shape) > 2:
             return mask
         return ops.not_equal(inputs, self.mask_token)
 

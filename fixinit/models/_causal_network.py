@@ -7,7 +7,7 @@ import numpy as np
 
 from fixinit._checked import checked
 from fixinit._validation import check_number, check_positive_int, check_seed
-from fixinit.layers import PositionEmbedding, TokenEmbedding
+from fixinit.layers import PositionEmbedding
 from fixinit.models._decoding import Decoder
 from fixinit.models._token_network import TokenNetwork
 
@@ -50,7 +50,8 @@ class CausalNetwork(TokenNetwork):
             top_k: int, or `None` (default) for all. How many of the likeliest are drawn
                 from.
             stop_token: int, or `None` (default). A sequence that has it goes on with it
-                alone, and all end when every one has.
+                alone, and all end when every one has. The model's `mask_token` is
+                never chosen otherwise.
             seed: int. The same seed draws the same tokens.
 
         Returns:
@@ -58,26 +59,30 @@ class CausalNetwork(TokenNetwork):
 
         Raises:
             ValueError: If an argument is outside its range, tokens are outside of the
-                vocabulary, or the model has not as many positions.
+                vocabulary or nothing but padding, or the model has not as many
+                positions.
         """
         found = self._checked_tokens(tokens)
         check_positive_int("num_tokens", num_tokens)
         check_number("temperature", temperature, "at least 0", lambda x: x >= 0)
         if top_k is not None:
             check_positive_int("top_k", top_k)
+        self._check_stop_token(stop_token)
         rng = np.random.default_rng(check_seed("seed", seed))
         batch, start = found.shape
         length = start + num_tokens
         self._check_length(length)
         valid = np.ones((batch, length), bool)
-        mask_token = self._embedding().mask_token
+        mask_token = self.embedding.mask_token
         if mask_token is not None:
             valid[:, :start] = found != mask_token
         decoder = Decoder(self, batch, length)
         new, stopped = found, np.zeros(batch, bool)
         for at in range(start, length):
             logits = decoder(new, at - new.shape[1], valid)
-            logits = keras.ops.convert_to_numpy(logits)
+            logits = np.array(keras.ops.convert_to_numpy(logits))
+            if mask_token not in (None, stop_token):
+                logits[:, mask_token] = -np.inf  # it would be padding
             chosen = _chosen(logits, temperature, top_k, rng)
             if stop_token is not None:
                 chosen = np.where(stopped, stop_token, chosen)
@@ -88,12 +93,16 @@ class CausalNetwork(TokenNetwork):
                 break
         return found
 
-    def _embedding(self) -> TokenEmbedding:
-        return next(x for x in self.layers if isinstance(x, TokenEmbedding))
-
     def _checked_tokens(self, tokens: Any) -> np.ndarray:
-        found = np.asarray(tokens)
-        count = self._embedding().input_dim
+        try:
+            found = np.asarray(tokens)
+        except ValueError as error:
+            raise ValueError(
+                "Argument `tokens` must be beginnings of one length. Pad the shorter "
+                "ones on the left with the model's mask_token. Received: "
+                f"tokens={tokens!r}"
+            ) from error
+        count = self.embedding.input_dim
         if found.ndim != 2 or not np.issubdtype(found.dtype, np.integer):
             raise ValueError(
                 "Argument `tokens` must be integers of shape (batch, length). "
@@ -104,7 +113,21 @@ class CausalNetwork(TokenNetwork):
                 f"Argument `tokens` must be one or more of 0 to {count - 1}. Received: "
                 f"tokens={tokens!r}"
             )
-        return found
+        mask_token = self.embedding.mask_token
+        if mask_token is not None and np.any(np.all(found == mask_token, axis=1)):
+            raise ValueError(
+                f"Argument `tokens` holds a beginning of padding alone, {mask_token}. "
+                "Begin with another token."
+            )
+        return found.astype("int32")
+
+    def _check_stop_token(self, stop_token: int | None) -> None:
+        count = self.embedding.input_dim
+        if stop_token is not None and not 0 <= stop_token < count:
+            raise ValueError(
+                f"Argument `stop_token` must be one of 0 to {count - 1}. Received: "
+                f"stop_token={stop_token}"
+            )
 
     def _check_length(self, length: int) -> None:
         for layer in self.layers:

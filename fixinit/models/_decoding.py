@@ -55,13 +55,14 @@ class Decoder:
             valid: Booleans `(batch, length)`: which positions are no padding. Those
                 that are to come count as valid.
         """
-        logits, *self.caches = self._step(
-            [variable.value for variable in self.variables],
-            self.caches,
-            ops.convert_to_tensor(tokens, "int32"),
-            ops.convert_to_tensor(at, "int32"),
-            ops.convert_to_tensor(valid, "bool"),
-        )
+        with backend.without_gradients():
+            logits, *self.caches = self._step(
+                [variable.value for variable in self.variables],
+                self.caches,
+                ops.convert_to_tensor(tokens, "int32"),
+                ops.convert_to_tensor(at, "int32"),
+                ops.convert_to_tensor(valid, "bool"),
+            )
         return logits
 
     def _run(

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from fixinit import layers
+from fixinit._validation import check_choice
 from fixinit.schemes.apply import Applicator
 from fixinit.schemes.independence import check_independent, compared
 
@@ -18,8 +19,9 @@ STACKED_FROM_ON_TORCH = 500
 
 def is_stacked(stacked: bool | str, num_blocks: int) -> bool:
     """Whether equal blocks become a stack, by the argument of the models."""
-    if stacked != "auto":
-        return bool(stacked)
+    if isinstance(stacked, bool):
+        return stacked
+    check_choice("stacked", stacked, (True, False, "auto"))
     on_torch = keras.backend.backend() == "torch"
     return num_blocks >= (STACKED_FROM_ON_TORCH if on_torch else STACKED_FROM)
 

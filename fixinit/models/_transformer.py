@@ -161,9 +161,8 @@ class TransformerBlocks:
         if kind == "learned":
             normal = keras.initializers.RandomNormal(stddev=0.02)
             table = self.applicator.seeded(normal)
-        added = layers.PositionEmbedding(length, table, name="positions")
-        added.trainable = kind == "learned"
-        return [added]
+        learned = kind == "learned"
+        return [layers.PositionEmbedding(length, table, learned, name="positions")]
 
     def body(self, stacked: bool, remat: Any) -> Layers:
         """All blocks: two layers each, or one stack."""

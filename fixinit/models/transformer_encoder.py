@@ -122,7 +122,7 @@ def TransformerEncoder(
     check_choice("positions", positions, POSITIONS)
     check_rate("dropout_rate", dropout_rate)
     check_rate("stochastic_depth_rate", stochastic_depth_rate)
-    _check_ends(vocabulary_size, input_shape, pooling, classes)
+    _check_ends(vocabulary_size, input_shape, pooling, classes, mask_token)
     draw = keras.initializers.RandomNormal(stddev=0.02)
     plan = TransformerPlan(
         num_blocks,
@@ -170,6 +170,7 @@ def _check_ends(
     input_shape: Shape | None,
     pooling: str | None,
     classes: int | None,
+    mask_token: int | None,
 ) -> None:
     """Refuses inputs of no kind or of two, and scores of many vectors."""
     if (vocabulary_size is None) == (input_shape is None):
@@ -181,6 +182,11 @@ def _check_ends(
     if vocabulary_size is not None:
         check_size("vocabulary_size", vocabulary_size)
     else:
+        if mask_token is not None:
+            raise ValueError(
+                "Argument `mask_token` is for tokens. Received: mask_token="
+                f"{mask_token} with vectors. Use keras.layers.Masking in front."
+            )
         shape = check_shape("input_shape", input_shape, "(None, 16)", 0)
         if len(shape) != 2 or not shape[1]:
             raise ValueError(

@@ -18,7 +18,9 @@ class LayerNormScaling(PreNormalizedScheme):
 
     Under `PreLayerNorm` the variance grows with depth, so that late branches add little
     to what they read. Here block l adds `1 / l`, and the variance grows as its
-    logarithm. In converted networks every sum of branches counts as a block.
+    logarithm. In converted networks every sum of branches counts as a block. Kernels
+    are drawn as the model has them; the authors leave out smaller draws of the last
+    ones, which `fixinit.models.LanguageModel` has.
 
     Example:
 

@@ -12,8 +12,9 @@ class PreLayerNorm(PreNormalizedScheme):
 
         x + F(LN(x)),    and LN(x) behind the last block
 
-    Each branch adds one unit of variance, so that it grows linearly: after branch l it
-    is that of the input plus l. Kernels are drawn as the model has them.
+    Each branch that keeps variances adds one unit, so that the variance grows linearly:
+    after branch l it is that of the input plus l. Kernels are drawn as the model has
+    them.
 
     Example:
 

@@ -22,8 +22,8 @@ class TFixup(Scheme):
     `d^(-1/2)` for vectors of width d. The authors train with Adam.
 
     They have `(9N)^(-1/4)` for decoders with attention to an encoder, three branches a
-    block, and scale embeddings by it there. Blocks of two branches are those of their
-    encoder, whatever the mask.
+    block, and scale the embeddings of such models by it, too. Blocks of two branches
+    are those of their encoder, whatever the mask.
 
     Example:
 

@@ -150,3 +150,36 @@ def test_refuses_channels_that_heads_do_not_divide():
     made = (layers.Dense(10, name=name) for name in ("query", "key", "value"))
     with pytest.raises(ValueError, match="must divide the channels"):
         SelfAttention(*made, num_heads=4).build((None, 5, 10))
+
+
+def test_values_may_have_heads_of_another_width():
+    parts = (layers.Dense(n, name=name) for n, name in ((8, "query"), (8, "key")))
+    layer = SelfAttention(*parts, layers.Dense(12, name="value"), num_heads=2)
+    x = normal(2, 5, 6)
+    found = numpy(layer(x))
+    assert found.shape == layer.compute_output_shape(x.shape) == (2, 5, 12)
+    q, k, v = (numpy(getattr(layer, n)(x)) for n in ("query", "key", "value"))
+    scores = q[..., :4] @ k[..., :4].transpose(0, 2, 1) / 2
+    weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    np.testing.assert_allclose(found[..., :6], weights @ v[..., :6], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("units", "options", "shape", "says"),
+    [
+        ((6, 6, 6), {"rotary_base": 100.0}, (1, 3, 8), "heads need an even width"),
+        ((8, 4, 8), {}, (1, 3, 8), "must have one width. Received: 4 and 2"),
+        ((8, 8, 8), {}, (1, 8), "takes sequences \\(batch, length, channels"),
+    ],
+)
+def test_heads_that_do_not_fit(units, options, shape, says):
+    layer = SelfAttention(*map(layers.Dense, units), num_heads=2, **options)
+    with pytest.raises(ValueError, match=says):
+        layer(np.ones(shape, "float32"))
+
+
+def test_masks_may_be_numbers():
+    layer, x = attention(), normal(2, 3, 5)
+    mask = np.array([[1, 1, 0], [1, 0, 0]])
+    found = numpy(layer(x, mask=mask.astype("float32")))
+    np.testing.assert_allclose(found, numpy(layer(x, mask=mask > 0)), rtol=1e-6)

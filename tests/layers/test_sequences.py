@@ -98,3 +98,13 @@ def test_pooling_leaves_out_what_is_masked(pooling):
     many = np.ones((1, 3000, 1), "float32")
     half = SequencePooling("average", dtype="bfloat16")(many, mask=many[:, :, 0] > 0)
     assert float(half[0, 0]) == 1.0
+
+
+def test_averages_of_nothing_and_of_large_numbers():
+    layer = SequencePooling("average", skip=3, name="pool")
+    with pytest.raises(ValueError, match="`pool` leaves out the first 3"):
+        layer(normal(1, 3, 2))
+    large = np.full((1, 512, 1), 200.0, "float16")
+    half = SequencePooling("average", dtype="float16")
+    found = half(large, mask=np.ones((1, 512), bool))
+    assert float(found[0, 0]) == 200

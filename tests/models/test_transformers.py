@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from fixinit import models, schemes
+from fixinit.models._decoding import Decoder
 from tests.marks import on_torch, slow_on_tensorflow, slow_where_compiled
 
 TOKENS = np.array([[1, 2, 3, 4, 5]])
@@ -219,6 +220,68 @@ def test_draws_tokens_in_proportion_to_their_probabilities():
 
 
 @on_torch
+def test_padding_is_never_chosen_and_tokens_keep_their_numbers():
+    model = spread(models.LanguageModel(300, 12, 2, 16, 4, mask_token=0, seed=0))
+    start = np.full((64, 1), 7, "uint8")
+    found = model.generate(start, 8, temperature=5.0, seed=0)
+    assert found.min() > 0 and found[:, 1:].max() > 255
+    # In two calls as in one.
+    whole = model.generate(start, 8)
+    halves = model.generate(model.generate(start, 4), 4)
+    np.testing.assert_array_equal(halves, whole)
+
+
+@on_torch
+def test_generating_keeps_nothing_for_gradients():
+    model = language()
+    decoder = Decoder(model, 1, 4)
+    decoder(TOKENS[:, :2], 0, np.ones((1, 4), bool))
+    assert not any(cache.requires_grad for cache in decoder.caches)
+
+
+@pytest.mark.slow
+def test_grouped_queries_in_a_stack_under_xla():
+    model = language(**{**LLAMA, "stacked": True})
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss, jit_compile=True)
+    assert np.isfinite(model.fit(TOKENS, TOKENS, verbose=0).history["loss"]).all()
+
+
+@on_torch
+@pytest.mark.parametrize("token", [-1, 20])
+def test_tokens_outside_of_the_vocabulary_are_refused(token):
+    with pytest.raises(ValueError, match=f"tokens from 0 to 19. Received.*{token}"):
+        language()(np.array([[1, token]]))
+
+
+@on_torch
+def test_sines_stay_when_all_trains_again():
+    model = encoder(input_shape=(None, 6), positions="sine")
+    count = len(model.trainable_variables)
+    model.trainable = False
+    model.trainable = True
+    assert len(model.trainable_variables) == count
+
+
+@on_torch
+@pytest.mark.parametrize("shape", [(2, 1), (2, 4), (3,), (2, 3, 3)])
+def test_masks_of_other_shapes_are_refused(shape):
+    for pooling in (None, "average"):
+        model = encoder(input_shape=(None, 6), positions="rotary", pooling=pooling)
+        with pytest.raises(ValueError, match="takes a mask of shape \\(batch, length"):
+            model(np.ones((2, 3, 6), "float32"), mask=np.ones(shape, bool))
+
+
+@on_torch
+def test_sequences_of_more_positions_are_refused():
+    for model in (language(max_length=1), language(max_length=1, mask_token=0)):
+        with pytest.raises(
+            ValueError, match="has 1 positions. Received: sequences of 5"
+        ):
+            model.predict(TOKENS, verbose=0)
+
+
+@on_torch
 def test_sequences_stop():
     model = spread(language())
     first = model.generate(TOKENS, 1)[0, -1]
@@ -236,11 +299,14 @@ def test_sequences_stop():
         ({"tokens": [[1]], "num_tokens": 40}, "has 12 positions"),
         ({"tokens": [[1]], "temperature": -1.0}, "`temperature` must be"),
         ({"tokens": [[1]], "top_k": 0}, "`top_k` must be"),
+        ({"tokens": [[1, 2], [3]]}, "Pad the shorter ones on the left"),
+        ({"tokens": [[1]], "stop_token": 20}, "`stop_token` must be one of 0 to 19"),
+        ({"tokens": [[0, 0], [0, 1]]}, "a beginning of padding alone"),
     ],
 )
 def test_what_cannot_be_continued(arguments, says):
     with pytest.raises(ValueError, match=says):
-        language().generate(**{"num_tokens": 2, **arguments})
+        language(mask_token=0).generate(**{"num_tokens": 2, **arguments})
 
 
 @pytest.mark.parametrize(
@@ -256,6 +322,8 @@ def test_what_cannot_be_continued(arguments, says):
         (lambda: encoder(vocabulary_size=3, classes=2), "needs one vector"),
         (lambda: encoder(vocabulary_size=3, pooling="max"), "`pooling` must be one of"),
         (lambda: encoder(input_shape=(4,)), "must be \\(length, channels\\)"),
+        (lambda: encoder(input_shape=(4, 2), mask_token=0), "is for tokens"),
+        (lambda: language(stacked="yes"), "`stacked` must be one of"),
         (lambda: models.VisionTransformer("XL"), "`variant` must be one of"),
         (lambda: models.VisionTransformer(None), "`width` must be"),
         (lambda: models.VisionTransformer(patch_size=15), "multiple of the patch"),

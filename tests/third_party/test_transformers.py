@@ -153,3 +153,15 @@ def test_what_is_another_network_is_listed(name):
         module.import_state_dict({"a": np.zeros(1)})
     with pytest.raises(TypeError, match="must be a dict"):
         module.import_state_dict([1, 2])
+
+
+@on_torch
+@pytest.mark.parametrize("name", ["vit_ln", "gpt2_ln"])
+def test_heads_are_asked_for_where_no_published_width_tells_them(name):
+    module = ORIGINS[name.partition("_")[0]][0]
+    values = with_prefix(recorded(name), "param/")
+    with pytest.raises(ValueError, match="`num_heads` is needed.*width 48"):
+        module.import_state_dict(values)
+    key = "pos_embed" if name == "vit_ln" else "transformer.wpe.weight"
+    with pytest.raises(ValueError, match="of another shape. Expected"):
+        module.import_state_dict({**values, key: np.zeros(3)}, num_heads=3)

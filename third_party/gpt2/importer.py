@@ -8,12 +8,14 @@ import keras
 import numpy as np
 
 from fixinit.models import LanguageModel
-from third_party.tensors import arrays_of
-from third_party.transformers import SCALARS, assign, normalization
+from third_party.tensors import arrays_of, checked_shape
+from third_party.transformers import SCALARS, assign, normalization, number_of_heads
 
 PREFIX = "transformer."
 # Of its layer normalization.
 EPSILON = 1e-5
+# Heads by width, of gpt2, gpt2-medium, gpt2-large and gpt2-xl.
+HEADS = {768: 12, 1024: 16, 1280: 20, 1600: 25}
 # Masks that older files hold beside the weights.
 IGNORED = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
 
@@ -39,7 +41,7 @@ def import_state_dict(
     Args:
         state_dict: Dict from PyTorch's parameter names, with or without the prefix
             `transformer.`, to NumPy arrays or PyTorch tensors.
-        num_heads: int, by default width / 64, as in the published models.
+        num_heads: int. Not needed for the widths of the published models.
         name: Name of the model.
 
     Returns:
@@ -47,8 +49,9 @@ def import_state_dict(
 
     Raises:
         TypeError: If `state_dict` is no dict.
-        ValueError: If names are missing or unknown, or values have other shapes: one
-            error that lists them all; if the head is another than the embeddings.
+        ValueError: If `num_heads` is needed; if names are missing or unknown, or
+            values have other shapes: one error that lists them all; if the head is
+            another than the embeddings.
     """
     arrays = {
         key.removeprefix(PREFIX): value for key, value in arrays_of(state_dict).items()
@@ -76,15 +79,15 @@ def _options(arrays: Mapping[str, np.ndarray], num_heads: int | None) -> dict[st
             f"Argument `state_dict` is not one of GPT-2. Missing: {missing}. Received: "
             f"{sorted(arrays)[:10]}"
         )
-    vocabulary_size, width = arrays["wte.weight"].shape
+    vocabulary_size, width = checked_shape(arrays, "wte.weight", 2)
     blocks = {int(m[1]) for n in arrays if (m := re.match(r"h\.(\d+)\.", n))}
     return {
         "vocabulary_size": vocabulary_size,
-        "max_length": arrays["wpe.weight"].shape[0],
+        "max_length": checked_shape(arrays, "wpe.weight", 2)[0],
         "num_blocks": len(blocks),
         "width": width,
-        "num_heads": max(1, width // 64) if num_heads is None else num_heads,
-        "mlp_width": arrays["h.0.mlp.c_fc.weight"].shape[1],
+        "num_heads": number_of_heads(num_heads, width, HEADS),
+        "mlp_width": checked_shape(arrays, "h.0.mlp.c_fc.weight", 2)[1],
         "scheme": normalization(arrays, "h.0.ln_1", EPSILON)[0],
     }
 

@@ -8,11 +8,13 @@ import keras
 import numpy as np
 
 from fixinit.models import VisionTransformer
-from third_party.tensors import arrays_of
-from third_party.transformers import SCALARS, assign, normalization
+from third_party.tensors import arrays_of, checked_shape
+from third_party.transformers import SCALARS, assign, normalization, number_of_heads
 
 # Of timm's layer normalization.
 EPSILON = 1e-6
+# Heads by width: tiny, small, base, large, huge, giant, gigantic.
+HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16, 1408: 16, 1664: 16}
 
 
 def import_state_dict(
@@ -38,7 +40,7 @@ def import_state_dict(
     Args:
         state_dict: Dict from PyTorch's parameter names to NumPy arrays or PyTorch
             tensors, in PyTorch's layouts.
-        num_heads: int, by default width / 64, as in the published models.
+        num_heads: int. Not needed for the widths of the published models.
         image_size: Tuple `(height, width)`, by default that of a square.
         name: Name of the model.
 
@@ -47,8 +49,8 @@ def import_state_dict(
 
     Raises:
         TypeError: If `state_dict` is no dict.
-        ValueError: If names are missing or unknown, or values have other shapes: one
-            error that lists them all.
+        ValueError: If `num_heads` is needed; if names are missing or unknown, or
+            values have other shapes: one error that lists them all.
     """
     arrays = arrays_of(state_dict)
     options = _options(arrays, num_heads, image_size)
@@ -69,21 +71,19 @@ def _options(
             "Argument `state_dict` is not one of timm's VisionTransformer. Missing: "
             f"{missing}. Received: {sorted(arrays)[:10]}"
         )
-    width, channels, patch, _ = arrays["patch_embed.proj.weight"].shape
+    width, channels, patch, _ = checked_shape(arrays, "patch_embed.proj.weight", 4)
     blocks = {int(m[1]) for n in arrays if (m := re.match(r"blocks\.(\d+)\.", n))}
     has_token = "cls_token" in arrays
-    count = arrays["pos_embed"].shape[1] - has_token
+    count = checked_shape(arrays, "pos_embed", 3)[1] - has_token
     if image_size is None:
         side = round(count**0.5)
         image_size = (side * patch, side * patch)
-    if num_heads is None:
-        num_heads = max(1, width // 64)
     return {
         "num_blocks": len(blocks),
         "patch_size": patch,
         "width": width,
-        "num_heads": num_heads,
-        "mlp_width": arrays["blocks.0.mlp.fc1.weight"].shape[0],
+        "num_heads": number_of_heads(num_heads, width, HEADS),
+        "mlp_width": checked_shape(arrays, "blocks.0.mlp.fc1.weight", 2)[0],
         "scheme": normalization(arrays, "blocks.0.norm1", EPSILON)[0],
         "pooling": "average" if "fc_norm.weight" in arrays else "token",
         "class_token": has_token,

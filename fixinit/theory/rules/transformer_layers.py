@@ -60,6 +60,7 @@ def gated_unit(layer: Any, setting: Setting, x: Moments) -> Moments:
 
 @register(layers.PositionEmbedding)
 def position_embedding(layer: Any, setting: Setting, x: Moments) -> Moments:
+    layer.check_length((None, *x.shape, x.total_channels))
     shape = layer.length, x.total_channels
     if isinstance(layer.initializer, initializers.SinePositions):
         table = ops.convert_to_numpy(layer.initializer(shape, dtype="float32"))
