@@ -144,6 +144,11 @@ class ClassToken(keras.layers.Layer):
         self.initializer = check_initializer("initializer", initializer)
 
     def build(self, input_shape: Shape) -> None:
+        if len(input_shape) != 3:
+            raise ValueError(
+                f"`{self.name}` takes sequences (batch, length, channels). Received: "
+                f"inputs of shape {tuple(input_shape)}"
+            )
         self.token = self.add_weight(
             name="token", shape=(1, 1, input_shape[-1]), initializer=self.initializer
         )

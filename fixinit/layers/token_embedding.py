@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from fixinit._typing import Identifier, Tensor
-from fixinit._validation import check_positive_int
+from fixinit._validation import check_initializer, check_positive_int
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -53,6 +53,7 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
     ) -> None:
         if embeddings_initializer is None:
             embeddings_initializer = keras.initializers.RandomNormal(stddev=0.02)
+        check_initializer("embeddings_initializer", embeddings_initializer)
         super().__init__(
             input_dim,
             output_dim,
@@ -66,6 +67,11 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
                 "mask_token", mask_token, minimum=0, maximum=input_dim - 1
             )
             self.supports_masking = True
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(inputs, (list, tuple, dict)):
+            raise ValueError(f"`{self.name}` takes one tensor. Received: {inputs!r}")
+        return super().__call__(inputs, *args, **kwargs)
 
     def compute_mask(self, inputs: Tensor, mask: Any = None) -> Any:
         # Vectors that are scored have one axis more.

@@ -1,13 +1,20 @@
 """Transformer blocks: a plan's layers with a scheme applied."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
 
 from fixinit import layers
-from fixinit._validation import check_activation, check_size
+from fixinit._validation import (
+    check_activation,
+    check_choice,
+    check_factor,
+    check_size,
+)
 from fixinit.initializers import SinePositions
 from fixinit.models._noise import NOISES, check_rate
 from fixinit.models._scores import in_float32
@@ -105,6 +112,25 @@ class Subnetworks:
         return max(x, value, local_map(x))
 
 
+def tables_of(embeddings: Layers) -> list[Any]:
+    """The initializers of the tables of tokens and positions."""
+    tokens = [x for x in embeddings if isinstance(x, layers.TokenEmbedding)]
+    positions = [x for x in embeddings if isinstance(x, layers.PositionEmbedding)]
+    return [
+        *(x.embeddings_initializer for x in tokens),
+        *(x.initializer for x in positions),
+    ]
+
+
+def _mean_square(draw: Any, width: int) -> float:
+    """The expected square of a number in a table of vectors."""
+    if isinstance(draw, SinePositions):
+        return 0.5
+    if isinstance(draw, keras.initializers.RandomNormal):
+        return float(draw.mean**2 + draw.stddev**2)
+    return float(np.mean(ops.convert_to_numpy(draw((4096, width))) ** 2))
+
+
 @keras.saving.register_keras_serializable("fixinit")
 class TransformerBlock(keras.Model):
     """Both branches of a block as a functional model, through which masks pass."""
@@ -152,6 +178,27 @@ class TransformerBlocks:
         if scheme.draws_embeddings:
             draw = scheme.draw(self.site(role="embedding")) or draw
         return self.applicator.seeded(draw)
+
+    def embedding_scale(
+        self, scale: float | str | None, draws: Sequence[Any]
+    ) -> Layers:
+        """The trained scalar behind the sum of embeddings.
+
+        Args:
+            scale: Its start, `None` for no scalar, `"auto"` for the one that gives the
+                stream a mean square of 1, where the scheme does not normalize.
+            draws: Initializers of the tables whose vectors are added.
+        """
+        if isinstance(scale, str):
+            check_choice("embedding_scale", scale, ("auto",))
+            if self.applicator.scheme.normalizes:
+                return []
+            scale = sum(_mean_square(x, self.plan.width) for x in draws) ** -0.5
+        if scale is None:
+            return []
+        check_factor("embedding_scale", scale)
+        start = keras.initializers.Constant(scale)
+        return [layers.ScalarMultiplier(start, name="embedding_scale")]
 
     def positions(self, kind: str, length: int) -> Layers:
         """What is added to the vectors: a table, or sines; nothing if rotary."""

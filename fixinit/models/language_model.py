@@ -14,7 +14,7 @@ from fixinit.models._causal_network import CausalNetwork
 from fixinit.models._noise import check_rate
 from fixinit.models._scores import in_float32
 from fixinit.models._stacking import is_stacked
-from fixinit.models._transformer import TransformerBlocks, TransformerPlan
+from fixinit.models._transformer import TransformerBlocks, TransformerPlan, tables_of
 from fixinit.schemes.scheme import SchemeLike
 
 POSITIONS = ("learned", "rotary")
@@ -35,6 +35,7 @@ def LanguageModel(
     positions: str = "learned",
     rotary_base: float = 10_000.0,
     tied: bool = True,
+    embedding_scale: float | str | None = "auto",
     use_bias: bool = True,
     query_key_norm: bool = False,
     soft_cap: float | None = None,
@@ -73,6 +74,11 @@ def LanguageModel(
         positions: `"learned"` (default), a table, or `"rotary"`.
         rotary_base: float. Base of rotary positions.
         tied: bool. Whether tokens are scored by the table of their embeddings.
+        embedding_scale: float, `None` or `"auto"` (default). Start of a trained scalar
+            behind the embeddings, `None` for no scalar. `"auto"` is none where the
+            scheme normalizes, and else gives the stream a mean square of 1: branches
+            that read numbers of 0.02 as they are hardly learn. DyT's authors have
+            sqrt(width) in Llama.
         use_bias: bool. Whether weight layers have biases, where the scheme leaves it to
             the network.
         query_key_norm: bool. Whether queries and keys are normalized head by head.
@@ -139,6 +145,7 @@ def LanguageModel(
         )
         body: list[keras.layers.Layer] = [embedding]
         body += blocks.positions(positions, max_length)
+        body += blocks.embedding_scale(embedding_scale, tables_of(body))
         if dropout_rate:
             seed_of_dropout = applicator.take_seed()
             body.append(

@@ -18,7 +18,7 @@ from fixinit.models._noise import check_rate
 from fixinit.models._residual_network import SequenceNetwork
 from fixinit.models._stacking import is_stacked
 from fixinit.models._token_network import TokenNetwork
-from fixinit.models._transformer import TransformerBlocks, TransformerPlan
+from fixinit.models._transformer import TransformerBlocks, TransformerPlan, tables_of
 from fixinit.schemes.apply import Layers
 from fixinit.schemes.scheme import SchemeLike
 
@@ -39,6 +39,7 @@ def TransformerEncoder(
     gated: bool = False,
     positions: str = "learned",
     rotary_base: float = 10_000.0,
+    embedding_scale: float | str | None = "auto",
     pooling: str | None = None,
     classes: int | None = None,
     classifier_activation: Identifier = None,
@@ -83,6 +84,9 @@ def TransformerEncoder(
         positions: `"learned"` (default), a table; `"sine"`, fixed sines and cosines; or
             `"rotary"`.
         rotary_base: float. Base of rotary positions.
+        embedding_scale: float, `None` or `"auto"` (default). Start of a trained scalar
+            behind the embeddings of tokens, `None` for no scalar: see
+            `fixinit.models.LanguageModel`.
         pooling: `None` (default) for all vectors, `"first"`, or `"average"`.
         classes: int, or `None` (default) for no classification layer. Needs `pooling`.
         classifier_activation: Activation of the class scores, none by default.
@@ -145,6 +149,8 @@ def TransformerEncoder(
     with blocks.applicator.building():
         body = _start(blocks, vocabulary_size, mask_token, draw)
         body += blocks.positions(positions, max_length)
+        if vocabulary_size is not None:
+            body += blocks.embedding_scale(embedding_scale, tables_of(body))
         if dropout_rate:
             taken = blocks.applicator.take_seed()
             dropout = keras.layers.Dropout(dropout_rate, seed=taken, name="dropout")

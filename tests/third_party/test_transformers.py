@@ -92,7 +92,7 @@ def test_kernels_start_as_the_authors_have_them(name):
     options = importer._options(arrays, heads, *([None] if is_vit else []))
     make = {"vit": vit_importer.VisionTransformer, "gpt2": gpt2_importer.LanguageModel}
     kind = name.partition("_")[0]
-    extra = {"variant": None} if kind == "vit" else {}
+    extra = {"variant": None} if kind == "vit" else {"embedding_scale": None}
     fresh = make[kind](**options, **extra, stacked=False, seed=0)
     fresh = {v.path: ops.convert_to_numpy(v) for v in fresh.weights}
     assert fresh.keys() == variables.keys()

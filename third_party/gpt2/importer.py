@@ -65,7 +65,7 @@ def import_state_dict(
             "`wte.weight`. That of GPT-2 is tied."
         )
     names = weight_names(options["num_blocks"], arrays)
-    model = LanguageModel(**options, stacked=False, name=name)
+    model = LanguageModel(**options, embedding_scale=None, stacked=False, name=name)
     assign(model, arrays, names, converted, _shape, "GPT-2")
     return model
 

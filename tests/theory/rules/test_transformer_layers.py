@@ -128,7 +128,9 @@ def test_every_block_of_a_model(name):
 @pytest.mark.parametrize("name", [*QUICK, *MODELS])
 def test_every_block_of_every_model(name, record_property):
     """Mean squares of 20 draws of width 512."""
-    found = compare(*(QUICK | MODELS)[name], width=512, seeds=20, share=0.02)
+    # Orthogonal kernels of few patches.
+    share = 0.1 if name == "vision, tailored" else 0.02
+    found = compare(*(QUICK | MODELS)[name], width=512, seeds=20, share=share)
     record_property("ratio", found)
 
 
