@@ -5,8 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from fixinit._checked import checked
 from fixinit._typing import Identifier, Tensor
 from fixinit._validation import check_initializer, check_positive_int
+from fixinit.layers.facts import Facts
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -42,6 +44,10 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
     - [Press and Wolf, 2016](https://arxiv.org/abs/1608.05859)
     """
 
+    # As of `keras.layers.ReversibleEmbedding`.
+    fixinit_facts = Facts(units={"embeddings": (0,), "reverse_embeddings": (-1,)})
+
+    @checked
     def __init__(
         self,
         input_dim: int,

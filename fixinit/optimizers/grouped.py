@@ -102,6 +102,11 @@ class GroupedOptimizer(keras.optimizers.MultiOptimizer):
         for group in (self._groups.default_optimizer, *self._groups.values()):
             if not group.built:
                 group.build([])
+        for group in self._groups.values():
+            variables = _keras.trained_variables(group)
+            if all(_keras.is_excluded_from_decay(group, v) for v in variables):
+                # On PyTorch, Keras's decay of no variables is an error.
+                group.weight_decay = None
 
     def exclude_from_weight_decay(
         self,

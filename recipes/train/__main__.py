@@ -32,33 +32,17 @@ References:
 * [Brock et al., 2021](https://arxiv.org/abs/2102.06171) (NFNets, adaptive clipping).
 """
 
-import re
-import sys
-
 from absl import app, flags
 
 from recipes.common.experiment import command_line
-from recipes.train.callbacks import TrainingDiverged
+from recipes.common.training import program
 from recipes.train.run import run
 from recipes.train.settings import Settings
 
 
 def define_flags(flag_values=flags.FLAGS):
-    command_line.define(Settings, flag_values)
-    flags.DEFINE_string(
-        "output_dir",
-        None,
-        "Where checkpoints, logs and results go. A run that was interrupted goes on "
-        "from its last finished epoch when it is started again with the same flags. "
-        "Default: results/train/ and a name made of data set, model, scheme and seed.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_bool(
-        "restart",
-        False,
-        "Delete what earlier runs left in --output_dir and start from the beginning.",
-        flag_values=flag_values,
-    )
+    name = "data set, model, scheme and seed"
+    program.define_flags(Settings, "train", name, flag_values)
     flags.DEFINE_string(
         "data_dir",
         None,
@@ -70,29 +54,16 @@ def define_flags(flag_values=flags.FLAGS):
 
 
 def main(argv):
-    values = flags.FLAGS
-    try:
-        results = run(
-            command_line.parse(Settings, argv, values),
-            values.output_dir,
-            values.data_dir,
-            values.restart,
+    def train(values):
+        settings = command_line.parse(Settings, argv, values)
+        results = run(settings, values.output_dir, values.data_dir, values.restart)
+        metrics = results["metrics"]
+        return (
+            f"Test accuracy {100 * metrics['test_accuracy']:.2f} % after "
+            f"{metrics['epoch']} epochs, {results['seconds']:.0f} seconds of training."
         )
-    except KeyboardInterrupt:
-        path = values.output_dir or "the output directory"
-        print(f"\n{command_line.interrupted('train', path)}", file=sys.stderr)
-        return 130
-    except (ValueError, TypeError, OSError, ImportError, TrainingDiverged) as error:
-        # One line, without the frames that led to it.
-        message = re.sub(r"\s+", " ", str(error))
-        print(f"error: {message}", file=sys.stderr)
-        return 1
-    metrics = results["metrics"]
-    print(
-        f"Test accuracy {100 * metrics['test_accuracy']:.2f} % after "
-        f"{metrics['epoch']} epochs, {results['seconds']:.0f} seconds of training."
-    )
-    return 0
+
+    return program.one_line_ends("train", train)
 
 
 if __name__ == "__main__":

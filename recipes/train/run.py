@@ -3,18 +3,15 @@
 import dataclasses
 import importlib.util
 import pathlib
-import sys
 
 import keras
 import numpy as np
 
 from recipes.common.data import datasets
 from recipes.common.data.augmentation import TrainingBatches
-from recipes.common.experiment.environment import environment
+from recipes.common.training import compute, devices, resumable
 from recipes.common.training.schedule import warmup_and_cosine
-from recipes.train import devices
 from recipes.train import model as networks
-from recipes.train.callbacks import KeepEpochs, NoiseOfEpochs, StopAtNonFiniteLoss
 from recipes.train.run_directory import TENSORBOARD, RunDirectory
 
 
@@ -35,11 +32,7 @@ def run(settings, output_dir=None, data_dir=None, restart=False):
             ask for what cannot be done, or the output directory holds another run.
         TrainingDiverged: If the loss becomes NaN or infinite.
     """
-    keras.utils.set_random_seed(settings.seed)
-    policy = settings.mixed_precision
-    keras.config.set_dtype_policy("float32" if policy == "none" else policy)
-    devices.leave_gpus_to_backend()
-
+    compute.start(settings)
     dataset = datasets.load(settings.dataset, data_dir)
     settings = settings.resolved(dataset)
     batches = training_batches(settings, dataset)
@@ -47,7 +40,7 @@ def run(settings, output_dir=None, data_dir=None, restart=False):
     # TensorFlow has a type of its own for shapes.
     input_shape = tuple(batches.x.shape[1:])
     scope, num_devices = devices.data_parallel()
-    devices.check(settings, num_devices)
+    devices.check(settings, num_devices, settings.gradient_accumulation_steps > 1)
     with scope:
         model = networks.build_model(settings, input_shape, dataset.num_classes)
         jit_compile = devices.jit_compile(settings.jit_compile, num_devices)
@@ -55,43 +48,23 @@ def run(settings, output_dir=None, data_dir=None, restart=False):
 
         path = output_dir or default_output_dir(settings)
         directory = RunDirectory(path, dataclasses.asdict(settings), restart)
-        finished = directory.finished_epochs()
-        if finished:
-            directory.load_checkpoint(model)
-    rows = directory.read_history(finished)
+        rows = directory.restore(model)
     print(f"{model.name}: {model.count_params():,} parameters, {directory.path}")
 
-    if finished < settings.epochs:
-        model.fit(
-            batches.epochs(finished, settings.epochs),
-            steps_per_epoch=batches.steps,
-            initial_epoch=finished,
-            epochs=settings.epochs,
-            validation_data=test_samples(settings, dataset, num_devices),
-            validation_batch_size=settings.batch_size,
-            callbacks=[
-                NoiseOfEpochs(settings.seed),
-                *averaging(settings),
-                StopAtNonFiniteLoss(),
-                *tensorboard(directory.path / TENSORBOARD),
-                KeepEpochs(directory, schedule, batches.steps, rows),
-            ],
-            shuffle=False,  # The batches are.
-            verbose="auto" if sys.stdout.isatty() else 2,
-        )
-    # Of a run that was finished before, the checkpoint has the last weights.
-    model.optimizer.finalize_variable_values(model.trainable_variables)
-    directory.save_model(model)
-    results = {
-        "settings": dataclasses.asdict(settings),
-        "environment": environment(),
-        "num_devices": num_devices,
-        "num_parameters": model.count_params(),
-        "seconds": round(sum(row["seconds"] for row in rows), 1),
-        "metrics": rows[-1],
-    }
-    directory.write_results(results)
-    return results
+    resumable.fit_rest(
+        model,
+        settings,
+        directory,
+        batches,
+        schedule,
+        rows,
+        callbacks=[
+            *averaging(settings),
+            *tensorboard(directory.path / TENSORBOARD),
+        ],
+        validation_data=test_samples(settings, dataset, num_devices),
+    )
+    return resumable.finish(model, settings, directory, rows, num_devices)
 
 
 def training_batches(settings, dataset):

@@ -6,6 +6,7 @@ from fixinit import schemes
 from recipes.common.data.datasets import Dataset
 from recipes.common.experiment import settings as settings_lib
 from recipes.common.experiment.settings import setting
+from recipes.common.training.compute import ComputeSettings
 
 MODELS = (
     "cifar_resnet",
@@ -19,8 +20,6 @@ MODELS = (
 # Those that only the schemes of their papers are meant for.
 NORMALIZER_FREE = ("nf_resnet", "nfnet")
 AUGMENTATIONS = ("auto", "none", "crop", "flip", "crop_flip")
-MIXED_PRECISION = ("none", "mixed_float16", "mixed_bfloat16")
-JIT_COMPILE = ("auto", "on", "off")
 
 DEFAULT_DEPTHS = {
     "cifar_resnet": 110,
@@ -37,7 +36,7 @@ SMALLEST_CROP = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(settings_lib.Settings):
+class Settings(ComputeSettings):
     """The settings of one training run.
 
     `None` and `"auto"` stand for a choice that depends on the data set: see
@@ -182,19 +181,6 @@ class Settings(settings_lib.Settings):
     )
     gradient_accumulation_steps: int = setting(
         1, "Batches whose gradients are averaged for one update."
-    )
-    mixed_precision: str = setting(
-        "none",
-        f"One of {', '.join(MIXED_PRECISION)}: compute in half precision, with "
-        "float32 weights. mixed_float16 suits GPUs and scales the loss; mixed_bfloat16 "
-        "suits TPUs and recent GPUs.",
-        choices=MIXED_PRECISION,
-    )
-    jit_compile: str = setting(
-        "auto",
-        f"One of {', '.join(JIT_COMPILE)}: compile with XLA. auto: with JAX, and with "
-        "TensorFlow on a single GPU.",
-        choices=JIT_COMPILE,
     )
     seed: int = setting(
         0,

@@ -171,6 +171,22 @@ def test_an_encoder_sees_in_both_directions():
 
 
 @on_torch
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+@pytest.mark.parametrize("scheme", ["dyt", "t_fixup", "fixup", "pre_layer_norm"])
+def test_streams_of_schemes_that_do_not_normalize_start_at_1(scheme, positions):
+    model = models.LanguageModel(
+        500, 64, 1, 64, 4, scheme=scheme, positions=positions, seed=0
+    )
+    scalars = [x for x in model.layers if x.name == "embedding_scale"]
+    assert len(scalars) == (scheme != "pre_layer_norm")
+    tokens = np.random.default_rng(0).integers(0, 500, (16, 64))
+    for scalar in scalars:
+        stream = keras.Model(model.input, scalar.output).predict(tokens, verbose=0)
+        assert np.mean(stream**2) == pytest.approx(1, rel=0.05)
+        assert scalar.trainable_variables
+
+
+@on_torch
 def test_a_scheme_may_draw_the_tables_of_tokens():
     model = models.LanguageModel(500, 8, 1, 64, 4, scheme="t_fixup", seed=0)
     table = numpy(model.get_layer("tokens").embeddings)
@@ -323,6 +339,7 @@ def test_what_cannot_be_continued(arguments, says):
         (lambda: encoder(vocabulary_size=3, pooling="max"), "`pooling` must be one of"),
         (lambda: encoder(input_shape=(4,)), "must be \\(length, channels\\)"),
         (lambda: encoder(input_shape=(4, 2), mask_token=0), "is for tokens"),
+        (lambda: language(embedding_scale="own"), "`embedding_scale` must be one of"),
         (lambda: language(stacked="yes"), "`stacked` must be one of"),
         (lambda: models.VisionTransformer("XL"), "`variant` must be one of"),
         (lambda: models.VisionTransformer(None), "`width` must be"),

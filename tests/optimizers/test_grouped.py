@@ -146,6 +146,14 @@ def test_groups_exclude_from_weight_decay_what_the_optimizer_does():
     assert moved["affine/beta"] == pytest.approx(0.025 * 1.5, rel=1e-5)
 
 
+def test_group_may_be_excluded_from_weight_decay_as_a_whole():
+    sgd = keras.optimizers.SGD(0.1, weight_decay=0.5)
+    sgd.exclude_from_weight_decay(var_names=["gamma", "beta"])
+    moved = steps(by_role(sgd, [Rule("normalization", 0.5)]))
+    assert moved["affine/gamma"] == pytest.approx(0.05, rel=1e-5)
+    assert moved["affine/beta"] == pytest.approx(0.05, rel=1e-5)
+
+
 def test_refuses_a_function_as_learning_rate():
     with pytest.raises(TypeError, match="function as its learning rate"):
         by_role(keras.optimizers.SGD(rate_by_function), [Rule("bias", 0.5)])

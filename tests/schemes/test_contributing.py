@@ -21,7 +21,7 @@ def names():
         exec(re.search(r"```python\n(.*?)```", section, re.DOTALL)[1], names)
         yield names
     finally:
-        fixinit.schemes.unregister("layer_norm_scaling")
+        fixinit.schemes.unregister("depth_scaled_norm")
 
 
 def test_models_have_what_it_answers(names):
@@ -43,7 +43,7 @@ def test_converted_networks_have_what_it_answers(names):
 def test_its_closed_form_is_what_theory_predicts(names):
     prediction = names["prediction"]
     found = [p.mean_square for p in prediction if p.name.endswith("/merge")]
-    scheme = names["LayerNormScaling"]()
+    scheme = names["DepthScaledNorm"]()
     expected = scheme.predicted_variance(4, prediction["stem"].mean_square)[1:]
     # The normalizations add their epsilon to the variance.
     np.testing.assert_allclose(found, expected, rtol=2e-3)

@@ -1,5 +1,6 @@
 """The scalar whose gradients are measured: the loss that `fit` minimizes."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -101,7 +102,21 @@ def _losses_of_outputs(
     if loss is None:
         return [default_loss(t, h, spec, w) for t, h, w, spec in rows]
     loss = check_keras("loss", loss, keras.losses.get, "a loss")
+    _check_takes_two(loss)
     return [ops.mean(_keras.CompileLoss(loss)(t, h, w)) for t, h, w, _ in rows]
+
+
+def _check_takes_two(loss: Any) -> None:
+    """Refuses a function that cannot be called on targets and outputs."""
+    if not inspect.isfunction(loss):
+        return
+    try:
+        inspect.signature(loss).bind(None, None)
+    except TypeError as error:
+        raise ValueError(
+            "Argument `loss` must be a callable (y_true, y_pred). Received: "
+            f"loss={loss!r}, which takes other arguments: {error}"
+        ) from error
 
 
 def _weighted_sum(h: Tensor, seed: int) -> Tensor:

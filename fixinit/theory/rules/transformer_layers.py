@@ -19,6 +19,14 @@ from fixinit.theory.gaussian import activations
 from fixinit.theory.registry import Setting, register
 from fixinit.theory.rules.initializers import weight_moments
 from fixinit.theory.rules.masks import causal
+from fixinit.theory.rules.weight_layers import reversible_embedding
+
+
+@register(layers.TokenEmbedding)
+def token_embedding(
+    layer: Any, setting: Setting, x: Moments, reverse: bool = False
+) -> Moments:
+    return reversible_embedding(layer, setting, x, reverse)
 
 
 @register(layers.SelfAttention)

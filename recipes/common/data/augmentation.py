@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from recipes.common.data.pipeline import epochs_in_a_row
+
 CROP_PADDING = 4
 # The arguments of Keras's layers for images.
 _IMAGES = {"data_format": "channels_last", "dtype": "float32"}
@@ -89,23 +91,11 @@ class TrainingBatches:
 
     def epochs(self, first, stop):
         """A `tf.data.Dataset` of the epochs `first` to `stop - 1` in a row."""
-
-        def generate():
-            for epoch in range(first, stop):
-                yield from self.epoch(epoch)
-
-        # With the size of a batch, without which TensorFlow cannot divide it among
-        # devices and hands each a whole one.
         signature = tuple(
             tf.TensorSpec((self.batch_size, *array.shape[1:]), array.dtype)
             for array in (self.x, self.y)
         )
-        batches = tf.data.Dataset.from_generator(generate, output_signature=signature)
-        # A thread that runs Python code when the iterator is deleted waits for the
-        # interpreter, which waits for the thread. `epoch` looks ahead, not this.
-        options = tf.data.Options()
-        options.experimental_optimization.inject_prefetch = False
-        return batches.with_options(options)
+        return epochs_in_a_row(self.epoch, first, stop, signature)
 
     def epoch(self, epoch):
         """The batches of one epoch, as NumPy arrays."""

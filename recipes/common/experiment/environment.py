@@ -12,7 +12,7 @@ import fixinit
 def environment():
     """A dict of strings and numbers, as results.json holds it."""
     backend = keras.backend.backend()
-    # TensorFlow beside every backend: it feeds the batches of `recipes.train`.
+    # TensorFlow beside every backend: it feeds the batches of training runs.
     packages = dict.fromkeys(("keras", backend, "tensorflow", "numpy"))
     return {
         "fixinit": fixinit.__version__,

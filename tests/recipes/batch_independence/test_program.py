@@ -74,7 +74,7 @@ def test_what_is_promised_of_every_experiment_holds(monkeypatch, check_experimen
         return weights * (1 + (0.5 if is_coupled else 1e-7) * (split == "accumulated"))
 
     class FakeRuns:
-        def __init__(self, build, data, batch_size, seed):
+        def __init__(self, build, data, batch_size, seed, scheme):
             self.model = build(seed)
             is_coupled = "batch_norm" in self.model.name
             self.accuracy = 0.1 if is_coupled and batch_size == 1 else 0.5

@@ -19,10 +19,10 @@ import pytest
 from absl import flags
 
 from recipes.common.experiment.results import load
+from recipes.common.training.callbacks import TrainingDiverged
 from recipes.train import __main__ as program
 from recipes.train import run as train
 from recipes.train import run_directory
-from recipes.train.callbacks import TrainingDiverged
 from recipes.train.settings import Settings
 from tests.marks import mostly_on_torch, slow_on_tensorflow
 from tests.recipes.damage import mutations

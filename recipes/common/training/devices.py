@@ -46,8 +46,17 @@ def jit_compile(choice, num_devices):
     return "auto"
 
 
-def check(settings, num_devices):
-    """Refuses settings that several devices do not support."""
+def check(settings, num_devices, accumulates=False):
+    """Refuses settings that several devices do not support.
+
+    Args:
+        settings: What has `batch_size` and `jit_compile`.
+        num_devices: int.
+        accumulates: bool. Whether gradients of several batches make one update.
+
+    Raises:
+        ValueError: If they do not.
+    """
     if num_devices == 1:
         return
     where = f"on {num_devices} devices"
@@ -60,7 +69,7 @@ def check(settings, num_devices):
         return
     # TensorFlow cannot wait for the other devices inside a conditional or inside a
     # function that XLA compiles.
-    if settings.gradient_accumulation_steps > 1:
+    if accumulates:
         raise ValueError(
             f"TensorFlow cannot accumulate gradients {where}. Make one visible, or "
             "set KERAS_BACKEND=jax."

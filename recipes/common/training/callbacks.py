@@ -1,4 +1,4 @@
-"""Callbacks of `recipes.train`."""
+"""Callbacks of training runs that go on where they were killed."""
 
 import math
 import time
@@ -62,7 +62,7 @@ class KeepEpochs(keras.callbacks.Callback):
     its checkpoint is written anew.
 
     Args:
-        directory: `recipes.train.run_directory.RunDirectory`.
+        directory: `recipes.common.training.run_directory.RunDirectory`.
         schedule: The learning rate schedule.
         steps_per_epoch: int.
         rows: List of the rows of earlier epochs. New ones are appended to it.
@@ -86,8 +86,9 @@ class KeepEpochs(keras.callbacks.Callback):
             "seconds": round(time.perf_counter() - self.start, 3),
         }
         for name, value in logs.items():
-            name = name.replace("val_", "test_") if "val_" in name else f"train_{name}"
-            row[name] = float(value)
+            held_out = name.startswith("val_")
+            part = self.directory.held_out if held_out else "train"
+            row[f"{part}_{name.removeprefix('val_')}"] = float(value)
         self.rows.append(row)
         self.directory.write_history(self.rows)
         self.directory.save_checkpoint(self.model, epoch + 1)
