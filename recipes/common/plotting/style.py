@@ -29,11 +29,16 @@ _STYLES = {
     "zero_init": ("#4f4f6b", ":", "d", "ZerO"),
     "idinit": ("#a0395f", (0, (1, 1)), "8", "IDInit"),
     "pre_layer_norm": ("#6b2fb3", (0, (6, 2)), "h", "Pre-LayerNorm"),
-    "post_layer_norm": ("#a889d6", (0, (6, 2, 1, 2)), "1", "Post-LayerNorm"),
-    "pre_rms_norm": ("#4a7bd0", (0, (3, 1)), "2", "Pre-RMSNorm"),
-    "layer_norm_scaling": ("#8d5a97", (0, (4, 2, 1, 2)), "3", "LayerNorm Scaling"),
-    "deep_norm": ("#27496d", (0, (2, 1)), "4", "DeepNorm"),
-    "t_fixup": ("#e0662f", (0, (5, 2)), "|", "T-Fixup"),
+    "post_layer_norm": ("#a889d6", (0, (6, 2, 1, 2)), (3, 1, 0), "Post-LayerNorm"),
+    "pre_rms_norm": ("#4a7bd0", (0, (3, 1)), (4, 1, 0), "Pre-RMSNorm"),
+    "layer_norm_scaling": (
+        "#8d5a97",
+        (0, (4, 2, 1, 2)),
+        (6, 1, 0),
+        "LayerNorm Scaling",
+    ),
+    "deep_norm": ("#27496d", (0, (2, 1)), (7, 0, 0), "DeepNorm"),
+    "t_fixup": ("#e0662f", (0, (5, 2)), (8, 1, 0), "T-Fixup"),
     "dyt": ("#2d6ca2", (0, (4, 1, 1, 1)), "H", "DyT"),
     "derf": ("#d9622b", (0, (2, 2)), "p", "Derf"),
 }
@@ -41,7 +46,8 @@ _STYLES = {
 # For schemes of the user's own: other colors, line styles and markers than above.
 _OTHER_COLORS = ("#5b3a1e", "#2e6f2a", "#8a5fc4", "#b08d57", "#7f9c3a", "#e58a7b")
 _OTHER_LINESTYLES = ((0, (5, 1, 1, 1, 1, 1)), (0, (3, 2)), (0, (8, 2)), "-")
-_OTHER_MARKERS = ("_", "+", "x")
+# Stars and polygons, as tuples of their corners, kind and angle.
+_OTHER_MARKERS = ((5, 1, 36), (3, 0, 90), (9, 1, 0))
 
 # In inches: five entries of a legend side by side.
 _MIN_WIDTH = 7.5
