@@ -131,7 +131,7 @@ def test_every_block_of_every_model(name, record_property):
     # Orthogonal kernels of few patches.
     share = 0.1 if name == "vision, tailored" else 0.02
     found = compare(*(QUICK | MODELS)[name], width=512, seeds=20, share=share)
-    record_property("ratio", found)
+    record_property("ratio", str(found))
 
 
 def compare(build, scheme, options, width, seeds, share):
