@@ -214,7 +214,8 @@ def _carried_out(
 
 def _folded(plan: Plan, model: keras.Model, found: Record, data: Any) -> keras.Model:
     """The model with statistics folded into weights, and by how much it differs."""
-    if not check_foldable(model, plan.graph, plan.keep, data is not None):
+    measured = statistics.measured_unless(plan.keep)
+    if not any(measured(call.operation) for call, _ in plan.graph.walk()):
         return fold(model, plan.keep, found.to_dict())
     inputs = batches.arrays(model, data)
     new = fold(model, plan.keep, found.to_dict(), inputs=inputs)

@@ -40,7 +40,7 @@ def fold(model, keep, record=None, constants=None, inputs=None):
     """
     graph = trace(model)
     if inputs is not None:
-        constants = statistics.measure(graph, inputs, _measured(keep))
+        constants = statistics.measure(graph, inputs, statistics.measured_unless(keep))
     folding = _Folding(graph, keep, constants or {})
     rewriter = Rewriter(folding.edits)
     new = rewriter.model(model, record)
@@ -52,11 +52,6 @@ def fold(model, keep, record=None, constants=None, inputs=None):
     for old, values in folding.affine:
         rewriter.made[id(old)].set_weights(values)
     return new
-
-
-def _measured(keep):
-    """A function from an operation to whether it gets constants."""
-    return lambda operation: statistics.is_measurable(operation) and not keep(operation)
 
 
 class _Folding:
@@ -251,7 +246,7 @@ class _Folding:
 
     def _stack(self, call):
         """The stack of the folded blocks."""
-        stack, folds = call.operation, _measured(self.keep)
+        stack, folds = call.operation, statistics.measured_unless(self.keep)
         shape = stack.get_build_config()["input_shape"]
         names = [c.name for c in call.body.calls if folds(c.operation)]
         blocks = []

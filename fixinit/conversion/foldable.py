@@ -15,11 +15,7 @@ def check_foldable(model, graph, keep, has_data=False):
         graph: Its graph.
         keep: Callable from a layer to whether it stays.
         has_data: bool. Whether there are inputs to measure constants on.
-
-    Returns:
-        bool. Whether there is something to measure.
     """
-    measures = False
     trained = list(_called_in_training(model, keep))
     if trained:
         raise ValueError(
@@ -39,9 +35,8 @@ def check_foldable(model, graph, keep, has_data=False):
                 f"keep={[call.operation.name]}, or weights='initialize'."
             )
         layer = getattr(call.operation, "layer", call.operation)
-        if has_data and statistics.is_measurable(call.operation):
-            measures = True
-        elif not isinstance(layer, keras.layers.BatchNormalization):
+        is_measured = has_data and statistics.is_measurable(call.operation)
+        if not is_measured and not isinstance(layer, keras.layers.BatchNormalization):
             stuck.append(f"{call.name} ({type(layer).__name__})")
     if stuck:
         raise ValueError(
@@ -50,7 +45,6 @@ def check_foldable(model, graph, keep, has_data=False):
             "their names or classes to leave them where they are, or "
             "weights='initialize'."
         )
-    return measures
 
 
 def _what_else(has_data):

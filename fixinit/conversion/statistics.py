@@ -31,6 +31,11 @@ def is_measurable(layer: Any) -> bool:
     return isinstance(layer, MEASURED) and facts_of(layer).normalizes and is_single
 
 
+def measured_unless(keep: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """A function from an operation to whether it gets constants."""
+    return lambda operation: is_measurable(operation) and not keep(operation)
+
+
 def axis_of(layer: Any) -> int:
     """The axis of a layer's scales."""
     return layer.axis[0] if isinstance(layer.axis, (list, tuple)) else layer.axis

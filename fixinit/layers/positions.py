@@ -9,7 +9,7 @@ from fixinit._typing import Identifier, Shape, Tensor
 from fixinit._validation import check_bool, check_initializer, check_positive_int
 from fixinit.layers.facts import Facts
 from fixinit.layers.self_attention import positions
-from fixinit.layers.sequence_masks import checked_mask
+from fixinit.layers.sequences import check_sequences, checked_mask
 
 
 @keras.saving.register_keras_serializable("fixinit")
@@ -75,11 +75,7 @@ class PositionEmbedding(keras.layers.Layer):
 
     def check_length(self, shape: Shape) -> None:
         """Refuses what is no sequence, and one of more positions than there are."""
-        if len(shape) != 3:
-            raise ValueError(
-                f"`{self.name}` takes sequences (batch, length, channels). Received: "
-                f"inputs of shape {tuple(shape)}"
-            )
+        check_sequences(self.name, shape)
         if shape[1] is not None and shape[1] > self.length:
             raise ValueError(
                 f"`{self.name}` has {self.length} positions. Received: sequences of "
@@ -144,11 +140,7 @@ class ClassToken(keras.layers.Layer):
         self.initializer = check_initializer("initializer", initializer)
 
     def build(self, input_shape: Shape) -> None:
-        if len(input_shape) != 3:
-            raise ValueError(
-                f"`{self.name}` takes sequences (batch, length, channels). Received: "
-                f"inputs of shape {tuple(input_shape)}"
-            )
+        check_sequences(self.name, input_shape)
         self.token = self.add_weight(
             name="token", shape=(1, 1, input_shape[-1]), initializer=self.initializer
         )

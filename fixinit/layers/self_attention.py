@@ -11,7 +11,7 @@ from fixinit._validation import check_number, check_positive_int
 from fixinit.layers.block_configs import without_build
 from fixinit.layers.key_value_cache import KeyValueCache
 from fixinit.layers.rotary import rotate
-from fixinit.layers.sequence_masks import checked_mask
+from fixinit.layers.sequences import check_sequences, checked_mask
 
 _PARTS = ("query", "key", "value", "query_norm", "key_norm")
 
@@ -113,11 +113,7 @@ class SelfAttention(keras.layers.Layer):
 
     def build(self, input_shape: Shape) -> None:
         shape = tuple(input_shape)
-        if len(shape) != 3:
-            raise ValueError(
-                f"`{self.name}` takes sequences (batch, length, channels). Received: "
-                f"inputs of shape {shape}"
-            )
+        check_sequences(self.name, shape)
         widths = {}
         heads = {"query": self.num_heads, "key": self.num_key_value_heads}
         for name in ("query", "key", "value"):

@@ -9,7 +9,7 @@ from fixinit._checked import checked
 from fixinit._typing import Shape, Tensor
 from fixinit._validation import check_choice, check_positive_int
 from fixinit.layers.facts import Facts
-from fixinit.layers.sequence_masks import checked_mask
+from fixinit.layers.sequences import checked_mask
 
 POOLINGS = ("first", "average")
 

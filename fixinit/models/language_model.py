@@ -14,7 +14,8 @@ from fixinit.models._causal_network import CausalNetwork
 from fixinit.models._noise import check_rate
 from fixinit.models._scores import in_float32
 from fixinit.models._stacking import is_stacked
-from fixinit.models._transformer import TransformerBlocks, TransformerPlan, tables_of
+from fixinit.models._transformer import TransformerBlocks, tables_of
+from fixinit.models._transformer_plan import TransformerPlan
 from fixinit.schemes.scheme import SchemeLike
 
 POSITIONS = ("learned", "rotary")
@@ -134,8 +135,7 @@ def LanguageModel(
     )
     scheme = schemes.get(scheme)
     blocks = TransformerBlocks(scheme, plan, seed)
-    applicator = blocks.applicator
-    with applicator.building():
+    with blocks.applicator.building():
         embedding = layers.TokenEmbedding(
             vocabulary_size,
             width,
@@ -146,13 +146,7 @@ def LanguageModel(
         body: list[keras.layers.Layer] = [embedding]
         body += blocks.positions(positions, max_length)
         body += blocks.embedding_scale(embedding_scale, tables_of(body))
-        if dropout_rate:
-            seed_of_dropout = applicator.take_seed()
-            body.append(
-                keras.layers.Dropout(
-                    dropout_rate, seed=seed_of_dropout, name="embedding_dropout"
-                )
-            )
+        body += blocks.dropout(dropout_rate, "embedding_dropout")
         body += blocks.body(is_stacked(stacked, num_blocks), check_remat(remat))
         body += blocks.end()
         inputs = outputs = keras.Input((None,), dtype="int32", name="token_ids")

@@ -18,7 +18,8 @@ from fixinit.models._noise import check_rate
 from fixinit.models._residual_network import SequenceNetwork
 from fixinit.models._stacking import is_stacked
 from fixinit.models._token_network import TokenNetwork
-from fixinit.models._transformer import TransformerBlocks, TransformerPlan, tables_of
+from fixinit.models._transformer import TransformerBlocks, tables_of
+from fixinit.models._transformer_plan import TransformerPlan
 from fixinit.schemes.apply import Layers
 from fixinit.schemes.scheme import SchemeLike
 
@@ -151,10 +152,7 @@ def TransformerEncoder(
         body += blocks.positions(positions, max_length)
         if vocabulary_size is not None:
             body += blocks.embedding_scale(embedding_scale, tables_of(body))
-        if dropout_rate:
-            taken = blocks.applicator.take_seed()
-            dropout = keras.layers.Dropout(dropout_rate, seed=taken, name="dropout")
-            body.append(dropout)
+        body += blocks.dropout(dropout_rate, "dropout")
         body += blocks.body(is_stacked(stacked, num_blocks), check_remat(remat))
         body += blocks.end()
         if pooling is not None:

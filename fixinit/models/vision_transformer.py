@@ -14,7 +14,8 @@ from fixinit.layers.stack_arguments import check_remat
 from fixinit.models._noise import check_rate
 from fixinit.models._residual_network import ResidualNetwork
 from fixinit.models._stacking import is_stacked
-from fixinit.models._transformer import TransformerBlocks, TransformerPlan
+from fixinit.models._transformer import TransformerBlocks
+from fixinit.models._transformer_plan import TransformerPlan
 from fixinit.schemes.apply import Layers
 from fixinit.schemes.scheme import SchemeLike
 

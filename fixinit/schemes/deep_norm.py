@@ -3,11 +3,8 @@ import dataclasses
 import keras
 
 from fixinit.schemes._normalized import PostNormalizedScheme
-from fixinit.schemes.site import Site
+from fixinit.schemes.site import SUMMED_ROLES, Site
 from fixinit.schemes.start import Start
-
-# Query and key are drawn at full size.
-SCALED = ("branch", "value", "output")
 
 
 @keras.saving.register_keras_serializable("fixinit.schemes")
@@ -46,7 +43,7 @@ class DeepNorm(PostNormalizedScheme):
         return Start(shortcut_scale=site.num_branches**0.25)
 
     def draw(self, site: Site) -> keras.initializers.Initializer:
-        scale = (4 * site.num_branches) ** -0.5 if site.role in SCALED else 1.0
+        scale = (4 * site.num_branches) ** -0.5 if site.role in SUMMED_ROLES else 1.0
         return keras.initializers.VarianceScaling(
             scale, "fan_avg", "untruncated_normal"
         )

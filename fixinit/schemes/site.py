@@ -6,6 +6,8 @@ from fixinit._checked import check_fields
 from fixinit._validation import check_choice, check_positive_int, check_variance
 
 ATTENTION_ROLES = ("query", "key", "value", "output")
+# Those whose outputs reach the sum: queries and keys make scores.
+SUMMED_ROLES = ("branch", "value", "output")
 BRANCH_ROLES = ("branch", *ATTENTION_ROLES)
 ROLES = (*BRANCH_ROLES, "stem", "embedding", "projection", "trunk", "head")
 

@@ -3,10 +3,7 @@ import dataclasses
 import keras
 
 from fixinit.schemes.scheme import Scheme
-from fixinit.schemes.site import Site
-
-# Query and key are drawn at full size.
-SCALED = ("branch", "value", "output")
+from fixinit.schemes.site import SUMMED_ROLES, Site
 
 
 @keras.saving.register_keras_serializable("fixinit.schemes")
@@ -48,7 +45,7 @@ class TFixup(Scheme):
             return keras.initializers.VarianceScaling(
                 1.0, "fan_out", "untruncated_normal"
             )
-        scale = _gain(site) ** 2 if site.role in SCALED else 1.0
+        scale = _gain(site) ** 2 if site.role in SUMMED_ROLES else 1.0
         return keras.initializers.VarianceScaling(scale, "fan_avg", "uniform")
 
     def variance_factor(self, site: Site) -> float:

@@ -1,10 +1,19 @@
-"""Masks of sequences."""
+"""Checks of sequences and their masks."""
 
 from typing import Any
 
 from keras import ops
 
-from fixinit._typing import Tensor
+from fixinit._typing import Shape, Tensor
+
+
+def check_sequences(name: str, shape: Shape) -> None:
+    """Refuses the shape of what is no sequences of vectors."""
+    if len(shape) != 3:
+        raise ValueError(
+            f"`{name}` takes sequences (batch, length, channels). Received: inputs of "
+            f"shape {tuple(shape)}"
+        )
 
 
 def checked_mask(name: str, inputs: Tensor, mask: Any) -> Tensor:
